@@ -1,0 +1,79 @@
+"""Messages, bytes, links, discovery: what the agents of a swarm say to each other, and how it gets there.
+
+The names below are pure: values in, values out, no clock, no sockets. The edges, `wire.transport` and
+`wire.discovery`, are loaded when one of their names is first used, so that `import wire` stays light.
+"""
+
+from wire.codec import (
+    HEADER_BYTES_MAX,
+    MESSAGE_BYTES_MAX,
+    PROTOCOL_VERSION,
+    U64_MAX,
+    decode_push,
+    encode_push,
+    push_bytes_overhead_max,
+)
+from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, parse_delay
+from wire.errors import (
+    AddressError,
+    DecodeError,
+    EncodeError,
+    FaultPlanError,
+    RejectReason,
+    TransportError,
+    WireError,
+)
+from wire.faults import FaultPlan, FaultWindow, LinkFaults, cut, link_rng, partition
+from wire.messages import (
+    ADDRESS_BYTES_MAX,
+    ARRAYS_MAX,
+    FINGERPRINT_BYTES_MAX,
+    PEER_ID_BYTES_MAX,
+    SWARM_BYTES_MAX,
+    Array,
+    PeerId,
+    Push,
+    format_address,
+    parse_address,
+)
+from wire.slots import Outbox
+
+__all__ = [
+    "ADDRESS_BYTES_MAX",
+    "ARRAYS_MAX",
+    "FINGERPRINT_BYTES_MAX",
+    "HEADER_BYTES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "PEER_ID_BYTES_MAX",
+    "PROTOCOL_VERSION",
+    "SWARM_BYTES_MAX",
+    "U64_MAX",
+    "AddressError",
+    "Array",
+    "Constant",
+    "DecodeError",
+    "Delay",
+    "EncodeError",
+    "Exponential",
+    "FaultPlan",
+    "FaultPlanError",
+    "FaultWindow",
+    "LinkFaults",
+    "LogNormal",
+    "Outbox",
+    "PeerId",
+    "Push",
+    "RejectReason",
+    "TransportError",
+    "Uniform",
+    "WireError",
+    "cut",
+    "decode_push",
+    "encode_push",
+    "format_address",
+    "link_rng",
+    "parse_address",
+    "parse_delay",
+    "partition",
+    "push_bytes_overhead_max",
+]

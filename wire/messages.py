@@ -1,0 +1,104 @@
+"""The one message of the network, as a value, and what names and addresses look like.
+
+Nothing here knows bytes on the wire (codec.py) or links (slots.py, faults.py, transport.py).
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final, Generic, Literal, TypeVar
+
+from wire.errors import AddressError
+
+PeerId = str
+"""Name of one agent: printable, not empty, at most PEER_ID_BYTES_MAX bytes of UTF-8."""
+
+V = TypeVar("V")
+"""What the agent calculates with; on the wire it is Array."""
+
+PEER_ID_BYTES_MAX: Final = 64  # a UUID or a host name with a number; it is a key of every table of peers
+SWARM_BYTES_MAX: Final = 64  # a name somebody types
+FINGERPRINT_BYTES_MAX: Final = 128  # SHA-512 in hexadecimal
+ADDRESS_BYTES_MAX: Final = 261  # the longest DNS name (255), a colon, five digits
+ARRAYS_MAX: Final = 64  # arrays per message: (value, sum) of 32 streams; the design has two
+
+ITEM_BYTES: Final = {"<f4": 4, "<f8": 8}
+"""The two dtypes of the wire, little-endian floats, and their size."""
+
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9._-]+)?\]")
+_PORT = re.compile(r"[0-9]{1,5}")
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """A flat array of little-endian floats, as it travels.
+
+    `data` holds whole elements in C order; `numpy.frombuffer(array.data, array.dtype)` views it.
+    """
+
+    dtype: Literal["<f4", "<f8"]
+    data: bytes | memoryview
+
+    @property
+    def count(self) -> int:
+        """Elements in `data`."""
+        return memoryview(self.data).nbytes // ITEM_BYTES[self.dtype]
+
+
+@dataclass(frozen=True, slots=True)
+class Push(Generic[V]):
+    """One block of one sender's running sums: DESIGN (7), and everything (8) needs to take it in.
+
+    A push with a higher `sequence` of the same (sender, incarnation, epoch, block) contains all earlier ones.
+    """
+
+    swarm: str
+    fingerprint: str  # of the model: shapes and order of the parameters
+    sender: PeerId
+    incarnation: int
+    epoch: int
+    block: int
+    sequence: int  # from 1
+    tick: int  # of the sender's own clock
+    tick_interval_s: float  # the sender's pace, finite and positive
+    address: str  # "host:port" where the sender listens, "" if unknown
+    arrays: tuple[V, ...]
+
+
+def name_problem(text: str, bytes_max: int) -> str | None:
+    """What stops `text` from being a name of at most `bytes_max` bytes; None if nothing does.
+
+    Unprintable characters are refused because names end in logs and terminals.
+    """
+    if not text:
+        return "must not be empty"
+    if not text.isprintable():
+        return "must be printable characters only"
+    if len(text.encode()) > bytes_max:
+        return f"must be at most {bytes_max} bytes of UTF-8"
+    return None
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """Split "host:port" or "[ipv6]:port"; the host comes back without brackets.
+
+    Raises AddressError naming the text and the remedy. Looks nothing up.
+    """
+    host, colon, port_text = text.rpartition(":")
+    shown = repr(text[:80])
+    if not colon:
+        raise AddressError(f"address {shown} has no port: write HOST:PORT, for example 192.168.0.7:7700")
+    if not _HOST.fullmatch(host):
+        raise AddressError(
+            f"address {shown} has no usable host: write HOST:PORT with a name, an IPv4 address or [IPv6]"
+        )
+    port = int(port_text) if _PORT.fullmatch(port_text) else 0
+    if not 1 <= port <= 65_535:
+        raise AddressError(f"address {shown} has port {port_text[:20]!r}: write a number from 1 to 65535")
+    if len(text) > ADDRESS_BYTES_MAX:
+        raise AddressError(f"address {shown}... is {len(text)} bytes long: at most {ADDRESS_BYTES_MAX}")
+    return host.strip("[]"), port
+
+
+def format_address(host: str, port: int) -> str:
+    """The inverse of parse_address: brackets around an IPv6 host."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
