@@ -1,0 +1,392 @@
+"""The agent as a state machine: inputs are values, time is an argument, outputs are effects and events.
+
+    phase         pushes  steps  leaves it when                                        next
+    LISTENING     no      no     heard every block for a while                         WARMING_UP, in the epoch heard
+                                 heard nobody for `listen_s_max`                       RUNNING, in an epoch of its own
+    WARMING_UP    yes     no     `warm_up_ticks` of a typical peer have passed         RUNNING
+    RUNNING       yes     yes    -
+    any                          a higher epoch is heard                               WARMING_UP, or LISTENING if it
+                                                                                       is new there or far behind
+    any                          membership or precision asks for a new epoch          WARMING_UP
+
+It knows no sockets, clock, threads or torch. A driver feeds `receive`, `peer_seen`, `peer_gone`, `handle_timer` (at
+`next_deadline`) and `computed`, and after each carries out `take_effects` in order. Whatever comes between two ticks
+is decided at the next tick, so a computation owns the solver while it runs.
+"""
+
+from __future__ import annotations
+
+import enum
+import statistics
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Generic
+
+from peer.algebra import V
+from peer.events import (
+    Compute,
+    Effect,
+    EpochEntered,
+    Event,
+    HyperRateLowered,
+    ListeningStarted,
+    NonFiniteStep,
+    PeerArrived,
+    PeerDeparted,
+    Persist,
+    Send,
+    TickResult,
+)
+from peer.hyper_schedule import HyperSchedule, Residual
+from peer.inbox import Inbox
+from peer.learner import TickReport
+from peer.peer_table import PeerTable
+from peer.solver import Orders, Solver
+from peer.topology import out_neighbours
+from wire import DecodeError, Push, RejectReason
+
+if TYPE_CHECKING:
+    import random
+
+    from peer.algebra import Algebra
+    from peer.settings import AgentSettings
+    from wire import PeerId
+
+EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
+INTERVAL_SMOOTHING = 0.1  # weight of the newest tick in the measured interval
+
+
+class Phase(enum.Enum):
+    """What the agent takes part in; see the table above."""
+
+    LISTENING = "listening"
+    WARMING_UP = "warming up"
+    RUNNING = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who an agent is and which swarm it belongs to. Messages of others are refused."""
+
+    peer: PeerId
+    swarm: str
+    fingerprint: str  # of model, solver and task: agents that differ in it cannot average
+    incarnation: int = 0  # rises with every start of the same identity
+    address: str = ""  # where it listens, told to peers; "" if nowhere
+
+
+class Agent(Generic[V]):
+    """One learning agent.
+
+    Invariant (9) holds over all agents of the highest epoch, with messages in the inbox counted as on their link.
+    No epoch is entered twice by one identity: `epoch_floor` is the last number made durable by `Persist`.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        solver: Solver[V],
+        algebra: Algebra[V],
+        settings: AgentSettings,
+        *,
+        rng: random.Random,
+        now: float,
+        founder: bool,
+        epoch_floor: int = 0,
+    ) -> None:
+        self.identity = identity
+        self.solver = solver
+        self.settings = settings
+        self.peers = PeerTable()
+        self.phase = Phase.LISTENING
+        self.epoch = 0  # none entered yet
+        self.ticks = 0
+        self.out_neighbours: tuple[PeerId, ...] = ()
+        self.report = TickReport()
+        self.residuals = (Residual(), Residual())  # model, adjoint
+        self.hyper_schedule = HyperSchedule()
+        self.tick_interval_s = settings.tick_s  # measured
+        self._algebra = algebra
+        self._rng = rng
+        self._founder = founder
+        self._floor = epoch_floor  # no epoch up to this one may be entered (again)
+        self._effects: list[Effect[V]] = []
+        self._events: list[Event] = []
+        self.inbox: Inbox[V] = Inbox(_add_shares if settings.solver == "push-sum-shares" else None)
+        self._computing = False
+        self._last_tick_at: float | None = None
+        self._next_tick_at = now + rng.random() * settings.tick_s
+        self._listening_since = now
+        self._heard: dict[tuple[PeerId, int], Push[V]] = {}  # while listening
+        self._heard_since: float | None = None
+        self._entered_at = now
+        self._partners: dict[PeerId, int] = {}  # whom mass of this epoch was shared with, by incarnation
+        self._intervals: dict[PeerId, float] = {}  # tick intervals that in-neighbours report
+        self._membership_changed = False
+        self._met_anyone = False
+        self._spacing = 0.0
+
+    # ---- inputs
+
+    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002
+        """Discovery or a scenario says that this peer lives."""
+        if peer != self.identity.peer and self.peers.seen(peer, incarnation):
+            self._membership_changed = True
+            self._events.append(PeerArrived(peer, incarnation))
+
+    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002
+        """Discovery or a scenario says that this peer is no more."""
+        if self.peers.gone(peer):
+            self._membership_changed = True
+            self._intervals.pop(peer, None)
+            self.inbox.forget(peer)
+            self._events.append(PeerDeparted(peer))
+
+    def receive(self, push: Push[V], now: float) -> None:
+        """File one message for the next tick.
+
+        Raises `wire.DecodeError` with the reason if it cannot be meant for this agent; state is then unchanged.
+        """
+        self._check(push)
+        if push.incarnation > (self.peers.incarnation(push.sender) or 0):
+            self.peer_seen(push.sender, push.incarnation, now)
+        self.inbox.put(push, lowest_epoch=self.epoch)
+
+    def _check(self, push: Push[V]) -> None:
+        own = self.identity
+        if push.swarm != own.swarm:
+            raise DecodeError(RejectReason.WRONG_SWARM, f"swarm is {push.swarm!r}, ours {own.swarm!r}")
+        if push.fingerprint != own.fingerprint:
+            raise DecodeError(
+                RejectReason.WRONG_FINGERPRINT, f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}"
+            )
+        if push.sender == own.peer:
+            raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
+        incarnation = self.peers.incarnation(push.sender)
+        if incarnation is None or push.incarnation < incarnation:
+            raise DecodeError(
+                RejectReason.UNKNOWN_SENDER, f"sender {push.sender!r} incarnation {push.incarnation} is not known"
+            )
+        if push.epoch < 1 or (self.epoch and push.epoch > self.epoch + EPOCH_JUMP_MAX):
+            raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {self.epoch}")
+        blocks = len(self.solver.spans)
+        if push.block >= blocks:
+            raise DecodeError(RejectReason.WRONG_SHAPE, f"block is {push.block}, the model has {blocks}")
+        lengths = tuple(len(array) for array in push.arrays)
+        if lengths != self.solver.array_lengths(push.block):
+            raise DecodeError(RejectReason.WRONG_SHAPE, f"arrays of block {push.block} have lengths {lengths}")
+        if not all(self._algebra.is_finite(array) for array in push.arrays):
+            raise DecodeError(RejectReason.NON_FINITE, f"arrays of block {push.block} are not finite")
+
+    def handle_timer(self, now: float) -> None:
+        """Begin a tick if one is due and the last has been computed; otherwise nothing."""
+        if self._computing or now < self._next_tick_at:
+            return
+        self._keep_time(now)
+        self._choose_epoch(now)
+        if self.phase is Phase.LISTENING:
+            self._listen(now)
+        else:
+            self._begin_tick(now)
+
+    def computed(self, result: TickResult[V], now: float) -> None:
+        """Take back what `Compute` gave: its pushes go out."""
+        self._computing = False
+        self._next_tick_at = max(self._next_tick_at, now)
+        report = result.report
+        if not report.metrics:
+            report.metrics = self.report.metrics
+        self.report = report
+        self._spacing = max(self._spacing, report.sum_spacing)
+        if not report.step_is_finite:
+            self._events.append(NonFiniteStep(self.ticks))
+        else:
+            self.residuals[0].add(report.model_residual)
+            self.residuals[1].add(report.adjoint_residual)
+        self._effects.extend(Send(self.out_neighbours, push) for push in result.pushes)
+
+    # ---- outputs
+
+    def next_deadline(self) -> float | None:
+        """When `handle_timer` wants to be called; None while a computation is outstanding."""
+        return None if self._computing else self._next_tick_at
+
+    def take_effects(self) -> list[Effect[V]]:
+        """What the driver must do now, in this order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    # ---- ticks
+
+    def _keep_time(self, now: float) -> None:
+        settings = self.settings
+        if self._last_tick_at is not None:
+            self.tick_interval_s += INTERVAL_SMOOTHING * (now - self._last_tick_at - self.tick_interval_s)
+        self._last_tick_at = now
+        jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
+        self._next_tick_at += settings.tick_s * jitter
+        if self._next_tick_at < now:  # the machine cannot keep up: no backlog of ticks
+            self._next_tick_at = now
+
+    def _begin_tick(self, now: float) -> None:
+        settings = self.settings
+        self.ticks += 1
+        pushes = self.inbox.take(self.epoch)
+        for push in pushes:
+            self._partners[push.sender] = push.incarnation
+            self._intervals[push.sender] = push.tick_interval_s
+        self._met_anyone = self._met_anyone or bool(pushes)
+        if self.phase is Phase.WARMING_UP and now >= self._entered_at + self._warm_up_s():
+            self.phase = Phase.RUNNING
+        moving = self.phase is Phase.RUNNING
+        hyper_step_size = self._hyper_step_size() if moving and self.ticks % settings.hyper_every == 0 else 0.0
+        orders = Orders(
+            copies=len(self.out_neighbours),
+            moving=moving,
+            hyper_step_size=hyper_step_size,
+            evaluate=settings.evaluate_every > 0 and self.ticks % settings.evaluate_every == 0,
+        )
+        self._computing = True
+        self._effects.append(Compute(partial(self._work, pushes, orders, self.ticks)))
+
+    def _work(self, pushes: list[Push[V]], orders: Orders, tick: int) -> TickResult[V]:
+        """Runs off the loop. Reads nothing of the agent that an input could change meanwhile."""
+        blocks, report = self.solver.tick(pushes, orders)
+        own = self.identity
+        return TickResult(
+            tuple(
+                Push(
+                    swarm=own.swarm,
+                    fingerprint=own.fingerprint,
+                    sender=own.peer,
+                    incarnation=own.incarnation,
+                    epoch=self.epoch,
+                    block=block.block,
+                    sequence=block.sequence,
+                    tick=tick,
+                    tick_interval_s=self.tick_interval_s,
+                    address=own.address,
+                    arrays=block.arrays,
+                )
+                for block in blocks
+            ),
+            report,
+        )
+
+    def _hyper_step_size(self) -> float:
+        """The rate for the next hyper step, lowered if the last ones went too far."""
+        if self.settings.hyper_step_size == 0:
+            return 0.0
+        residual = max(residual.ratio() for residual in self.residuals)
+        reason = self.hyper_schedule.update(overshoot=self.report.overshoot, residual=residual)
+        if reason is not None:
+            self._events.append(HyperRateLowered(self.hyper_schedule.factor, reason))
+        return self.settings.hyper_step_size * self.hyper_schedule.factor
+
+    # ---- epochs and membership
+
+    def _choose_epoch(self, now: float) -> None:
+        """Adopt the highest epoch heard, or begin one if membership or precision asks for it and it is time."""
+        if self._founder and self.epoch == 0:
+            self._enter(self._floor + 1, "founded", now)
+            self.phase = Phase.RUNNING  # all founders start from one model: there is nothing to average first
+        heard = self.inbox.highest_epoch()
+        if heard > self.epoch:
+            if self.phase is Phase.LISTENING or self._must_listen(heard):
+                self._start_listening(heard, now)
+            else:
+                self._enter(heard, "heard of it", now)
+        elif self.phase is not Phase.LISTENING and now >= self._entered_at + self._epoch_s_min():
+            if self._membership_changed and self._neighbours_are_wrong():
+                self._enter(self.epoch + 1, "membership", now)
+            elif 0 < self.settings.precision_tolerance < self._spacing:
+                self._enter(self.epoch + 1, "precision", now)
+
+    def _must_listen(self, heard: int) -> bool:
+        """Far behind, or alone so far while the others have come further."""
+        if heard > self.epoch + 1:
+            return True
+        return not self._met_anyone and self.inbox.highest_tick() > self.ticks
+
+    def _neighbours_are_wrong(self) -> bool:
+        """Whether mass of this epoch went to or came from a peer that is no more, or a new peer is left out."""
+        if any(self.peers.incarnation(peer) != known for peer, known in self._partners.items()):
+            return True
+        if self._draw_neighbours(self.epoch) != self.out_neighbours:
+            return True
+        self._membership_changed = False
+        return False
+
+    def _draw_neighbours(self, epoch: int) -> tuple[PeerId, ...]:
+        own = self.identity
+        return out_neighbours(
+            own.peer, self.peers.alive(), fanout=self.settings.fanout, swarm=own.swarm, epoch=epoch
+        )
+
+    def _enter(self, epoch: int, reason: str, now: float) -> None:
+        """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
+        self.epoch = epoch
+        self.phase = Phase.WARMING_UP
+        self._entered_at = now
+        self.out_neighbours = self._draw_neighbours(epoch)
+        self._partners = {peer: self.peers.incarnation(peer) or 0 for peer in self.out_neighbours}
+        self._spacing = 0.0
+        self.solver.enter_epoch()
+        self._effects.append(Persist(epoch))
+        self._events.append(EpochEntered(epoch, reason, self.out_neighbours))
+
+    def _typical_intervals(self) -> list[float]:
+        """Tick intervals of this agent and of the in-neighbours that are alive."""
+        return [self.tick_interval_s, *self._intervals.values()]
+
+    def _warm_up_s(self) -> float:
+        """Counted in the time of a typical peer: slow agents must not step later than the others, nor fast sooner."""
+        return self.settings.warm_up_ticks * statistics.median(self._typical_intervals())
+
+    def _epoch_s_min(self) -> float:
+        """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
+        settings = self.settings
+        return settings.epoch_warm_ups_min * settings.warm_up_ticks * max(self._typical_intervals())
+
+    # ---- joining
+
+    def _start_listening(self, epoch: int, now: float) -> None:
+        if self.phase is not Phase.LISTENING:
+            self.phase = Phase.LISTENING
+            self._listening_since = now
+        self._floor = max(self._floor, self.epoch)
+        self.epoch = epoch  # not entered: nothing is pushed in it until `_enter`
+        self._heard.clear()
+        self._heard_since = None
+        self._events.append(ListeningStarted(epoch))
+
+    def _listen(self, now: float) -> None:
+        """Gather the newest estimates heard; when they are complete, start from their mean."""
+        for push in self.inbox.take(self.epoch):
+            self._heard[push.sender, push.block] = push
+            self._intervals[push.sender] = push.tick_interval_s
+            if self._heard_since is None:
+                self._heard_since = now
+        complete = len({block for _, block in self._heard}) == len(self.solver.spans)
+        listened_s = now - self._heard_since if self._heard_since is not None else 0.0
+        wanted_s = self.settings.listen_ticks * statistics.median(self._typical_intervals())
+        if (complete and listened_s >= wanted_s) or now - self._listening_since >= self.settings.listen_s_max:
+            alone = not self._heard
+            self.solver.replace_estimates(self._heard)
+            self._met_anyone = self._met_anyone or not alone
+            self._heard.clear()
+            reason = "nobody heard" if alone else "joined"
+            self._enter(max(self.epoch, self._floor + 1), reason, now)
+            if alone:
+                self.phase = Phase.RUNNING
+
+
+def _add_shares(older: Push[V], newer: Push[V]) -> Push[V]:
+    """Two messages that carry shares both count, where running sums need only the newer."""
+    arrays = tuple(old + new for old, new in zip(older.arrays, newer.arrays, strict=True))
+    return replace(newer, arrays=arrays)

@@ -1,0 +1,96 @@
+"""Puts an agent together from a problem and settings; the simulator and the runtime use the same lines."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from peer.agent import Agent, Identity
+from peer.solver import Solver, block_spans
+from peer.tensors import TensorAlgebra, from_array, to_array
+from peer.torch_learner import TorchLearner
+from wire import Push, decode_push, encode_push, push_bytes_overhead_max
+
+if TYPE_CHECKING:
+    from peer.problem import BilevelProblem
+    from peer.settings import AgentSettings
+    from peer.torch_learner import MakeOptimizer
+    from wire import PeerId
+
+ARRAYS_PER_MESSAGE = 4  # estimate and sum, of model and adjoint
+ITEM_BYTES = {"float32": 4, "float64": 8}
+
+TensorAgent = Agent[Tensor]
+
+
+def make_agent(
+    problem: BilevelProblem[Any],
+    settings: AgentSettings,
+    *,
+    peer: PeerId,
+    swarm: str,
+    seed: int,
+    now: float,
+    founder: bool,
+    incarnation: int = 0,
+    epoch_floor: int = 0,
+    address: str = "",
+    make_optimizer: MakeOptimizer | None = None,
+) -> tuple[TensorAgent, TorchLearner[Any]]:
+    """A ready agent and its learner. Random streams are named after (seed, peer, incarnation), one per use."""
+    learner = TorchLearner(problem, make_optimizer)
+    algebra = TensorAlgebra(settings.wire_dtype)
+    item_bytes = ARRAYS_PER_MESSAGE * ITEM_BYTES[settings.wire_dtype]
+    room = settings.block_bytes_max - push_bytes_overhead_max(ARRAYS_PER_MESSAGE)
+    spans = block_spans(learner.layout.size, settings.block_fraction, room // item_bytes)
+    name = f"{seed}/{peer}/{incarnation}"
+    solver = Solver(learner, algebra, settings, spans, random.Random(f"{name}/blocks"))
+    identity = Identity(
+        peer, swarm, fingerprint(learner.layout.describe(), settings.solver, len(spans)), incarnation, address
+    )
+    agent = Agent(
+        identity,
+        solver,
+        algebra,
+        settings,
+        rng=random.Random(f"{name}/ticks"),
+        now=now,
+        founder=founder,
+        epoch_floor=epoch_floor,
+    )
+    return agent, learner
+
+
+def fingerprint(model: str, solver: str, blocks: int) -> str:
+    """Equal for agents whose messages fit each other: names, shapes and dtypes, solver, cut into blocks."""
+    return hashlib.blake2b(f"{model}|{solver}|{blocks}".encode(), digest_size=8).hexdigest()
+
+
+def encode(push: Push[Tensor]) -> bytes:
+    """One frame for all targets."""
+    return encode_push(_with_arrays(push, tuple(to_array(array) for array in push.arrays)))
+
+
+def decode(frame: bytes) -> Push[Tensor]:
+    """The message of a frame. Raises `wire.DecodeError`."""
+    push = decode_push(frame)
+    return _with_arrays(push, tuple(from_array(array) for array in push.arrays))
+
+
+def _with_arrays(push: Push[Any], arrays: tuple[Any, ...]) -> Push[Any]:
+    return Push(
+        push.swarm,
+        push.fingerprint,
+        push.sender,
+        push.incarnation,
+        push.epoch,
+        push.block,
+        push.sequence,
+        push.tick,
+        push.tick_interval_s,
+        push.address,
+        arrays,
+    )

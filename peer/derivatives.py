@@ -1,0 +1,102 @@
+"""Gradients, Hessian-vector and mixed products of one agent, from one graph by double backward.
+
+With `r = d inner / d model`, `s = d local_loss / d local`, the adjoints `p` and `q`, and
+
+    phi = r'p + s'q - outer,
+
+one backward pass through phi gives all that DESIGN (3) needs: d phi / d model drives the shared adjoint, d phi / d
+local the local one, and -d phi / d hyperparameters is the hypergradient. Without local variables this is DESIGN (2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from peer.errors import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor
+
+    Named = Mapping[str, Tensor]
+
+
+@dataclass(frozen=True, slots=True)
+class Derivatives:
+    """All first and second derivatives of one agent at one point; dictionaries like those of the problem."""
+
+    model_gradient: Named  # r
+    local_gradient: Named  # s
+    adjoint_gradient: Named  # r_x' p + s_x' q - F_x
+    local_adjoint_gradient: Named  # r_z' p + s_z' q - F_z
+    hypergradient: Named  # v = F_h - r_h' p - s_h' q
+    training_loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class Losses:
+    """A problem's losses with its batches filled in: functions of (model, hyperparameters, local)."""
+
+    inner: Callable[[Named, Named, Named], Tensor]
+    outer: Callable[[Named, Named, Named], Tensor]
+    local: Callable[[Named, Named, Named], Tensor] | None = None  # None: the inner loss
+
+
+def derivatives(
+    losses: Losses, model: Named, hyperparameters: Named, local: Named, adjoint: Named, local_adjoint: Named
+) -> Derivatives:
+    """DESIGN (2), (3) at this point; no argument is changed.
+
+    Raises `ProblemError` if a loss is not a scalar or does not depend on the model.
+    """
+    x, h, z = _leaves(model), _leaves(hyperparameters), _leaves(local)
+    inner = _scalar(losses.inner(x, h, z), "inner_loss")
+    r = _gradients(inner, x, "inner_loss")
+    s: list[Tensor] = []
+    if z:
+        own = inner if losses.local is None else _scalar(losses.local(x, h, z), "local_loss")
+        s = _gradients(own, z, "local_loss")
+    outer = _scalar(losses.outer(x, h, z), "outer_loss")
+    products = [torch.sum(gradient * adjoint[name]) for gradient, name in zip(r, x, strict=True)]
+    products += [torch.sum(gradient * local_adjoint[name]) for gradient, name in zip(s, z, strict=True)]
+    phi = torch.stack(products).sum() - outer
+    wanted = [*x.values(), *z.values(), *h.values()]
+    if phi.requires_grad:
+        pulled = torch.autograd.grad(phi, wanted, materialize_grads=True)
+    else:  # both losses are linear in nothing that is asked for
+        pulled = tuple(torch.zeros_like(tensor) for tensor in wanted)
+    return Derivatives(
+        model_gradient={name: gradient.detach() for name, gradient in zip(x, r, strict=True)},
+        local_gradient={name: gradient.detach() for name, gradient in zip(z, s, strict=True)},
+        adjoint_gradient=dict(zip(x, pulled, strict=False)),
+        local_adjoint_gradient=dict(zip(z, pulled[len(x) :], strict=False)),
+        hypergradient={
+            name: -gradient for name, gradient in zip(h, pulled[len(x) + len(z) :], strict=True)
+        },
+        training_loss=float(inner.detach()),
+        validation_loss=float(outer.detach()),
+    )
+
+
+def _leaves(named: Named) -> dict[str, Tensor]:
+    return {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
+
+
+def _scalar(loss: Tensor, name: str) -> Tensor:
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
+        raise ProblemError(f"{name} returned {shape}; return one number, such as a mean over the batch")
+    return loss.reshape(())
+
+
+def _gradients(loss: Tensor, variables: Mapping[str, Tensor], name: str) -> list[Tensor]:
+    if not loss.requires_grad:
+        raise ProblemError(f"{name} does not depend on {', '.join(variables)}; nothing can be learned from it")
+    return list(
+        torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
+    )

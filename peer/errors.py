@@ -1,0 +1,26 @@
+"""Foreseen failures of the user's side. Whatever else is raised is a bug of ours and is never caught.
+
+    HyperpushError
+    ├── SettingError      a setting, option or argument is out of range
+    └── ProblemError      a task does not fit its contract: shapes, dtypes, losses, data
+
+What comes from the network and is wrong raises `wire.DecodeError` or is rejected and counted, see `wire.errors`.
+"""
+
+from __future__ import annotations
+
+
+class HyperpushError(Exception):
+    """A failure that the user can mend; its text says how."""
+
+
+class SettingError(HyperpushError, ValueError):
+    """A setting out of range: names field, value and remedy."""
+
+    def __init__(self, field: str, value: object, remedy: str) -> None:
+        super().__init__(f"{field}: {value!r} is not possible; {remedy}")
+        self.field = field
+
+
+class ProblemError(HyperpushError, ValueError):
+    """A problem that does not fit `peer.BilevelProblem`."""

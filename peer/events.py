@@ -1,0 +1,94 @@
+"""What comes out of an agent: effects, which its driver must carry out in order, and events, which tell the story."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+from peer.algebra import V
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peer.learner import TickReport
+    from wire import PeerId, Push
+
+
+@dataclass(frozen=True, slots=True)
+class TickResult(Generic[V]):
+    """What the computation of one tick gives back to the agent."""
+
+    pushes: tuple[Push[V], ...]
+    report: TickReport
+
+
+@dataclass(frozen=True, slots=True)
+class Persist:
+    """Make this epoch number durable before any later effect is carried out."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Compute(Generic[V]):
+    """Call `work` off the event loop and hand its result to `Agent.computed`. At most one is outstanding."""
+
+    work: Callable[[], TickResult[V]]
+
+
+@dataclass(frozen=True, slots=True)
+class Send(Generic[V]):
+    """Send the same bytes to every target; nothing comes back."""
+
+    targets: tuple[PeerId, ...]
+    push: Push[V]
+
+
+@dataclass(frozen=True, slots=True)
+class EpochEntered:
+    """The agent's mass starts afresh."""
+
+    epoch: int
+    reason: str
+    out_neighbours: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ListeningStarted:
+    """The agent is new or far behind: it listens to this epoch before it pushes."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerArrived:
+    """A peer was seen for the first time, or in a new incarnation."""
+
+    peer: PeerId
+    incarnation: int
+
+
+@dataclass(frozen=True, slots=True)
+class PeerDeparted:
+    """A peer is believed gone."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class HyperRateLowered:
+    """The hyperparameters moved faster than model and adjoint could follow."""
+
+    factor: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NonFiniteStep:
+    """A gradient was infinite or not a number; the step was not taken and nothing of it was sent."""
+
+    tick: int
+
+
+Effect = Persist | Compute[V] | Send[V]
+Event = EpochEntered | ListeningStarted | PeerArrived | PeerDeparted | HyperRateLowered | NonFiniteStep

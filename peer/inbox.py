@@ -1,0 +1,88 @@
+"""What has arrived and waits for the next tick: one slot per (source, block), the newest wins.
+
+Absorbing is done once a tick, off the event loop, whatever the rate of messages; what a newer message replaces
+here costs nothing more. Until it is absorbed a message counts as still on its link.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal
+
+from peer.algebra import V
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wire import PeerId, Push
+
+    Key = tuple[PeerId, int]
+
+Receipt = Literal["new", "stale"]
+
+
+@dataclass(slots=True)
+class InboxCounters:
+    """What the receiver can tell of its links."""
+
+    received: int = 0
+    stale: int = 0  # not newer than one received before: late, or a duplicate, or of an old epoch
+    gaps: int = 0  # sequence numbers jumped over: lost, or late (those are counted stale when they come)
+    superseded: int = 0  # replaced in the inbox by a newer one before the tick came
+
+
+class Inbox(Generic[V]):
+    """Newest-wins slots for messages of the current and of higher epochs.
+
+    Invariant: holds at most one message per (known source, block); of one link and block, messages come out in
+    strictly rising (epoch, sequence).
+    """
+
+    def __init__(self, combine: Callable[[Push[V], Push[V]], Push[V]] | None = None) -> None:
+        self._slots: dict[Key, Push[V]] = {}
+        self._newest: dict[Key, tuple[int, int]] = {}
+        self._combine = combine
+        self.counters = InboxCounters()
+
+    def put(self, push: Push[V], *, lowest_epoch: int) -> Receipt:
+        """File one message; `stale` if it brings nothing new. Messages below `lowest_epoch` never do."""
+        self.counters.received += 1
+        key = (push.sender, push.block)
+        mark = (push.epoch, push.sequence)
+        last = self._newest.get(key, (0, 0))
+        if push.epoch < lowest_epoch or mark <= last:
+            self.counters.stale += 1
+            return "stale"
+        expected = last[1] + 1 if push.epoch == last[0] else 1
+        self.counters.gaps += push.sequence - expected
+        self._newest[key] = mark
+        waiting = self._slots.get(key)
+        if waiting is not None:
+            self.counters.superseded += 1
+            if self._combine is not None and waiting.epoch == push.epoch:
+                push = self._combine(waiting, push)
+        self._slots[key] = push
+        return "new"
+
+    def highest_epoch(self) -> int:
+        """The highest epoch that waits; 0 if nothing does."""
+        return max((push.epoch for push in self._slots.values()), default=0)
+
+    def highest_tick(self) -> int:
+        """The most ticks that a waiting message's sender has done; 0 if nothing waits."""
+        return max((push.tick for push in self._slots.values()), default=0)
+
+    def take(self, epoch: int) -> list[Push[V]]:
+        """Empty the slots; return the messages of exactly this epoch in a fixed order.
+
+        Others are of lower epochs: they are dropped, their mass is abandoned.
+        """
+        taken = [self._slots[key] for key in sorted(self._slots)]
+        self._slots.clear()
+        return [push for push in taken if push.epoch == epoch]
+
+    def forget(self, source: PeerId) -> None:
+        """Free all that belongs to a peer that is gone for good."""
+        for key in [key for key in self._newest if key[0] == source]:
+            del self._newest[key]
+            self._slots.pop(key, None)

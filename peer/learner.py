@@ -1,0 +1,64 @@
+"""What an agent needs from its task: gradients at a point, nothing else. `peer.torch_learner` provides it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Generic, Protocol
+
+from peer.algebra import Scalar, V
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Generic[V]):
+    """Derivatives of one agent's two objectives at one point and on one batch. DESIGN (2), (3), (6)."""
+
+    model_gradient: V  # r = df/dx, shape (d,)
+    adjoint_gradient: V  # r_x' p + s_x' q - dF/dx, shape (d,); damping is added by the solver
+    training_loss: float
+    validation_loss: float
+
+
+@dataclass(frozen=True, slots=True)
+class HyperReport:
+    """Where the hypergradient points."""
+
+    norm: float  # length of the agent's hypergradient, mean over the tick's local steps
+    overshoot: bool  # it points against the one remembered, and is not much shorter: a step went too far
+
+
+class Learner(Protocol[V]):
+    """The task side of an agent: data, losses, hyperparameters, local inner variables.
+
+    Called from one thread at a time; owns its random streams, so equal calls give equal answers.
+    """
+
+    @property
+    def initial_model(self) -> V:
+        """The common starting point of the swarm, shape (d,)."""
+
+    def evaluate(self, model: V, adjoint: V, local_step_size: Scalar) -> Evaluation[V]:
+        """Derivatives at this point on the next batch; then one step of the local variables, if there are any."""
+
+    def finish_tick(self, hyper_step_size: float) -> HyperReport:
+        """Average the hypergradients since the last call and step the hyperparameters; 0 holds them."""
+
+    def metrics(self, model: V) -> Mapping[str, float]:
+        """Test metrics of this model and of the personal one, as the task defines them; may be empty."""
+
+
+@dataclass(slots=True)
+class TickReport:
+    """What one tick did, for people; nothing of it is read by the protocol but `step_is_finite`."""
+
+    training_loss: float = float("nan")
+    validation_loss: float = float("nan")
+    hypergradient_norm: float = float("nan")
+    overshoot: bool = False
+    model_residual: tuple[float, float] = (0.0, 0.0)  # |tracker|, |own gradient|
+    adjoint_residual: tuple[float, float] = (0.0, 0.0)
+    step_is_finite: bool = True
+    sum_spacing: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)

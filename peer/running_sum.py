@@ -1,0 +1,95 @@
+"""Mass that survives links which lose messages and tell nobody (DESIGN, section 2).
+
+A classical push-sum agent halves what it holds and sends one half: a lost message is lost mass. Here an agent
+announces how much it has pushed on a link *in total*; the receiver adds what the total has grown by since the
+last announcement that arrived. A later message repairs every earlier loss.
+
+Sources: Hadjicostis, Vaidya, Dominguez-Garcia, "Robust distributed average consensus via exchange of running
+sums" (2016); Spiridonoff, Olshevsky, Paschalidis, "Robust asynchronous stochastic gradient-push" (2020).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol
+
+from peer.algebra import Algebra, V
+
+if TYPE_CHECKING:
+    from wire import PeerId
+
+
+class Ledger(Protocol[V]):
+    """Mass held by one agent and what of it crosses its links; one vector, pushed block by block."""
+
+    held: V  # shape (size,), precision of mass
+
+    def reset(self, held: V) -> None:
+        """Begin an epoch holding exactly this; everything about links is forgotten."""
+
+    def push(self, span: slice, copies: int) -> V:
+        """Split the block into `copies + 1` equal parts, keep one; return what all `copies` targets are told."""
+
+    def absorb(self, source: PeerId, span: slice, announced: V) -> None:
+        """Add the mass that an announcement brings. The caller has checked that it is newer than the last."""
+
+
+class RunningSum(Generic[V]):
+    """The ledger that forgives loss: announcements are totals of the epoch.
+
+    Invariant (9), at every instant and for every block: the sum over agents of `held`, plus the sum over links
+    of (`pushed` at the source - `received` at the target), equals the sum of what was put in by `reset` and by
+    changes to `held`. Exact for exact numbers; for tensors up to the rounding of `held` alone, because `held`
+    loses exactly what the rounded total gained.
+
+    Idempotent and independent of order as long as older announcements are not absorbed after newer ones.
+    """
+
+    def __init__(self, held: V, algebra: Algebra[V]) -> None:
+        self._algebra = algebra
+        self.reset(held)
+
+    def reset(self, held: V) -> None:
+        """Begin an epoch holding exactly this; everything about links is forgotten."""
+        self.held = self._algebra.copy(self._algebra.to_mass(held))
+        self.pushed = self._algebra.zeros(len(held))  # sigma in DESIGN (7); representable on the wire
+        self.received: dict[tuple[PeerId, int], V] = {}  # rho in DESIGN (8), by source and start of block
+
+    def push(self, span: slice, copies: int) -> V:
+        """Announce the total pushed to each of `copies` targets so far. DESIGN (7)."""
+        before = self.pushed[span]
+        announced = self._algebra.to_wire(before + self.held[span] / (copies + 1))
+        after = self._algebra.to_mass(announced)
+        self.held[span] = self.held[span] - (after - before) * copies
+        self.pushed[span] = after
+        return announced
+
+    def absorb(self, source: PeerId, span: slice, announced: V) -> None:
+        """Add what the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
+        growth = self._algebra.to_mass(announced)
+        before = self.received.get((source, span.start))
+        if before is not None:
+            growth = growth - self._algebra.to_mass(before)
+        self.held[span] = self.held[span] + growth
+        self.received[source, span.start] = announced
+
+
+class SentShares(Generic[V]):
+    """The classical ledger, for comparison: every message carries its share, and a lost message is lost mass."""
+
+    def __init__(self, held: V, algebra: Algebra[V]) -> None:
+        self._algebra = algebra
+        self.reset(held)
+
+    def reset(self, held: V) -> None:
+        """Begin an epoch holding exactly this."""
+        self.held = self._algebra.copy(self._algebra.to_mass(held))
+
+    def push(self, span: slice, copies: int) -> V:
+        """Send one share to each of `copies` targets."""
+        share = self._algebra.to_wire(self.held[span] / (copies + 1))
+        self.held[span] = self.held[span] - self._algebra.to_mass(share) * copies
+        return share
+
+    def absorb(self, source: PeerId, span: slice, announced: V) -> None:  # noqa: ARG002  (same form as above)
+        """Add the share."""
+        self.held[span] = self.held[span] + self._algebra.to_mass(announced)

@@ -1,0 +1,58 @@
+"""What happens to the members of a simulated swarm, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from peer.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Agent number `agent` stops without a word at this virtual time."""
+
+    agent: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """Agent number `agent` is not there from the start but comes at this virtual time."""
+
+    agent: int
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """A killed agent comes back: with state as a new incarnation, without as a new identity with a new start."""
+
+    agent: int
+    at_s: float
+    with_state: bool = True
+
+
+Change = Kill | Join | Restart
+
+
+def check_scenario(changes: Sequence[Change], agents: int) -> None:
+    """Raise `SettingError` if the changes, in order of time, do not fit together."""
+    joins = [change.agent for change in changes if isinstance(change, Join)]
+    running = set(range(agents)) - set(joins)
+    for index, change in sorted(enumerate(changes), key=lambda item: (item[1].at_s, item[0])):
+        where = f"scenario[{index}]"
+        if not 0 <= change.agent < agents:
+            raise SettingError(f"{where}.agent", change.agent, f"give a number from 0 to {agents - 1}")
+        if not 0 <= change.at_s < float("inf"):
+            raise SettingError(f"{where}.at_s", change.at_s, "give virtual seconds, 0 or more")
+        if isinstance(change, Kill) != (change.agent in running):
+            remedy = "only a running agent can be killed, and only one that does not run can come"
+            raise SettingError(where, change, remedy)
+        if isinstance(change, Kill):
+            running.remove(change.agent)
+        else:
+            running.add(change.agent)

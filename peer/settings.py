@@ -1,0 +1,135 @@
+"""Every setting of an agent in one place: frozen, validated when made, documented with unit and reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import TYPE_CHECKING, Literal, TypedDict
+
+from peer.errors import SettingError
+
+if TYPE_CHECKING:
+    from peer.algebra import Scalar
+
+SolverName = Literal["tracking", "push-sum", "push-sum-shares"]
+WireDtype = Literal["float32", "float64"]
+
+FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a handful
+LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentSettings:
+    """How one agent takes part. Defaults are those of `hyperpush swarm`; symbols are DESIGN's."""
+
+    tick_s: float = 0.05
+    """Seconds from one tick to the next, if the machine can keep up."""
+    tick_jitter: float = 0.1
+    """Each interval is drawn within this fraction of `tick_s`, so that agents do not march in step."""
+    fanout: int = 3
+    """Out-neighbours per agent: the ring successor and `fanout - 1` more."""
+    solver: SolverName = "tracking"
+    """`tracking` is exact; the others are there to be compared with."""
+    model_step_size: Scalar = 0.2
+    """eta of the model; stable below about 1 / curvature of the training loss."""
+    adjoint_step_size: Scalar = 0.2
+    """eta of the adjoint; the same curvature counts."""
+    local_step_size: Scalar | None = None
+    """Step of the local inner variables and of their adjoint; None: `model_step_size`."""
+    momentum: Scalar = 0.0
+    """beta, on the agent's own steps, for both streams. Same fixed point."""
+    local_steps: int = 1
+    """K gradients between two pushes. Same fixed point, fewer messages."""
+    damping: Scalar = 0.0
+    """delta: the adjoint solves with H + delta I. Anything but 0 biases the hypergradient."""
+    hyper_step_size: float = 0.0
+    """Learning rate of the hyperparameters; 0 holds them."""
+    hyper_every: int = 1
+    """Ticks from one step of the hyperparameters to the next."""
+    block_fraction: float = 1.0
+    """Share of the model's blocks pushed in one tick."""
+    block_bytes_max: int = 2**20
+    """No message is longer than this: larger models are pushed in more blocks."""
+    wire_dtype: WireDtype = "float32"
+    """Numbers in messages. Mass is exact with either; float32 has a floor near 1e-7."""
+    precision_tolerance: float = 1e-4
+    """A new epoch begins when wire numbers at the largest running sum are further apart than this."""
+    warm_up_ticks: float = 50.0
+    """After an epoch change an agent only averages for this many ticks of a typical peer."""
+    epoch_warm_ups_min: float = 6.0
+    """An agent begins no new epoch within this many warm-ups of the slowest peer."""
+    listen_ticks: float = 10.0
+    """A joiner averages what it hears for this many ticks before it pushes."""
+    listen_s_max: float = 3.0
+    """A joiner that hears nothing for so long begins a swarm of its own (which may merge later)."""
+    evaluate_every: int = 20
+    """Ticks between two evaluations of the test metrics; 0: never."""
+
+    def __post_init__(self) -> None:
+        """Raise `SettingError` naming field, value and remedy."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise SettingError(field.name, value, "give a finite number")
+        positive = ("tick_s", "model_step_size", "adjoint_step_size", "listen_s_max")
+        for name in positive:
+            self._require(name, getattr(self, name) > 0, "give a number above 0")
+        at_least_zero = (
+            *("damping", "hyper_step_size", "precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
+            *("listen_ticks", "evaluate_every"),
+        )
+        for name in at_least_zero:
+            self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
+        self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give a fraction in [0, 1)")
+        self._require("momentum", 0 <= self.momentum < 1, "give a fraction in [0, 1)")
+        self._require("block_fraction", 0 < self.block_fraction <= 1, "give a fraction in (0, 1]")
+        self._require("fanout", 1 <= self.fanout <= FANOUT_MAX, f"give a whole number from 1 to {FANOUT_MAX}")
+        self._require(
+            "local_steps", 1 <= self.local_steps <= LOCAL_STEPS_MAX, f"give 1 to {LOCAL_STEPS_MAX} steps"
+        )
+        self._require("hyper_every", self.hyper_every >= 1, "give a whole number of ticks, 1 or more")
+        self._require("block_bytes_max", self.block_bytes_max >= 2**12, "give at least 4096 bytes")
+        self._require(
+            "local_step_size", self.local_step_size is None or self.local_step_size > 0, "give a number above 0"
+        )
+        for name, known in (
+            ("solver", ("tracking", "push-sum", "push-sum-shares")),
+            ("wire_dtype", ("float32", "float64")),
+        ):
+            self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
+
+    def _require(self, name: str, holds: bool, remedy: str) -> None:  # noqa: FBT001
+        if not holds:
+            raise SettingError(name, getattr(self, name), remedy)
+
+    def to_dict(self) -> dict[str, str | int | float | None]:
+        """All fields as JSON-able values (exact fractions as floats)."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: float(v) if isinstance(v, Fraction) else v for name, v in values.items()}
+
+
+class SettingKeywords(TypedDict, total=False):
+    """The fields of `AgentSettings` as keyword arguments."""
+
+    tick_s: float
+    tick_jitter: float
+    fanout: int
+    solver: SolverName
+    model_step_size: Scalar
+    adjoint_step_size: Scalar
+    local_step_size: Scalar | None
+    momentum: Scalar
+    local_steps: int
+    damping: Scalar
+    hyper_step_size: float
+    hyper_every: int
+    block_fraction: float
+    block_bytes_max: int
+    wire_dtype: WireDtype
+    precision_tolerance: float
+    warm_up_ticks: float
+    epoch_warm_ups_min: float
+    listen_ticks: float
+    listen_s_max: float
+    evaluate_every: int

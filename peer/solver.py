@@ -1,0 +1,187 @@
+"""One tick of the mathematics: absorb, average, differentiate, push. DESIGN (4)-(8) for both streams at once.
+
+The streams of model and adjoint travel in the same messages: one sequence number per block, four arrays. The order
+within a tick is average, K local steps, push, so that a message carries the freshest step and the freshest mass;
+as a cycle it is that of DESIGN (4)-(7).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic
+
+from peer.algebra import Algebra, V
+from peer.learner import TickReport
+from peer.push_sum import PushSum
+from peer.running_sum import RunningSum, SentShares
+from peer.tracking import TrackingStream
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Sequence
+
+    from peer.learner import Learner
+    from peer.settings import AgentSettings
+    from peer.tracking import Stream
+    from wire import PeerId, Push
+
+SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: it moves slowly
+
+
+@dataclass(frozen=True, slots=True)
+class BlockPush(Generic[V]):
+    """One block to be announced; the agent puts its name and epoch to it."""
+
+    block: int
+    sequence: int
+    arrays: tuple[V, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What the agent decided for one tick."""
+
+    copies: int  # number of out-neighbours
+    moving: bool  # False during warm-up: average, but do not step
+    hyper_step_size: float  # 0 in most ticks
+    evaluate: bool  # compute test metrics
+
+
+def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[slice, ...]:
+    """Cut `size` elements into blocks of nearly equal length that no message limit stops."""
+    blocks = max(-(-size // elements_per_block_max), min(size, round(1.0 / block_fraction)))
+    edges = [size * block // blocks for block in range(blocks + 1)]
+    return tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
+
+
+class Solver(Generic[V]):
+    """Both streams of one agent, its learner, and the blocks' sequence numbers.
+
+    Not thread-safe: the agent hands it to one computation at a time.
+    """
+
+    def __init__(
+        self,
+        learner: Learner[V],
+        algebra: Algebra[V],
+        settings: AgentSettings,
+        spans: Sequence[slice],
+        rng: random.Random,
+    ) -> None:
+        self.learner = learner
+        self.spans = tuple(spans)
+        self._algebra = algebra
+        self._settings = settings
+        initial = learner.initial_model
+        self.model = self._make_stream(initial)
+        self.adjoint = self._make_stream(algebra.copy(initial) * 0)
+        self.streams = (self.model, self.adjoint)
+        self._sequences = [0] * len(self.spans)
+        self._order = list(range(len(self.spans)))
+        rng.shuffle(self._order)  # so that agents do not all push the same block at the same time
+        self._cursor = 0
+        self._credit = 0.0
+        self._ticks = 0
+
+    def _make_stream(self, initial: V) -> Stream[V]:
+        if self._settings.solver == "tracking":
+            return TrackingStream(initial, self._algebra, self._settings.momentum)
+        ledger = RunningSum if self._settings.solver == "push-sum" else SentShares
+        return PushSum(initial, self.spans, self._algebra, ledger)
+
+    def array_lengths(self, block: int) -> tuple[int, ...]:
+        """Elements of each array in a message about this block: model's, then adjoint's."""
+        span = self.spans[block]
+        return self.model.array_lengths(span) + self.adjoint.array_lengths(span)
+
+    def enter_epoch(self) -> None:
+        """Start the mass of both streams afresh and count sequences from one."""
+        for stream in self.streams:
+            stream.enter_epoch()
+        self._sequences = [0] * len(self.spans)
+
+    def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
+        """Set both estimates to the mean of what was heard, block by block; unheard blocks stay."""
+        for block, span in enumerate(self.spans):
+            pushes = [heard[key] for key in sorted(heard) if key[1] == block]
+            for index, stream in enumerate(self.streams):
+                announced = [stream.announced_estimate(_arrays_of(push, index)) for push in pushes]
+                if announced:
+                    total = self._algebra.copy(announced[0])
+                    for other in announced[1:]:
+                        total = total + other
+                    stream.replace_estimate(span, total / len(announced))
+
+    def tick(
+        self, pushes: Sequence[Push[V]], orders: Orders
+    ) -> tuple[tuple[BlockPush[V], ...], TickReport]:
+        """Absorb these messages, average, step, and prepare the next messages.
+
+        If any derivative is not finite, estimates, trackers and hyperparameters stay as they were after averaging.
+        """
+        for push in pushes:
+            for index, stream in enumerate(self.streams):
+                stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
+        for stream in self.streams:
+            stream.mix()
+        report = self._learn(orders)
+        self._ticks += 1
+        if self._ticks % SPACING_CHECK_TICKS == 0:
+            report.sum_spacing = max(stream.spacing() for stream in self.streams)
+        if orders.evaluate:
+            report.metrics = self.learner.metrics(self.model.estimate)
+        return self._push(orders.copies), report
+
+    def _learn(self, orders: Orders) -> TickReport:
+        """K local steps of both streams along fresh gradients plus what the tracker knows of the others'."""
+        settings, algebra = self._settings, self._algebra
+        steps = settings.local_steps if orders.moving else 1
+        model, adjoint = algebra.copy(self.model.estimate), algebra.copy(self.adjoint.estimate)
+        model_gradients, adjoint_gradients = algebra.zeros(len(model)), algebra.zeros(len(model))
+        model_correction, adjoint_correction = self.model.correction(), self.adjoint.correction()
+        local_step_size = settings.local_step_size or settings.model_step_size
+        report = TickReport()
+        for _ in range(steps):
+            evaluation = self.learner.evaluate(model, adjoint, local_step_size)
+            model_gradient = algebra.to_mass(evaluation.model_gradient)
+            adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
+            if settings.damping:
+                adjoint_gradient = adjoint_gradient + algebra.to_mass(adjoint) * settings.damping
+            report.training_loss, report.validation_loss = evaluation.training_loss, evaluation.validation_loss
+            if not (algebra.is_finite(model_gradient) and algebra.is_finite(adjoint_gradient)):
+                report.step_is_finite = False
+                self.learner.finish_tick(0.0)
+                return report
+            model_gradients = model_gradients + model_gradient
+            adjoint_gradients = adjoint_gradients + adjoint_gradient
+            if orders.moving:
+                model = model - (model_gradient + model_correction) * settings.model_step_size
+                adjoint = adjoint - (adjoint_gradient + adjoint_correction) * settings.adjoint_step_size
+        self.model.learn(model, model_gradients / steps)
+        self.adjoint.learn(adjoint, adjoint_gradients / steps)
+        hyper = self.learner.finish_tick(orders.hyper_step_size)
+        report.hypergradient_norm, report.overshoot = hyper.norm, hyper.overshoot
+        report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
+        return report
+
+    def _push(self, copies: int) -> tuple[BlockPush[V], ...]:
+        """Announce the blocks whose turn it is."""
+        if not copies:
+            return ()
+        self._credit += self._settings.block_fraction * len(self.spans)
+        due, self._credit = int(self._credit), self._credit % 1.0
+        pushes = []
+        for _ in range(due):
+            block = self._order[self._cursor]
+            self._cursor = (self._cursor + 1) % len(self._order)
+            self._sequences[block] += 1
+            arrays = tuple(
+                array for stream in self.streams for array in stream.push(self.spans[block], copies)
+            )
+            pushes.append(BlockPush(block, self._sequences[block], arrays))
+        return tuple(pushes)
+
+
+def _arrays_of(push: Push[V], stream: int) -> tuple[V, ...]:
+    """The two arrays of one stream: model's come first."""
+    return push.arrays[2 * stream : 2 * stream + 2]

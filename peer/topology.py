@@ -1,0 +1,58 @@
+"""Who pushes to whom: rings drawn from the epoch number, the same in every agent's head.
+
+Peers are put in a circle and each pushes to its successor. The first circle is the sorted order; every further one
+is drawn afresh from (swarm, epoch), so any two agents that know the same peers draw the same circles without a word.
+One circle alone makes the graph strongly connected. Each circle adds one in-neighbour to every peer, which caps the
+in-degree. Positions are hashes of the peer's name, so a peer that only some know of disturbs its neighbours only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
+    from wire import PeerId
+
+RINGS_TRIED_PER_NEIGHBOUR = 4  # circles may name a peer twice in small swarms; then more are drawn
+
+
+def out_neighbours(
+    own: PeerId, peers: Collection[PeerId], *, fanout: int, swarm: str, epoch: int
+) -> tuple[PeerId, ...]:
+    """The targets of `own` in this epoch, sorted.
+
+    Invariant: the successor in sorted order is always among them; never `own`; at most `fanout`, fewer only in a
+    swarm of fewer peers or by a rare draw. `peers` may contain `own` or not.
+    """
+    others = sorted(set(peers) - {own})
+    if len(others) <= fanout:
+        return tuple(others)
+    chosen = {_successor(own, others, _by_name)}
+    for ring in range(RINGS_TRIED_PER_NEIGHBOUR * (fanout - 1)):
+        if len(chosen) == fanout:
+            break
+        chosen.add(_successor(own, others, _by_draw(f"{swarm}/{epoch}/{ring}")))
+    return tuple(sorted(chosen))
+
+
+Position = tuple[bytes, str]
+
+
+def _by_name(peer: PeerId) -> Position:
+    return b"", peer
+
+
+def _by_draw(ring: str) -> Callable[[PeerId], Position]:
+    def position(peer: PeerId) -> Position:
+        return hashlib.blake2b(f"{ring}/{peer}".encode(), digest_size=8).digest(), peer
+
+    return position
+
+
+def _successor(own: PeerId, others: Collection[PeerId], position: Callable[[PeerId], Position]) -> PeerId:
+    """The first after `own` on the circle; behind the last comes the first again."""
+    here = position(own)
+    return min(others, key=lambda peer: ((place := position(peer)) < here, place))

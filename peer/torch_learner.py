@@ -1,0 +1,157 @@
+"""`peer.learner.Learner` for a `BilevelProblem`: autograd, local variables, and the hyperparameters' optimizer."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic
+
+import torch
+from torch import Tensor
+
+from peer.derivatives import Derivatives, Losses, derivatives
+from peer.errors import ProblemError
+from peer.learner import Evaluation, HyperReport
+from peer.problem import (
+    BatchT,
+    BilevelProblem,
+    HasDerivatives,
+    HasLocal,
+    HasLocalLoss,
+    HasMetrics,
+    HasOuterBatches,
+)
+from peer.tensors import FlatLayout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from peer.algebra import Scalar
+
+    MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+
+OVERSHOOT_LENGTH = 0.7  # a reversed hypergradient at least this long, against the one remembered, overshot
+
+
+class TorchLearner(Generic[BatchT]):
+    """Holds what is private to an agent: its problem, hyperparameters, local variables and their adjoint."""
+
+    def __init__(
+        self, problem: BilevelProblem[BatchT], make_optimizer: MakeOptimizer | None = None
+    ) -> None:
+        self.problem = problem
+        self.layout = FlatLayout(problem.model, "model")
+        if not self.layout.size:
+            raise ProblemError("model is empty; give at least one tensor to learn")
+        self._initial = self.layout.flatten(problem.model)
+        FlatLayout(problem.hyperparameters, "hyperparameters")
+        self.hyperparameters = {name: t.detach().clone() for name, t in problem.hyperparameters.items()}
+        local = problem.local if isinstance(problem, HasLocal) else {}
+        FlatLayout(local, "local")
+        self.local = {name: tensor.detach().clone() for name, tensor in local.items()}
+        self.local_adjoint = {name: torch.zeros_like(tensor) for name, tensor in self.local.items()}
+        self.hypergradient = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
+        self._batches: Iterator[BatchT] = iter(problem.batches())
+        self._outer_batches: Iterator[BatchT] | None = None
+        if isinstance(problem, HasOuterBatches):
+            self._outer_batches = iter(problem.outer_batches())
+        self._closed_form = problem.derivatives if isinstance(problem, HasDerivatives) else None
+        self._local_loss = problem.local_loss if isinstance(problem, HasLocalLoss) else None
+        self._optimizer: torch.optim.Optimizer | None = None  # None: plain descent
+        if self.hyperparameters and make_optimizer is not None:
+            self._optimizer = make_optimizer(list(self.hyperparameters.values()))
+        self._sum = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
+        self._count = 0
+        self._remembered: Tensor | None = None
+
+    @property
+    def initial_model(self) -> Tensor:
+        """The problem's initial model as one flat vector."""
+        return self._initial
+
+    def evaluate(self, model: Tensor, adjoint: Tensor, local_step_size: Scalar) -> Evaluation[Tensor]:
+        """Derivatives on the next batch; local variables and their adjoint take one step of descent."""
+        found = self._derivatives(self.layout.unflatten(model), self.layout.unflatten(adjoint))
+        for name, gradient in found.hypergradient.items():
+            self._sum[name] += gradient
+        self._count += 1
+        step_size = float(local_step_size)
+        for name in self.local:
+            self.local[name] -= step_size * found.local_gradient[name]
+            self.local_adjoint[name] -= step_size * found.local_adjoint_gradient[name]
+        return Evaluation(
+            self.layout.flatten(found.model_gradient),
+            self.layout.flatten(found.adjoint_gradient),
+            found.training_loss,
+            found.validation_loss,
+        )
+
+    def _derivatives(self, model: Mapping[str, Tensor], adjoint: Mapping[str, Tensor]) -> Derivatives:
+        if self._closed_form is not None:
+            return self._closed_form(model, self.hyperparameters, adjoint)
+        batch = next(self._batches)
+        outer_batch = batch if self._outer_batches is None else next(self._outer_batches)
+        losses = Losses(
+            inner=partial(self._loss, self.problem.inner_loss, batch),
+            outer=partial(self._loss, self.problem.outer_loss, outer_batch),
+            local=None if self._local_loss is None else partial(self._loss, self._local_loss, batch),
+        )
+        return derivatives(losses, model, self.hyperparameters, self.local, adjoint, self.local_adjoint)
+
+    def _loss(
+        self,
+        loss: Callable[..., Tensor],
+        batch: BatchT,
+        model: Mapping[str, Tensor],
+        hyperparameters: Mapping[str, Tensor],
+        local: Mapping[str, Tensor],
+    ) -> Tensor:
+        if self.local:
+            return loss(model, hyperparameters, batch, local=local)
+        return loss(model, hyperparameters, batch)
+
+    def finish_tick(self, hyper_step_size: float) -> HyperReport:
+        """Average the hypergradients since the last call; step along them if they are finite."""
+        if not self._count or not self.hyperparameters:
+            self._count = 0
+            return HyperReport(0.0, overshoot=False)
+        for name, total in self._sum.items():
+            self.hypergradient[name] = total / self._count
+            self._sum[name] = torch.zeros_like(total)
+        self._count = 0
+        flat = torch.cat([g.reshape(-1).to(torch.float64) for g in self.hypergradient.values()])
+        norm = math.sqrt(float(torch.dot(flat, flat)))
+        if hyper_step_size == 0 or not math.isfinite(norm):
+            return HyperReport(norm, overshoot=False)
+        self._step(hyper_step_size)
+        return HyperReport(norm, overshoot=self._overshot(flat, norm))
+
+    def _step(self, step_size: float) -> None:
+        if self._optimizer is None:
+            for name, tensor in self.hyperparameters.items():
+                tensor -= step_size * self.hypergradient[name]
+            return
+        for group in self._optimizer.param_groups:
+            group["lr"] = step_size
+        for name, tensor in self.hyperparameters.items():
+            tensor.grad = self.hypergradient[name].clone()
+        self._optimizer.step()
+
+    def _overshot(self, flat: Tensor, norm: float) -> bool:
+        """Compare with the longest hypergradient since the last reversal."""
+        if self._remembered is None:
+            self._remembered = flat
+            return False
+        length = math.sqrt(float(torch.dot(self._remembered, self._remembered)))
+        reversed_ = float(torch.dot(self._remembered, flat)) < 0
+        if reversed_ or norm > length:
+            self._remembered = flat
+        return reversed_ and norm >= OVERSHOOT_LENGTH * length
+
+    def metrics(self, model: Tensor) -> Mapping[str, float]:
+        """The problem's metrics, if it has any."""
+        if not isinstance(self.problem, HasMetrics):
+            return {}
+        named = self.layout.unflatten(model)
+        keywords: dict[str, Any] = {"local": self.local} if self.local else {}
+        return self.problem.metrics(named, self.hyperparameters, **keywords)

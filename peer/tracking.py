@@ -1,0 +1,145 @@
+"""Gradient tracking over running sums: agreement on the minimiser of an average (DESIGN, section 2).
+
+The minimiser of `mean_i phi_i` is found although agent i knows only the gradient of its own `phi_i`: the estimates
+are averaged, and each agent steps along a tracker, its share of everybody's gradients, whose sum over the swarm
+is the sum of the gradients at all times. At the fixed point estimates agree and trackers vanish, so there is no
+bias from step size, speed or loss.
+
+Sources: Tian, Sun, Scutari, "Achieving linear convergence in distributed asynchronous multi-agent optimization"
+(ASY-SONATA, 2020); Zhu et al., "R-FAST" (2023); running sums as in `peer.running_sum`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Generic, Protocol
+
+from peer.algebra import Algebra, Scalar, V
+from peer.running_sum import RunningSum
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wire import PeerId
+
+
+class Stream(Protocol[V]):
+    """One quantity that the swarm agrees on; `Solver` drives two, the model and the adjoint."""
+
+    estimate: V  # shape (size,), precision of the model
+
+    def enter_epoch(self) -> None:
+        """Forget all links; keep the estimate."""
+
+    def replace_estimate(self, span: slice, estimate: V) -> None:
+        """Overwrite one block of the estimate (a joiner that has listened)."""
+
+    def absorb(self, source: PeerId, span: slice, arrays: Sequence[V]) -> None:
+        """Take in one block of a message that is newer than all before it on this link."""
+
+    def mix(self) -> None:
+        """Average with what was absorbed since the last call."""
+
+    def correction(self) -> V:
+        """What turns the agent's own gradient into its direction of descent, shape (size,)."""
+
+    def learn(self, stepped: V, gradient: V) -> None:
+        """Take in the end point of the local steps and the mean gradient along them."""
+
+    def push(self, span: slice, copies: int) -> tuple[V, ...]:
+        """One block of the next message, the same for all targets."""
+
+    def announced_estimate(self, arrays: Sequence[V]) -> V:
+        """The sender's estimate, as far as the arrays of a message tell it."""
+
+    def array_lengths(self, span: slice) -> tuple[int, ...]:
+        """Elements of each array of a message about this block."""
+
+    def residual(self) -> tuple[float, float]:
+        """Length of the direction of descent common to the swarm, and of the agent's own gradient."""
+
+    def spacing(self) -> float:
+        """The finest change of mass that the wire can still tell."""
+
+
+class TrackingStream(Generic[V]):
+    """`Stream` by gradient tracking. DESIGN (4)-(8).
+
+    Invariant: `tracker` is the `held` of a `RunningSum` into which exactly the agent's current gradient has been
+    put, so (9) holds for the gradients: sum of trackers + mass on the links = sum of gradients.
+    """
+
+    def __init__(self, initial: V, algebra: Algebra[V], momentum: Scalar) -> None:
+        size = len(initial)
+        self._algebra = algebra
+        self._momentum = momentum
+        self.estimate = algebra.copy(initial)  # x
+        self.stepped = algebra.copy(initial)  # v, what the neighbours are told
+        self.velocity = algebra.copy(initial) - initial  # m
+        self.gradient = algebra.zeros(size)  # g, the gradient last put into the tracker
+        self.mass = RunningSum(self.gradient, algebra)
+        self.fresh: list[tuple[slice, V]] = []  # the v_j of DESIGN (5), by block
+
+    def enter_epoch(self) -> None:
+        """Reset the tracker to the agent's own gradient; keep the estimate. DESIGN (Epochs)."""
+        self.mass.reset(self.gradient)
+        self.velocity = self.velocity - self.velocity
+        self.fresh.clear()
+
+    def replace_estimate(self, span: slice, estimate: V) -> None:
+        """Overwrite one block of the estimate; the next gradient is taken there."""
+        self.estimate[span] = estimate
+        self.stepped[span] = estimate
+
+    def absorb(self, source: PeerId, span: slice, arrays: Sequence[V]) -> None:
+        """DESIGN (8): `arrays` are the sender's estimate and its running sum."""
+        estimate, announced = arrays
+        self.mass.absorb(source, span, announced)
+        self.fresh.append((span, estimate))
+
+    def mix(self) -> None:
+        """DESIGN (5): the mean of the own stepped estimate and of every estimate absorbed since the last call.
+
+        Each is averaged once: keeping old ones in the mean for longer only pulls backwards (measured: 7e-12 against
+        9e-9 after 1,000 ticks at 30 % loss and a mean delay of one tick).
+        """
+        self.estimate = self._algebra.copy(self.stepped)
+        counts: dict[int, tuple[slice, int]] = {}
+        for span, heard in self.fresh:
+            self.estimate[span] = self.estimate[span] + heard
+            _, count = counts.get(span.start, (span, 1))
+            counts[span.start] = (span, count + 1)
+        for span, count in counts.values():
+            self.estimate[span] = self.estimate[span] / count
+        self.fresh.clear()
+
+    def correction(self) -> V:
+        """`y - g`: added to a fresh gradient it gives the fresh tracker."""
+        return self.mass.held - self.gradient
+
+    def learn(self, stepped: V, gradient: V) -> None:
+        """DESIGN (6), and momentum on the agent's own steps."""
+        self.velocity = self.velocity * self._momentum + (stepped - self.estimate)
+        self.stepped = self.estimate + self.velocity
+        gradient = self._algebra.to_mass(gradient)
+        self.mass.held = self.mass.held + (gradient - self.gradient)
+        self.gradient = gradient
+
+    def push(self, span: slice, copies: int) -> tuple[V, ...]:
+        """DESIGN (7): the stepped estimate and the running sum of one block."""
+        return self._algebra.to_wire(self.stepped[span]), self.mass.push(span, copies)
+
+    def announced_estimate(self, arrays: Sequence[V]) -> V:
+        """The stepped estimate of the sender."""
+        return arrays[0]
+
+    def array_lengths(self, span: slice) -> tuple[int, ...]:
+        """Estimate and running sum have the length of the block."""
+        return (span.stop - span.start,) * 2
+
+    def residual(self) -> tuple[float, float]:
+        """Lengths of tracker and gradient; their ratio, smoothed, tells how far from settled the agent is."""
+        return self._algebra.norm(self.mass.held), self._algebra.norm(self.gradient)
+
+    def spacing(self) -> float:
+        """Spacing of wire numbers at the largest running sum: the floor of the error. DESIGN (Precision)."""
+        return self._algebra.spacing(self.mass.pushed)
