@@ -4,6 +4,9 @@ The names below are pure: values in, values out, no clock, no sockets. The edges
 `wire.discovery`, are loaded when one of their names is first used, so that `import wire` stays light.
 """
 
+import importlib
+from typing import TYPE_CHECKING
+
 from wire.codec import (
     HEADER_BYTES_MAX,
     MESSAGE_BYTES_MAX,
@@ -13,6 +16,7 @@ from wire.codec import (
     encode_push,
     push_bytes_overhead_max,
 )
+from wire.counters import LinkCounters, TransportCounters
 from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, parse_delay
 from wire.errors import (
     AddressError,
@@ -36,7 +40,12 @@ from wire.messages import (
     format_address,
     parse_address,
 )
+from wire.records import PEERS_KNOWN_MAX, PeerRecord
 from wire.slots import Outbox
+
+if TYPE_CHECKING:
+    from wire.discovery import SeedDiscovery, ZeroconfDiscovery
+    from wire.transport import Transport, WebSocketTransport
 
 __all__ = [
     "ADDRESS_BYTES_MAX",
@@ -44,6 +53,7 @@ __all__ = [
     "FINGERPRINT_BYTES_MAX",
     "HEADER_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
+    "PEERS_KNOWN_MAX",
     "PEER_ID_BYTES_MAX",
     "PROTOCOL_VERSION",
     "SWARM_BYTES_MAX",
@@ -58,15 +68,22 @@ __all__ = [
     "FaultPlan",
     "FaultPlanError",
     "FaultWindow",
+    "LinkCounters",
     "LinkFaults",
     "LogNormal",
     "Outbox",
     "PeerId",
+    "PeerRecord",
     "Push",
     "RejectReason",
+    "SeedDiscovery",
+    "Transport",
+    "TransportCounters",
     "TransportError",
     "Uniform",
+    "WebSocketTransport",
     "WireError",
+    "ZeroconfDiscovery",
     "cut",
     "decode_push",
     "encode_push",
@@ -77,3 +94,19 @@ __all__ = [
     "partition",
     "push_bytes_overhead_max",
 ]
+
+_EDGES = {
+    "SeedDiscovery": "wire.discovery",
+    "Transport": "wire.transport",
+    "WebSocketTransport": "wire.transport",
+    "ZeroconfDiscovery": "wire.discovery",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Load an edge when one of its names is first used (PEP 562)."""
+    if name not in _EDGES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(_EDGES[name]), name)
+    globals()[name] = value
+    return value
