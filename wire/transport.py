@@ -26,6 +26,8 @@ from wire.sender import CLOSE_TIMEOUT_S, LINK_FAILURES, Sender, open_session, se
 from wire.slots import TARGETS_MAX, Outbox
 
 CONNECTIONS_MAX: Final = 512  # incoming; as many as peers can be known, beyond it 503
+SOCKETS_MAX: Final = CONNECTIONS_MAX + 64  # accepted at all: handshakes and identities on top
+HANDSHAKE_S: Final = 10.0  # a socket that is no push connection by then is closed: it only takes a place
 REQUEST_BYTES_MAX: Final = 1_024  # no request has a body
 IDENTITY_BYTES_MAX: Final = 4_096  # a handful of names and numbers
 
@@ -107,7 +109,8 @@ class WebSocketTransport:
         self._streams: dict[PeerId, random.Random] = {}  # outlive the links: a new epoch repeats no draws
         self._retired: dict[asyncio.Task[None], None] = {}  # of disconnected targets, saying goodbye
         self._incoming: dict[web.WebSocketResponse, None] = {}
-        self._connections = 0
+        self._upgraded: dict[asyncio.BaseProtocol, None] = {}  # one each per place of CONNECTIONS_MAX
+        self._server: asyncio.Server | None = None
         self._started_at = 0.0
         self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -138,14 +141,16 @@ class WebSocketTransport:
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, self._listen_host, self.port).start()
+            self._server = await asyncio.get_running_loop().create_server(
+                lambda: self._accept(runner), self._listen_host, self.port
+            )
         except OSError as error:
             await runner.cleanup()
             raise TransportError(
                 f"cannot listen on host {self._listen_host!r}, port {self.port}: {error.strerror or error}; "
                 "choose another port, or port 0 for a free one, and a host of this machine"
             ) from error
-        self.port = int(runner.addresses[0][1])
+        self.port = int(self._server.sockets[0].getsockname()[1])
         self._runner = runner
         self._session = open_session()
         self._failed = asyncio.get_running_loop().create_future()
@@ -155,10 +160,11 @@ class WebSocketTransport:
 
     async def close(self) -> None:
         """Cancel all that was started and wait for it; sockets say goodbye for at most CLOSE_TIMEOUT_S."""
-        if self._runner is None or self._session is None:
+        if self._runner is None or self._session is None or self._server is None:
             return
-        runner, session = self._runner, self._session
-        self._runner = self._session = None
+        runner, session, server = self._runner, self._session, self._server
+        self._runner = self._session = self._server = None
+        server.close()
         for peer in list(self._senders):
             self._stop(peer)
         await asyncio.gather(*self._retired, return_exceptions=True)
@@ -266,13 +272,27 @@ class WebSocketTransport:
         if target in known or len(known) < TARGETS_MAX:
             known.setdefault(target, LinkCounters()).fail(self._clock(), "no address known")
 
+    def _accept(self, runner: web.AppRunner) -> asyncio.BaseProtocol:
+        """The protocol of a new socket: one of aiohttp while there is room, else none at all."""
+        server = runner.server
+        if server is None or len(server.connections) >= SOCKETS_MAX:
+            return _Refused()
+        handler = server()
+        asyncio.get_running_loop().call_later(HANDSHAKE_S, self._expire, handler)
+        return handler
+
+    def _expire(self, handler: web.RequestHandler) -> None:
+        if handler not in self._upgraded and handler.transport is not None:
+            handler.transport.abort()
+
     async def _handle_identity(self, _request: web.Request) -> web.Response:
         return web.json_response(self._identity)
 
     async def _handle_push(self, request: web.Request) -> web.StreamResponse:
-        if self._connections >= CONNECTIONS_MAX:
+        if len(self._upgraded) >= CONNECTIONS_MAX:
             raise web.HTTPServiceUnavailable(text=f"{CONNECTIONS_MAX} connections are open\n")
-        self._connections += 1
+        handler = request.protocol
+        self._upgraded[handler] = None
         # aiohttp refuses a message of max_msg_size bytes; ours may have all of message_bytes_max.
         incoming = web.WebSocketResponse(
             timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=self._message_bytes_max + 1
@@ -286,7 +306,7 @@ class WebSocketTransport:
             await incoming.close()
         finally:
             self._incoming.pop(incoming, None)
-            self._connections -= 1
+            del self._upgraded[handler]
         return incoming
 
     def _receive(self, message: aiohttp.WSMessage) -> bool:
@@ -314,6 +334,13 @@ class WebSocketTransport:
     async def _close_incoming(self, _application: web.Application) -> None:
         goodbyes = (incoming.close(code=aiohttp.WSCloseCode.GOING_AWAY) for incoming in list(self._incoming))
         await asyncio.gather(*goodbyes, return_exceptions=True)
+
+
+class _Refused(asyncio.Protocol):
+    """Closes the socket it is given."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
 
 
 def _reachable_host(listen_host: str) -> str:

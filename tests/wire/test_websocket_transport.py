@@ -122,7 +122,7 @@ async def test_blocks_of_one_target_all_arrive_over_one_connection() -> None:
         for block, frame in enumerate(frames):
             sender.send(["b"], block, frame)
         assert await mailbox.count(50) == frames
-        assert receiver._connections == 1
+        assert len(receiver._upgraded) == 1
 
 
 async def test_a_frame_of_the_largest_size_arrives() -> None:
@@ -255,7 +255,7 @@ async def test_a_peer_can_move() -> None:
         sender.connect("b", new.address)
         sender.send(["b"], 0, b"3")
         assert await after.count(1) == [b"3"]
-        await until(lambda: old._connections == 0)
+        await until(lambda: len(old._upgraded) == 0)
         with pytest.raises(AddressError):
             sender.connect("b", "nowhere")
 
@@ -268,7 +268,7 @@ async def test_disconnect_drops_what_waits() -> None:
         sender.send(["b"], 0, b"2")
         sender.disconnect("b")
         assert sender.counters.unsent == 1
-        await until(lambda: receiver._connections == 0)
+        await until(lambda: len(receiver._upgraded) == 0)
         sender.connect("b", receiver.address)
         sender.send(["b"], 0, b"3")
         assert await mailbox.count(2) == [b"1", b"3"]
@@ -446,9 +446,27 @@ async def test_connections_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: second.counters.unsent == 1)
         assert "503" in str(second.per_peer["b"].last_error)
         first.disconnect("b")
-        await until(lambda: receiver._connections == 0)
+        await until(lambda: len(receiver._upgraded) == 0)
         second.send(["b"], 0, b"third")
         assert await mailbox.count(2) == [b"first", b"third"]
+
+
+async def test_idle_sockets_are_capped_and_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """STYLE 11: a stranger who connects and says nothing must not take a place for ever."""
+    monkeypatch.setattr(wire.transport, "SOCKETS_MAX", 2)
+    monkeypatch.setattr(wire.transport, "HANDSHAKE_S", 0.1)
+    async with opened("a") as (sender, _), opened("b") as (receiver, mailbox), asyncio.timeout(TIMEOUT_S):
+        sender.connect("b", receiver.address)
+        sender.send(["b"], 0, b"1")
+        await mailbox.count(1)
+        idle = [await asyncio.open_connection("127.0.0.1", receiver.port) for _ in range(2)]
+        assert await idle[1][0].read() == b"", "refused"
+        assert await idle[0][0].read() == b"", "closed in the end"
+        sender.send(["b"], 0, b"2")
+        assert await mailbox.count(2) == [b"1", b"2"], "a push connection stays"
+        for _, writer in idle:
+            writer.close()
+            await writer.wait_closed()
 
 
 async def test_what_was_connected_before_the_start_is_sent_to_after_it() -> None:
