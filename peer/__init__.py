@@ -1,0 +1,75 @@
+"""Agents that learn together without a server: the mathematics, the agent, the simulator, the program.
+
+Names are loaded when first used, so that `hyperpush --help` does not wait for torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from peer.errors import HyperpushError, ProblemError, SettingError
+    from peer.module_problem import ModuleProblem
+    from peer.personalization import NoPersonalization, OutputBias, Personalization
+    from peer.problem import BilevelProblem
+    from peer.quadratic import ClosedForm, QuadraticProblem, bilevel_solution, closed_form
+    from peer.scenario import Join, Kill, Restart
+    from peer.settings import AgentSettings
+    from peer.virtual_swarm import AgentResult, SimulationResult, simulate
+
+_HOMES = {
+    "AgentResult": "peer.virtual_swarm",
+    "AgentSettings": "peer.settings",
+    "BilevelProblem": "peer.problem",
+    "ClosedForm": "peer.quadratic",
+    "HyperpushError": "peer.errors",
+    "Join": "peer.scenario",
+    "Kill": "peer.scenario",
+    "ModuleProblem": "peer.module_problem",
+    "NoPersonalization": "peer.personalization",
+    "OutputBias": "peer.personalization",
+    "Personalization": "peer.personalization",
+    "ProblemError": "peer.errors",
+    "QuadraticProblem": "peer.quadratic",
+    "Restart": "peer.scenario",
+    "SettingError": "peer.errors",
+    "SimulationResult": "peer.virtual_swarm",
+    "bilevel_solution": "peer.quadratic",
+    "closed_form": "peer.quadratic",
+    "simulate": "peer.virtual_swarm",
+}
+
+__all__ = [
+    "AgentResult",
+    "AgentSettings",
+    "BilevelProblem",
+    "ClosedForm",
+    "HyperpushError",
+    "Join",
+    "Kill",
+    "ModuleProblem",
+    "NoPersonalization",
+    "OutputBias",
+    "Personalization",
+    "ProblemError",
+    "QuadraticProblem",
+    "Restart",
+    "SettingError",
+    "SimulationResult",
+    "bilevel_solution",
+    "closed_form",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'peer' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

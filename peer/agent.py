@@ -203,9 +203,21 @@ class Agent(Generic[V]):
         else:
             self.residuals[0].add(report.model_residual)
             self.residuals[1].add(report.adjoint_residual)
+            self._watch_hyper_step(report)
         self._effects.extend(Send(self.out_neighbours, push) for push in result.pushes)
 
+    def _watch_hyper_step(self, report: TickReport) -> None:
+        if report.hyper is None:
+            return
+        reason = self.hyper_schedule.update(report.hyper, self.residual())
+        if reason is not None:
+            self._events.append(HyperRateLowered(self.hyper_schedule.factor, reason))
+
     # ---- outputs
+
+    def residual(self) -> float:
+        """How far from settled: the larger ratio of smoothed |tracker| to |own gradient| of the two streams."""
+        return max(residual.ratio() for residual in self.residuals)
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None while a computation is outstanding."""
@@ -279,13 +291,7 @@ class Agent(Generic[V]):
         )
 
     def _hyper_step_size(self) -> float:
-        """The rate for the next hyper step, lowered if the last ones went too far."""
-        if self.settings.hyper_step_size == 0:
-            return 0.0
-        residual = max(residual.ratio() for residual in self.residuals)
-        reason = self.hyper_schedule.update(overshoot=self.report.overshoot, residual=residual)
-        if reason is not None:
-            self._events.append(HyperRateLowered(self.hyper_schedule.factor, reason))
+        """The rate of the next hyper step, lowered if the last ones went too far."""
         return self.settings.hyper_step_size * self.hyper_schedule.factor
 
     # ---- epochs and membership

@@ -1,18 +1,23 @@
 """How fast the hyperparameters may move while model and adjoint follow (DESIGN, Hyper step).
 
-Three time scales run at once, and the slowest must be the slowest: when a hypergradient comes back reversed and no
-shorter, the step overshot (the outer problem is too curved for it, or model and adjoint lag behind); when residuals
-grow, the network cannot follow. Either halves the rate. Only the rate moves: a residual slows, it never gates.
+Three time scales run at once, and the slowest must be the slowest. When hypergradients alternate (see
+`peer.hyper_watch`) a step went too far; when residuals grow, model and adjoint cannot follow. Either halves the rate.
+Only the rate moves: a residual slows, it never gates.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from peer.learner import HyperReport
 
 SMOOTHING_TICKS = 50  # residuals are averaged over about so many ticks
 RESIDUAL_RISE = 4.0  # slow down when the smoothed residual is this many times its best since the last slowdown
-OVERSHOOTS_ALLOWED = 2  # a first reversal is common while the model is far off; noise reverses often
+RESIDUAL_HARMLESS = 0.1  # and above this
+ALTERNATION = -0.3  # mean cosine of successive hypergradients; independent noise gives 0
+REVERSALS_ALLOWED = 2  # a first reversal is common while the model is far off
 COOL_DOWN_STEPS = 20  # after a slowdown, watch for so many hyper steps before the next
 RATE_FLOOR = 2.0**-20
 
@@ -43,14 +48,18 @@ class Residual:
     def __init__(self) -> None:
         self._tracker = Smoothed()
         self._gradient = Smoothed()
+        self._samples = 0
 
     def add(self, lengths: tuple[float, float]) -> None:
         """Take in one tick's (|tracker|, |own gradient|)."""
+        self._samples += 1
         self._tracker.add(lengths[0])
         self._gradient.add(lengths[1])
 
     def ratio(self) -> float:
-        """The smoothed ratio; 0 where the gradient vanishes with it."""
+        """The smoothed ratio; 1 until there are enough ticks to tell, 0 where the gradient vanishes with it."""
+        if self._samples < SMOOTHING_TICKS:
+            return 1.0
         gradient = self._gradient.mean()
         return self._tracker.mean() / gradient if gradient > 0 else 0.0
 
@@ -60,26 +69,29 @@ class HyperSchedule:
 
     def __init__(self) -> None:
         self.factor = 1.0
-        self._overshoots = 0
-        self._steps_since = COOL_DOWN_STEPS
+        self._alignment = Smoothed()
+        self._reversals = 0
+        self._steps_since = 0
         self._best_residual = float("inf")
 
-    def update(self, *, overshoot: bool, residual: float) -> Reason | None:
+    def update(self, hyper: HyperReport, residual: float) -> Reason | None:
         """Take in one hyper step; the reason if the rate was just lowered."""
         self._steps_since += 1
-        self._overshoots += overshoot
+        self._alignment.add(hyper.alignment)
+        self._reversals += hyper.reversed
         self._best_residual = min(self._best_residual, residual)
         if self._steps_since <= COOL_DOWN_STEPS or self.factor <= RATE_FLOOR:
             return None
-        if self._overshoots > OVERSHOOTS_ALLOWED:
+        if self._alignment.mean() < ALTERNATION or self._reversals > REVERSALS_ALLOWED:
             return self._slow_down("hypergradients alternate", residual)
-        if residual > max(RESIDUAL_RISE * self._best_residual, 0.1):
+        if residual > max(RESIDUAL_RISE * self._best_residual, RESIDUAL_HARMLESS):
             return self._slow_down("residual rises", residual)
         return None
 
     def _slow_down(self, reason: Reason, residual: float) -> Reason:
         self.factor /= 2.0
-        self._overshoots = 0
+        self._alignment = Smoothed()
+        self._reversals = 0
         self._steps_since = 0
         self._best_residual = residual
         return reason

@@ -26,7 +26,8 @@ class HyperReport:
     """Where the hypergradient points."""
 
     norm: float  # length of the agent's hypergradient, mean over the tick's local steps
-    overshoot: bool  # it points against the one remembered, and is not much shorter: a step went too far
+    alignment: float = 0.0  # cosine with the one before
+    reversed: bool = False  # its running mean has turned round at nearly full length
 
 
 class Learner(Protocol[V]):
@@ -55,8 +56,8 @@ class TickReport:
 
     training_loss: float = float("nan")
     validation_loss: float = float("nan")
+    hyper: HyperReport | None = None  # None: the hyperparameters were held
     hypergradient_norm: float = float("nan")
-    overshoot: bool = False
     model_residual: tuple[float, float] = (0.0, 0.0)  # |tracker|, |own gradient|
     adjoint_residual: tuple[float, float] = (0.0, 0.0)
     step_is_finite: bool = True

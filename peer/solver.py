@@ -160,7 +160,8 @@ class Solver(Generic[V]):
         self.model.learn(model, model_gradients / steps)
         self.adjoint.learn(adjoint, adjoint_gradients / steps)
         hyper = self.learner.finish_tick(orders.hyper_step_size)
-        report.hypergradient_norm, report.overshoot = hyper.norm, hyper.overshoot
+        report.hypergradient_norm = hyper.norm
+        report.hyper = hyper if orders.hyper_step_size else None
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from peer.derivatives import Derivatives, Losses, derivatives
 from peer.errors import ProblemError
+from peer.hyper_watch import HyperWatch
 from peer.learner import Evaluation, HyperReport
 from peer.problem import (
     BatchT,
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from peer.algebra import Scalar
 
     MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
-
-OVERSHOOT_LENGTH = 0.7  # a reversed hypergradient at least this long, against the one remembered, overshot
-
 
 class TorchLearner(Generic[BatchT]):
     """Holds what is private to an agent: its problem, hyperparameters, local variables and their adjoint."""
@@ -62,7 +60,7 @@ class TorchLearner(Generic[BatchT]):
             self._optimizer = make_optimizer(list(self.hyperparameters.values()))
         self._sum = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
         self._count = 0
-        self._remembered: Tensor | None = None
+        self._watch = HyperWatch()
 
     @property
     def initial_model(self) -> Tensor:
@@ -114,7 +112,7 @@ class TorchLearner(Generic[BatchT]):
         """Average the hypergradients since the last call; step along them if they are finite."""
         if not self._count or not self.hyperparameters:
             self._count = 0
-            return HyperReport(0.0, overshoot=False)
+            return HyperReport(0.0)
         for name, total in self._sum.items():
             self.hypergradient[name] = total / self._count
             self._sum[name] = torch.zeros_like(total)
@@ -122,9 +120,9 @@ class TorchLearner(Generic[BatchT]):
         flat = torch.cat([g.reshape(-1).to(torch.float64) for g in self.hypergradient.values()])
         norm = math.sqrt(float(torch.dot(flat, flat)))
         if hyper_step_size == 0 or not math.isfinite(norm):
-            return HyperReport(norm, overshoot=False)
+            return HyperReport(norm)
         self._step(hyper_step_size)
-        return HyperReport(norm, overshoot=self._overshot(flat, norm))
+        return self._watch.see(flat)
 
     def _step(self, step_size: float) -> None:
         if self._optimizer is None:
@@ -136,17 +134,6 @@ class TorchLearner(Generic[BatchT]):
         for name, tensor in self.hyperparameters.items():
             tensor.grad = self.hypergradient[name].clone()
         self._optimizer.step()
-
-    def _overshot(self, flat: Tensor, norm: float) -> bool:
-        """Compare with the longest hypergradient since the last reversal."""
-        if self._remembered is None:
-            self._remembered = flat
-            return False
-        length = math.sqrt(float(torch.dot(self._remembered, self._remembered)))
-        reversed_ = float(torch.dot(self._remembered, flat)) < 0
-        if reversed_ or norm > length:
-            self._remembered = flat
-        return reversed_ and norm >= OVERSHOOT_LENGTH * length
 
     def metrics(self, model: Tensor) -> Mapping[str, float]:
         """The problem's metrics, if it has any."""

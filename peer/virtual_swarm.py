@@ -198,7 +198,7 @@ class Swarm:
             local=_copies(learner.local),
             ticks=agent.ticks,
             epoch=agent.epoch,
-            residual=max(residual.ratio() for residual in agent.residuals),
+            residual=agent.residual(),
             alive=member.alive,
             counters=self.simulation.counters[member.peer],
             inbox=agent.inbox.counters,
@@ -269,14 +269,14 @@ def simulate(
 @contextlib.contextmanager
 def reproducible_torch() -> Iterator[None]:
     """One thread and deterministic algorithms, so that equal calls give equal bits."""
-    threads, deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms(True), without loading a compiler
     try:
         yield
     finally:
         torch.set_num_threads(threads)
-        torch.use_deterministic_algorithms(deterministic)
+        torch.set_deterministic_debug_mode(mode)
 
 
 def _copies(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
