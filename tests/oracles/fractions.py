@@ -69,7 +69,7 @@ class FractionLearner:
         )
 
     def finish_tick(self, hyper_step_size: float) -> HyperReport:
-        return HyperReport(0.0, overshoot=False)
+        return HyperReport(0.0)
 
     def metrics(self, model: FractionVector) -> Mapping[str, float]:
         return {}
