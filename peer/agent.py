@@ -78,8 +78,9 @@ class Identity:
 class Agent(Generic[V]):
     """One learning agent.
 
-    Invariant (9) holds over all agents of the highest epoch, with messages in the inbox counted as on their link.
-    No epoch is entered twice by one identity: `epoch_floor` is the last number made durable by `Persist`.
+    Invariant (9) holds over all agents of the highest epoch, with messages in the inbox counted as on their
+    link. No epoch is entered twice by one identity: `epoch_floor` is the last number made durable by
+    `Persist`.
     """
 
     def __init__(
@@ -145,7 +146,8 @@ class Agent(Generic[V]):
     def receive(self, push: Push[V], now: float) -> None:
         """File one message for the next tick.
 
-        Raises `wire.DecodeError` with the reason if it cannot be meant for this agent; state is then unchanged.
+        Raises `wire.DecodeError` with the reason if it cannot be meant for this agent; state is then
+        unchanged.
         """
         self._check(push)
         if push.incarnation > (self.peers.incarnation(push.sender) or 0):
@@ -158,14 +160,16 @@ class Agent(Generic[V]):
             raise DecodeError(RejectReason.WRONG_SWARM, f"swarm is {push.swarm!r}, ours {own.swarm!r}")
         if push.fingerprint != own.fingerprint:
             raise DecodeError(
-                RejectReason.WRONG_FINGERPRINT, f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}"
+                RejectReason.WRONG_FINGERPRINT,
+                f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}",
             )
         if push.sender == own.peer:
             raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
         incarnation = self.peers.incarnation(push.sender)
         if incarnation is None or push.incarnation < incarnation:
             raise DecodeError(
-                RejectReason.UNKNOWN_SENDER, f"sender {push.sender!r} incarnation {push.incarnation} is not known"
+                RejectReason.UNKNOWN_SENDER,
+                f"sender {push.sender!r} incarnation {push.incarnation} is not known",
             )
         if push.epoch < 1 or (self.epoch and push.epoch > self.epoch + EPOCH_JUMP_MAX):
             raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {self.epoch}")
@@ -174,7 +178,9 @@ class Agent(Generic[V]):
             raise DecodeError(RejectReason.WRONG_SHAPE, f"block is {push.block}, the model has {blocks}")
         lengths = tuple(len(array) for array in push.arrays)
         if lengths != self.solver.array_lengths(push.block):
-            raise DecodeError(RejectReason.WRONG_SHAPE, f"arrays of block {push.block} have lengths {lengths}")
+            raise DecodeError(
+                RejectReason.WRONG_SHAPE, f"arrays of block {push.block} have lengths {lengths}"
+            )
         if not all(self._algebra.is_finite(array) for array in push.arrays):
             raise DecodeError(RejectReason.NON_FINITE, f"arrays of block {push.block} are not finite")
 
@@ -256,7 +262,9 @@ class Agent(Generic[V]):
         if self.phase is Phase.WARMING_UP and now >= self._entered_at + self._warm_up_s():
             self.phase = Phase.RUNNING
         moving = self.phase is Phase.RUNNING
-        hyper_step_size = self._hyper_step_size() if moving and self.ticks % settings.hyper_every == 0 else 0.0
+        hyper_step_size = (
+            self._hyper_step_size() if moving and self.ticks % settings.hyper_every == 0 else 0.0
+        )
         orders = Orders(
             copies=len(self.out_neighbours),
             moving=moving,

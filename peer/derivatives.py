@@ -4,8 +4,9 @@ With `r = d inner / d model`, `s = d local_loss / d local`, the adjoints `p` and
 
     phi = r'p + s'q - outer,
 
-one backward pass through phi gives all that DESIGN (3) needs: d phi / d model drives the shared adjoint, d phi / d
-local the local one, and -d phi / d hyperparameters is the hypergradient. Without local variables this is DESIGN (2).
+one backward pass through phi gives all that DESIGN (3) needs: d phi / d model drives the shared adjoint, d
+phi / d local the local one, and -d phi / d hyperparameters is the hypergradient. Without local variables this
+is DESIGN (2).
 """
 
 from __future__ import annotations
@@ -75,9 +76,7 @@ def derivatives(
         local_gradient={name: gradient.detach() for name, gradient in zip(z, s, strict=True)},
         adjoint_gradient=dict(zip(x, pulled, strict=False)),
         local_adjoint_gradient=dict(zip(z, pulled[len(x) :], strict=False)),
-        hypergradient={
-            name: -gradient for name, gradient in zip(h, pulled[len(x) + len(z) :], strict=True)
-        },
+        hypergradient={name: -gradient for name, gradient in zip(h, pulled[len(x) + len(z) :], strict=True)},
         training_loss=float(inner.detach()),
         validation_loss=float(outer.detach()),
     )
@@ -96,7 +95,9 @@ def _scalar(loss: Tensor, name: str) -> Tensor:
 
 def _gradients(loss: Tensor, variables: Mapping[str, Tensor], name: str) -> list[Tensor]:
     if not loss.requires_grad:
-        raise ProblemError(f"{name} does not depend on {', '.join(variables)}; nothing can be learned from it")
+        raise ProblemError(
+            f"{name} does not depend on {', '.join(variables)}; nothing can be learned from it"
+        )
     return list(
         torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
     )

@@ -4,7 +4,8 @@
     ├── SettingError      a setting, option or argument is out of range
     └── ProblemError      a task does not fit its contract: shapes, dtypes, losses, data
 
-What comes from the network and is wrong raises `wire.DecodeError` or is rejected and counted, see `wire.errors`.
+What comes from the network and is wrong raises `wire.DecodeError` or is rejected and counted, see
+`wire.errors`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """How fast the hyperparameters may move while model and adjoint follow (DESIGN, Hyper step).
 
 Three time scales run at once, and the slowest must be the slowest. When hypergradients alternate (see
-`peer.hyper_watch`) a step went too far; when residuals grow, model and adjoint cannot follow. Either halves the rate.
-Only the rate moves: a residual slows, it never gates.
+`peer.hyper_watch`) a step went too far; when residuals grow, model and adjoint cannot follow. Either halves
+the rate. Only the rate moves: a residual slows, it never gates.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from peer.learner import HyperReport
 
 SMOOTHING_TICKS = 50  # residuals are averaged over about so many ticks
-RESIDUAL_RISE = 4.0  # slow down when the smoothed residual is this many times its best since the last slowdown
+RESIDUAL_RISE = (
+    4.0  # slow down when the smoothed residual is this many times its best since the last slowdown
+)
 RESIDUAL_HARMLESS = 0.1  # and above this
 ALTERNATION = -0.3  # mean cosine of successive hypergradients; independent noise gives 0
 REVERSALS_ALLOWED = 2  # a first reversal is common while the model is far off

@@ -1,9 +1,9 @@
 """Watches one agent's hypergradients for signs that the hyperparameters move too fast.
 
 Noise reverses a hypergradient as often as not, so reversals alone say nothing. Two things do: successive
-hypergradients that oppose each other again and again (fast: the step is too long for the outer curvature), and a
-smoothed hypergradient that is *coherent*, hardly shorter than its parts, yet comes back reversed at nearly full
-length (slow: model and adjoint lag behind, and the three chase each other in a circle).
+hypergradients that oppose each other again and again (fast: the step is too long for the outer curvature),
+and a smoothed hypergradient that is *coherent*, hardly shorter than its parts, yet comes back reversed at
+nearly full length (slow: model and adjoint lag behind, and the three chase each other in a circle).
 """
 
 from __future__ import annotations

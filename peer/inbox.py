@@ -1,7 +1,7 @@
 """What has arrived and waits for the next tick: one slot per (source, block), the newest wins.
 
-Absorbing is done once a tick, off the event loop, whatever the rate of messages; what a newer message replaces
-here costs nothing more. Until it is absorbed a message counts as still on its link.
+Absorbing is done once a tick, off the event loop, whatever the rate of messages; what a newer message
+replaces here costs nothing more. Until it is absorbed a message counts as still on its link.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class InboxCounters:
 class Inbox(Generic[V]):
     """Newest-wins slots for messages of the current and of higher epochs.
 
-    Invariant: holds at most one message per (known source, block); of one link and block, messages come out in
-    strictly rising (epoch, sequence).
+    Invariant: holds at most one message per (known source, block); of one link and block, messages come out
+    in strictly rising (epoch, sequence).
     """
 
     def __init__(self, combine: Callable[[Push[V], Push[V]], Push[V]] | None = None) -> None:

@@ -21,13 +21,13 @@ Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
 class ModuleProblem:
     """Inner loss on `train`, outer loss on `validation`, metrics on `test`.
 
-    `module` is left as it is: its parameters are copied into `model`. `loss(outputs, targets)` gives the mean over
-    the batch (default: cross-entropy). Both losses see the outputs changed by `personalization`; the inner one also
-    has `weight_decay / 2 * |model|^2`. Batches are drawn without replacement, epoch by epoch, from a generator seeded
-    with `seed`; sets no larger than `batch_size` are used whole.
+    `module` is left as it is: its parameters are copied into `model`. `loss(outputs, targets)` gives the mean
+    over the batch (default: cross-entropy). Both losses see the outputs changed by `personalization`; the
+    inner one also has `weight_decay / 2 * |model|^2`. Batches are drawn without replacement, epoch by epoch,
+    from a generator seeded with `seed`; sets no larger than `batch_size` are used whole.
 
-    Raises `ProblemError` for a module with state that training changes (running statistics, dropout), for empty or
-    unequal sets, and for sample tensors that do not fit the module.
+    Raises `ProblemError` for a module with state that training changes (running statistics, dropout), for
+    empty or unequal sets, and for sample tensors that do not fit the module.
     """
 
     def __init__(
@@ -90,6 +90,11 @@ class ModuleProblem:
         """Endless validation batches, from a stream of their own."""
         return draw_batches(self._validation, self._batch_size, self._seed + 1)
 
+    def all_batches(self) -> Iterator[Samples]:
+        """Endless batches of training and validation samples together: what an agent alone could train on."""
+        both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
+        return draw_batches((both[0], both[1]), self._batch_size, self._seed)
+
     def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]:
         """Test accuracy of the shared model as it is, and of the personal one; nothing without a test set."""
         if self._test is None:
@@ -140,4 +145,6 @@ def _check_module(module: nn.Module) -> None:
 def _check_samples(name: str, samples: Samples) -> None:
     inputs, targets = samples
     if len(inputs) == 0 or len(inputs) != len(targets):
-        raise ProblemError(f"{name} has {len(inputs)} inputs and {len(targets)} targets; give equal numbers above 0")
+        raise ProblemError(
+            f"{name} has {len(inputs)} inputs and {len(targets)} targets; give equal numbers above 0"
+        )

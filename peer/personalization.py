@@ -1,7 +1,8 @@
 """What is personal about a personal model: hyperparameters that each agent learns on everybody's validation loss.
 
-A personalization says what its hyperparameters are and how they change the outputs of the shared model. Both losses
-and the prediction see the changed outputs; the shared model is fitted by everybody under their own hyperparameters.
+A personalization says what its hyperparameters are and how they change the outputs of the shared model. Both
+losses and the prediction see the changed outputs; the shared model is fitted by everybody under their own
+hyperparameters.
 """
 
 from __future__ import annotations

@@ -18,11 +18,11 @@ BatchT = TypeVar("BatchT")
 class BilevelProblem(Protocol[BatchT]):
     """One agent's task: private data, an inner (training) and an outer (validation) loss. Structural: inherit nothing.
 
-    The swarm minimises the mean of the inner losses over `model`; each agent minimises the mean of everybody's outer
-    losses over its own `hyperparameters`, which the model depends on.
+    The swarm minimises the mean of the inner losses over `model`; each agent minimises the mean of
+    everybody's outer losses over its own `hyperparameters`, which the model depends on.
 
-    * `model`: named initial tensors of any floating dtype; equal names, shapes and dtypes at all agents, and they
-      should be equal numbers. Flattened in the order of the dictionary.
+    * `model`: named initial tensors of any floating dtype; equal names, shapes and dtypes at all agents, and
+      they should be equal numbers. Flattened in the order of the dictionary.
     * `hyperparameters`: named initial tensors of this agent; may be empty; never leave it.
     * `inner_loss`, `outer_loss`: a scalar tensor, mean over the batch; the inner one twice differentiable.
     * `batches()`: an endless iterator of training batches, of any type; called once.
@@ -30,13 +30,13 @@ class BilevelProblem(Protocol[BatchT]):
     Optional members, looked up by name:
 
     * `outer_batches()`: the same for validation batches. Without it `outer_loss` is given the training batch.
-    * `local`: named initial tensors of inner variables that never leave the agent. With it, both losses are called
-      with a further keyword argument `local`.
-    * `local_loss(model, hyperparameters, batch, local)`: what the local variables minimise, if it is not the inner
-      loss (DESIGN (3)).
+    * `local`: named initial tensors of inner variables that never leave the agent. With it, both losses are
+      called with a further keyword argument `local`.
+    * `local_loss(model, hyperparameters, batch, local)`: what the local variables minimise, if it is not the
+      inner loss (DESIGN (3)).
     * `derivatives(model, hyperparameters, adjoint)`: closed-form products instead of autograd.
-    * `metrics(model, hyperparameters)`: named floats for people, such as test accuracies. With `local`, those are
-      given as keyword argument `local`.
+    * `metrics(model, hyperparameters)`: named floats for people, such as test accuracies. With `local`, those
+      are given as keyword argument `local`.
     """
 
     @property

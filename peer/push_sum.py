@@ -1,10 +1,12 @@
 """Stochastic gradient push: the usual decentralized SGD over directed links, beside tracking for comparison.
 
-Every agent holds a value and a weight; both are pushed, and value / weight is the estimate. With a constant step it
-keeps a bias that grows with the difference between agents, and fast agents count more than slow ones: measured by
-`hyperpush bench exactness`. Over `RunningSum` it survives loss; over `SentShares`, as usually published, it does not.
+Every agent holds a value and a weight; both are pushed, and value / weight is the estimate. With a constant
+step it keeps a bias that grows with the difference between agents, and fast agents count more than slow ones:
+measured by `hyperpush bench exactness`. Over `RunningSum` it survives loss; over `SentShares`, as usually
+published, it does not.
 
-Source: Assran, Loizou, Ballas, Rabbat, "Stochastic gradient push for distributed deep learning" (2019), algorithm 1.
+Source: Assran, Loizou, Ballas, Rabbat, "Stochastic gradient push for distributed deep learning" (2019),
+algorithm 1.
 """
 
 from __future__ import annotations
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
 class PushSum(Generic[V]):
     """`Stream` by stochastic gradient push.
 
-    Invariant: while no step is taken, the sum over the swarm of values (and of weights) held and on the links is
-    constant, so every estimate tends to the average. `weight` has one element per block.
+    Invariant: while no step is taken, the sum over the swarm of values (and of weights) held and on the links
+    is constant, so every estimate tends to the average. `weight` has one element per block.
     """
 
     def __init__(
@@ -69,7 +71,9 @@ class PushSum(Generic[V]):
     def learn(self, stepped: V, gradient: V) -> None:
         """Move the value by the local steps."""
         self.gradient = gradient
-        self.value.held = self.value.held + (self._algebra.to_mass(stepped) - self._algebra.to_mass(self.estimate))
+        self.value.held = self.value.held + (
+            self._algebra.to_mass(stepped) - self._algebra.to_mass(self.estimate)
+        )
 
     def push(self, span: slice, copies: int) -> tuple[V, ...]:
         """Value and weight of one block."""

@@ -1,6 +1,6 @@
 """Quadratic bilevel problems: their answers have closed forms, so exactness can be measured in seconds.
 
-    inner_i(x, h) = 1/2 x'A x - x'(b + B h)            outer_i(x, h) = 1/2 x'C x - x'c + 1/2 h'D h - h'e
+inner_i(x, h) = 1/2 x'A x - x'(b + B h)            outer_i(x, h) = 1/2 x'C x - x'c + 1/2 h'D h - h'e
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ Named = Mapping[str, Tensor]
 class QuadraticProblem:
     """`BilevelProblem` with the losses above; model `{"x": (d,)}`, hyperparameters `{"h": (m,)}`, float64.
 
-    `inner_hessian` A and `outer_hessian` C have shape (d, d), symmetric; A positive definite. `coupling` B is (d, m),
-    `regularization` D is (m, m), symmetric. Raises `ProblemError` naming the argument that does not fit.
+    `inner_hessian` A and `outer_hessian` C have shape (d, d), symmetric; A positive definite. `coupling` B is
+    (d, m), `regularization` D is (m, m), symmetric. Raises `ProblemError` naming the argument that does not
+    fit.
     """
 
     def __init__(
@@ -59,7 +60,12 @@ class QuadraticProblem:
 
     @classmethod
     def random(
-        cls, generator: torch.Generator, *, dimension: int = 20, hyper_dimension: int = 3, condition: float = 20.0
+        cls,
+        generator: torch.Generator,
+        *,
+        dimension: int = 20,
+        hyper_dimension: int = 3,
+        condition: float = 20.0,
     ) -> Self:
         """A draw with eigenvalues of A between 1 / condition and 1, and its own minimiser: heterogeneous agents."""
 
@@ -70,7 +76,11 @@ class QuadraticProblem:
         eigenvalues = torch.logspace(0, -1, dimension, base=condition, dtype=torch.float64)
         hessian = basis @ torch.diag(eigenvalues) @ basis.T
         basis, _ = torch.linalg.qr(normal(dimension, dimension))
-        outer = basis @ torch.diag(0.5 + torch.rand(dimension, generator=generator, dtype=torch.float64)) @ basis.T
+        outer = (
+            basis
+            @ torch.diag(0.5 + torch.rand(dimension, generator=generator, dtype=torch.float64))
+            @ basis.T
+        )
         return cls(
             inner_hessian=(hessian + hessian.T) / 2,
             inner_linear=hessian @ normal(dimension),
@@ -135,7 +145,9 @@ class ClosedForm:
 
 
 def closed_form(
-    problems: Sequence[QuadraticProblem], hyperparameters: Sequence[Tensor] | None = None, damping: float = 0.0
+    problems: Sequence[QuadraticProblem],
+    hyperparameters: Sequence[Tensor] | None = None,
+    damping: float = 0.0,
 ) -> ClosedForm:
     """Solve the linear systems; `hyperparameters` default to the problems' initial ones."""
     values = [p.hyperparameters["h"] for p in problems] if hyperparameters is None else hyperparameters
@@ -148,7 +160,9 @@ def closed_form(
     return ClosedForm(
         model=model,
         adjoint=adjoint,
-        hypergradients=tuple(p.regularization @ h - p.outer_hyper_linear + p.coupling.T @ adjoint for p, h in pairs),
+        hypergradients=tuple(
+            p.regularization @ h - p.outer_hyper_linear + p.coupling.T @ adjoint for p, h in pairs
+        ),
         objective=sum(float(p.outer_loss({"x": model}, {"h": h})) for p, h in pairs) / len(pairs),
     )
 

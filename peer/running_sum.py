@@ -36,10 +36,10 @@ class Ledger(Protocol[V]):
 class RunningSum(Generic[V]):
     """The ledger that forgives loss: announcements are totals of the epoch.
 
-    Invariant (9), at every instant and for every block: the sum over agents of `held`, plus the sum over links
-    of (`pushed` at the source - `received` at the target), equals the sum of what was put in by `reset` and by
-    changes to `held`. Exact for exact numbers; for tensors up to the rounding of `held` alone, because `held`
-    loses exactly what the rounded total gained.
+    Invariant (9), at every instant and for every block: the sum over agents of `held`, plus the sum over
+    links of (`pushed` at the source - `received` at the target), equals the sum of what was put in by `reset`
+    and by changes to `held`. Exact for exact numbers; for tensors up to the rounding of `held` alone, because
+    `held` loses exactly what the rounded total gained.
 
     Idempotent and independent of order as long as older announcements are not absorbed after newer ones.
     """

@@ -91,7 +91,9 @@ class AgentSettings:
         self._require("hyper_every", self.hyper_every >= 1, "give a whole number of ticks, 1 or more")
         self._require("block_bytes_max", self.block_bytes_max >= 2**12, "give at least 4096 bytes")
         self._require(
-            "local_step_size", self.local_step_size is None or self.local_step_size > 0, "give a number above 0"
+            "local_step_size",
+            self.local_step_size is None or self.local_step_size > 0,
+            "give a number above 0",
         )
         for name, known in (
             ("solver", ("tracking", "push-sum", "push-sum-shares")),

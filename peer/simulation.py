@@ -1,7 +1,7 @@
 """The swarm under a virtual clock: the same agents, the same fault plan, one thread, one order of events.
 
-Nothing here draws time or randomness from outside: equal arguments give an equal trace, and its digest says so.
-Messages pass through the codec, so what is simulated is what real links would carry, byte for byte.
+Nothing here draws time or randomness from outside: equal arguments give an equal trace, and its digest says
+so. Messages pass through the codec, so what is simulated is what real links would carry, byte for byte.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One tick of the mathematics: absorb, average, differentiate, push. DESIGN (4)-(8) for both streams at once.
 
-The streams of model and adjoint travel in the same messages: one sequence number per block, four arrays. The order
-within a tick is average, K local steps, push, so that a message carries the freshest step and the freshest mass;
-as a cycle it is that of DESIGN (4)-(7).
+The streams of model and adjoint travel in the same messages: one sequence number per block, four arrays. The
+order within a tick is average, K local steps, push, so that a message carries the freshest step and the
+freshest mass; as a cycle it is that of DESIGN (4)-(7).
 """
 
 from __future__ import annotations
@@ -112,12 +112,11 @@ class Solver(Generic[V]):
                         total = total + other
                     stream.replace_estimate(span, total / len(announced))
 
-    def tick(
-        self, pushes: Sequence[Push[V]], orders: Orders
-    ) -> tuple[tuple[BlockPush[V], ...], TickReport]:
+    def tick(self, pushes: Sequence[Push[V]], orders: Orders) -> tuple[tuple[BlockPush[V], ...], TickReport]:
         """Absorb these messages, average, step, and prepare the next messages.
 
-        If any derivative is not finite, estimates, trackers and hyperparameters stay as they were after averaging.
+        If any derivative is not finite, estimates, trackers and hyperparameters stay as they were after
+        averaging.
         """
         for push in pushes:
             for index, stream in enumerate(self.streams):
@@ -147,7 +146,10 @@ class Solver(Generic[V]):
             adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
             if settings.damping:
                 adjoint_gradient = adjoint_gradient + algebra.to_mass(adjoint) * settings.damping
-            report.training_loss, report.validation_loss = evaluation.training_loss, evaluation.validation_loss
+            report.training_loss, report.validation_loss = (
+                evaluation.training_loss,
+                evaluation.validation_loss,
+            )
             if not (algebra.is_finite(model_gradient) and algebra.is_finite(adjoint_gradient)):
                 report.step_is_finite = False
                 self.learner.finish_tick(0.0)

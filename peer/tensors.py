@@ -76,7 +76,9 @@ class FlatLayout:
                 found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
                 raise ProblemError(f"{what}[{name!r}] is {found}; give a floating-point tensor")
             if not bool(torch.isfinite(tensor).all()):
-                raise ProblemError(f"{what}[{name!r}] has infinite or NaN elements; give finite initial values")
+                raise ProblemError(
+                    f"{what}[{name!r}] has infinite or NaN elements; give finite initial values"
+                )
         self.names = tuple(named)
         self.shapes = tuple(tensor.shape for tensor in named.values())
         self.dtypes = tuple(tensor.dtype for tensor in named.values())

@@ -1,9 +1,10 @@
 """Who pushes to whom: rings drawn from the epoch number, the same in every agent's head.
 
-Peers are put in a circle and each pushes to its successor. The first circle is the sorted order; every further one
-is drawn afresh from (swarm, epoch), so any two agents that know the same peers draw the same circles without a word.
-One circle alone makes the graph strongly connected. Each circle adds one in-neighbour to every peer, which caps the
-in-degree. Positions are hashes of the peer's name, so a peer that only some know of disturbs its neighbours only.
+Peers are put in a circle and each pushes to its successor. The first circle is the sorted order; every
+further one is drawn afresh from (swarm, epoch), so any two agents that know the same peers draw the same
+circles without a word. One circle alone makes the graph strongly connected. Each circle adds one in-neighbour
+to every peer, which caps the in-degree. Positions are hashes of the peer's name, so a peer that only some
+know of disturbs its neighbours only.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def out_neighbours(
 ) -> tuple[PeerId, ...]:
     """The targets of `own` in this epoch, sorted.
 
-    Invariant: the successor in sorted order is always among them; never `own`; at most `fanout`, fewer only in a
-    swarm of fewer peers or by a rare draw. `peers` may contain `own` or not.
+    Invariant: the successor in sorted order is always among them; never `own`; at most `fanout`, fewer only
+    in a swarm of fewer peers or by a rare draw. `peers` may contain `own` or not.
     """
     others = sorted(set(peers) - {own})
     if len(others) <= fanout:

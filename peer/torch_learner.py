@@ -31,12 +31,11 @@ if TYPE_CHECKING:
 
     MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 
+
 class TorchLearner(Generic[BatchT]):
     """Holds what is private to an agent: its problem, hyperparameters, local variables and their adjoint."""
 
-    def __init__(
-        self, problem: BilevelProblem[BatchT], make_optimizer: MakeOptimizer | None = None
-    ) -> None:
+    def __init__(self, problem: BilevelProblem[BatchT], make_optimizer: MakeOptimizer | None = None) -> None:
         self.problem = problem
         self.layout = FlatLayout(problem.model, "model")
         if not self.layout.size:

@@ -163,7 +163,8 @@ class Swarm:
                 delay_s = low + (high - low) * self._rng.random()
                 observer = other.peer
                 self.simulation.at(
-                    self.simulation.now + delay_s, lambda observer=observer: tell(observer, *what)  # type: ignore[misc]
+                    self.simulation.now + delay_s,
+                    lambda observer=observer: tell(observer, *what),  # type: ignore[misc]
                 )
 
     def _change(self, change: Change) -> None:
@@ -222,14 +223,15 @@ def simulate(
 ) -> SimulationResult:
     """Run one agent per problem for `ticks * tick_s` virtual seconds; equal arguments give equal results bit for bit.
 
-    `faults` shapes every link (default: perfect). `speeds[i]` multiplies agent i's rate of ticks. `scenario` kills,
-    joins and restarts agents; each other agent learns of it after a delay drawn from `notice_s` (seconds).
-    `make_optimizer` makes the optimizer of each agent's hyperparameters; its learning rate is set at each step to
-    `hyper_step_size`, lowered by the agent if need be. `record` is given every record of the trace that the digest
-    covers. `progress` is called once per nominal tick. All fields of `AgentSettings` are keyword arguments.
+    `faults` shapes every link (default: perfect). `speeds[i]` multiplies agent i's rate of ticks. `scenario`
+    kills, joins and restarts agents; each other agent learns of it after a delay drawn from `notice_s`
+    (seconds). `make_optimizer` makes the optimizer of each agent's hyperparameters; its learning rate is set
+    at each step to `hyper_step_size`, lowered by the agent if need be. `record` is given every record of the
+    trace that the digest covers. `progress` is called once per nominal tick. All fields of `AgentSettings`
+    are keyword arguments.
 
-    Runs with one torch thread and deterministic algorithms, and sets both back afterwards. Raises `SettingError` and
-    `ProblemError` before anything runs.
+    Runs with one torch thread and deterministic algorithms, and sets both back afterwards. Raises
+    `SettingError` and `ProblemError` before anything runs.
     """
     chosen = AgentSettings(**settings)
     if not ticks > 0:
@@ -271,7 +273,9 @@ def reproducible_torch() -> Iterator[None]:
     """One thread and deterministic algorithms, so that equal calls give equal bits."""
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms(True), without loading a compiler
+    torch.set_deterministic_debug_mode(
+        "error"
+    )  # as use_deterministic_algorithms(True), without loading a compiler
     try:
         yield
     finally:

@@ -1,0 +1,41 @@
+"""What an agent would have without the others: the same model, steps and number of ticks on its own data alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from peer.module_problem import ModuleProblem
+    from peer.settings import AgentSettings
+
+
+def train_alone(problem: ModuleProblem, settings: AgentSettings, ticks: int, *, use_validation: bool) -> float:
+    """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as an agent takes them.
+
+    Trains on the agent's training samples, or on these and its validation samples together.
+    """
+    flat = [tensor.clone() for tensor in problem.model.values()]
+    velocity = [torch.zeros_like(tensor) for tensor in flat]
+    step_size, momentum = float(settings.model_step_size), float(settings.momentum)
+    batches = problem.all_batches() if use_validation else problem.batches()
+    for _ in range(ticks):
+        start = [tensor.clone() for tensor in flat]
+        for _ in range(settings.local_steps):
+            gradients = _gradients(problem, flat, next(batches))
+            flat = [tensor - step_size * g for tensor, g in zip(flat, gradients, strict=True)]
+        velocity = [
+            momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)
+        ]
+        flat = [begin + v for begin, v in zip(start, velocity, strict=True)]
+    named = dict(zip(problem.model, flat, strict=True))
+    return problem.metrics(named, problem.hyperparameters)["shared"]
+
+
+def _gradients(problem: ModuleProblem, flat: list[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    leaves = [tensor.detach().requires_grad_() for tensor in flat]
+    loss = problem.inner_loss(dict(zip(problem.model, leaves, strict=True)), problem.hyperparameters, batch)
+    return torch.autograd.grad(loss, leaves)
