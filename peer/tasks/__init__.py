@@ -1,1 +1,5 @@
-"""Built-in tasks."""
+"""Built-in tasks: problems for every agent of a swarm, and how they are scored."""
+
+from peer.tasks.task import TASKS, Answer, Task, make_task
+
+__all__ = ["TASKS", "Answer", "Task", "make_task"]

@@ -78,7 +78,7 @@ def _device(images: NDArray[np.float64], labels: NDArray[np.int64], chosen: NDAr
 
 
 def make_module(seed: int) -> nn.Module:
-    """A small network with smooth activations, initialised from `seed` alone and without touching global streams."""
+    """A small network with smooth activations; initialised from `seed`, global streams are left alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return nn.Sequential(nn.Linear(64, HIDDEN), nn.Tanh(), nn.Linear(HIDDEN, CLASSES))

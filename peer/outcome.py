@@ -1,0 +1,135 @@
+"""What a run came to, as data: the same for real and simulated swarms, for the table, `--json` and `--out`."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from scipy.special import stdtrit
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOutcome:
+    """One agent at the end."""
+
+    id: str
+    ticks: int
+    epoch: int
+    residual: float
+    scores: Mapping[str, float]  # by column of the task
+    messages: Mapping[str, Any]
+
+    def to_dict(self, kind: str) -> dict[str, Any]:
+        """As in `--json`; `kind` names the scores: `accuracy` or `error`."""
+        return {
+            "id": self.id,
+            kind: dict(self.scores),
+            "messages": dict(self.messages),
+            "ticks": self.ticks,
+            "epoch": self.epoch,
+            "residual": self.residual,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Mean difference of two columns over the same agents, with a Student t interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """All agents at the end of a run."""
+
+    config: Mapping[str, Any]
+    columns: Mapping[str, str]
+    agents: Sequence[AgentOutcome]
+    wall_s: float
+    ticks: int  # the least that any agent has done
+    interrupted: bool = False
+    digest: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """What the scores are."""
+        return "accuracy" if "personal" in self.columns else "error"
+
+    def values(self, column: str) -> list[float]:
+        """One score per agent."""
+        return [agent.scores[column] for agent in self.agents]
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Mean over agents and the worst decile: the 10th percentile of accuracies, the 90th of errors."""
+        name, percentile = ("bottom_decile", 10) if self.kind == "accuracy" else ("top_decile", 90)
+        return {
+            column: {
+                "mean": statistics.fmean(self.values(column)),
+                name: float(np.percentile(self.values(column), percentile)),
+            }
+            for column in self.columns
+        }
+
+    def compare(self, column: str, with_: str) -> Comparison:
+        """Paired over agents; the interval is not defined (NaN) for fewer than two."""
+        pairs = zip(self.values(column), self.values(with_), strict=True)
+        differences = [one - other for one, other in pairs]
+        mean = statistics.fmean(differences)
+        if len(differences) < 2:
+            return Comparison(mean, math.nan, math.nan)
+        error = statistics.stdev(differences) / math.sqrt(len(differences))
+        reach = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2)) * error
+        return Comparison(mean, mean - reach, mean + reach)
+
+    def to_dict(self) -> dict[str, Any]:
+        """As written by `--json`."""
+        found: dict[str, Any] = {
+            "config": dict(self.config),
+            "agents": [agent.to_dict(self.kind) for agent in self.agents],
+            "summary": self.summary(),
+            "wall_s": self.wall_s,
+            "ticks": self.ticks,
+            "interrupted": self.interrupted,
+            **self.extra,
+        }
+        if self.kind == "accuracy":
+            found["comparison"] = {
+                f"personal - {other}": {"mean": c.mean, "low": c.low, "high": c.high, "confidence": CONFIDENCE}
+                for other in self.columns
+                if other != "personal"
+                for c in (self.compare("personal", other),)
+            }
+        if self.digest is not None:
+            found["digest"] = self.digest
+        return found
+
+
+def verdict(outcome: Outcome) -> str:
+    """One honest sentence on who gained and who did not, against the best an agent could do alone."""
+    if outcome.kind == "error":
+        worst = max(max(agent.scores.values()) for agent in outcome.agents)
+        return f"The largest relative error of any agent against the closed form is {worst:.1e}."
+    gains = {agent.id: agent.scores["personal"] - agent.scores["local_all"] for agent in outcome.agents}
+    better = [gain for gain in gains.values() if gain > 0]
+    worse = {name: gain for name, gain in gains.items() if gain < 0}
+    equal = len(gains) - len(better) - len(worse)
+    parts = [f"{len(better)} of {len(gains)} agents are better off than alone on train + validation"]
+    if equal:
+        parts.append(f"{equal} {'is' if equal == 1 else 'are'} where they were")
+    if worse:
+        names = ", ".join(f"{name} ({100 * gain:+.1f})" for name, gain in sorted(worse.items(), key=lambda i: i[1]))
+        parts.append(f"{len(worse)} would have been better off alone: {names}")
+    against = outcome.compare("personal", "local_all")
+    if math.isnan(against.low):
+        return "; ".join(parts) + "."
+    sure = "clear" if against.low > 0 else "a loss" if against.high < 0 else "not clear from these agents"
+    return f"{'; '.join(parts)}. The mean gain, {100 * against.mean:+.1f} points, is {sure}."

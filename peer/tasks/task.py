@@ -1,0 +1,145 @@
+"""What the commands need to know of a task: its problems, its settings, and how results are scored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+
+from peer.baselines import train_alone
+from peer.errors import SettingError
+from peer.personalization import personalization
+from peer.quadratic import QuadraticProblem, bilevel_solution, closed_form
+from peer.tasks.digits import digits_problem, split_digits
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from peer.module_problem import ModuleProblem
+    from peer.problem import BilevelProblem
+    from peer.settings import AgentSettings, SettingKeywords
+
+Named = Mapping[str, "Tensor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent has come to: the input of scoring."""
+
+    model: Named
+    adjoint: Named
+    hypergradient: Named
+    hyperparameters: Named
+
+
+class Task(Protocol):
+    """A task for a swarm of a known number of agents."""
+
+    @property
+    def name(self) -> str:
+        """As given on the command line."""
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Names of the scores and what people read above them, in order."""
+
+    @property
+    def problems(self) -> Sequence[BilevelProblem[Any]]:
+        """One per agent; equal arguments give equal problems on every machine."""
+
+    @property
+    def settings(self) -> SettingKeywords:
+        """Settings that suit it; the command line overrides them."""
+
+    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
+        """One number per column for the agent of this shard, which has done `ticks` ticks."""
+
+
+class DigitsTask:
+    """Handwritten digits: accuracies on each device's own test images; more is better."""
+
+    name = "digits"
+    columns: Mapping[str, str] = {
+        "local": "local only",
+        "local_all": "local on train + validation",
+        "shared": "shared model",
+        "personal": "shared + personal",
+    }
+    # Chosen by measurement on seeds 0 and 1 with 8 agents; see `hyperpush swarm --help` for their meaning.
+    settings: SettingKeywords = {
+        "model_step_size": 0.2,
+        "adjoint_step_size": 0.1,
+        "momentum": 0.8,
+        "damping": 0.05,
+        "hyper_step_size": 0.1,
+    }
+
+    def __init__(self, agents: int, seed: int, personal: str) -> None:
+        chosen = personalization(personal)
+        self.problems: Sequence[ModuleProblem] = [
+            digits_problem(data, chosen, seed) for data in split_digits(agents, seed)
+        ]
+
+    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
+        """Test accuracies, with what the agent would have reached alone in as many ticks."""
+        problem = self.problems[shard]
+        return {
+            "local": train_alone(problem, settings, ticks, use_validation=False),
+            "local_all": train_alone(problem, settings, ticks, use_validation=True),
+            **problem.metrics(answer.model, answer.hyperparameters),
+        }
+
+
+class SyntheticTask:
+    """Quadratics with a closed form: relative distances from the truth; less is better."""
+
+    name = "synthetic"
+    columns: Mapping[str, str] = {
+        "model": "model error",
+        "adjoint": "adjoint error",
+        "hypergradient": "hypergradient error",
+        "hyperparameters": "hyperparameter error",
+    }
+    settings: SettingKeywords = {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
+
+    def __init__(self, agents: int, seed: int, personal: str) -> None:
+        del personal  # its hyperparameters are what they are
+        generator = torch.Generator().manual_seed(seed)
+        self.problems: Sequence[QuadraticProblem] = [QuadraticProblem.random(generator) for _ in range(agents)]
+        self._held = closed_form(self.problems)
+        self._solution = bilevel_solution(self.problems)
+        self._solved = closed_form(self.problems, self._solution)
+
+    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
+        """Errors against the closed form: at the initial hyperparameters if they are held, else at the solution."""
+        del ticks
+        held = settings.hyper_step_size == 0
+        truth = self._held if held else self._solved
+        wanted = self.problems[shard].hyperparameters["h"] if held else self._solution[shard]
+        scale = float(self._held.hypergradients[shard].norm())  # at the solution the true one is zero
+        difference = answer.hypergradient["h"] - truth.hypergradients[shard]
+        return {
+            "model": _relative(answer.model["x"], truth.model),
+            "adjoint": _relative(answer.adjoint["x"], truth.adjoint),
+            "hypergradient": float(difference.norm()) / scale,
+            "hyperparameters": _relative(answer.hyperparameters["h"], wanted),
+        }
+
+
+def _relative(found: Tensor, truth: Tensor) -> float:
+    return float((found - truth).norm() / truth.norm())
+
+
+TASKS = {"digits": DigitsTask, "synthetic": SyntheticTask}
+
+
+def make_task(name: str, agents: int, seed: int, personal: str) -> Task:
+    """The task of this name for so many agents. Raises `SettingError` listing the known ones."""
+    if name not in TASKS:
+        raise SettingError("task", name, f"give one of {', '.join(TASKS)}")
+    if agents < 1:
+        raise SettingError("agents", agents, "give 1 or more")
+    personalization(personal)
+    return TASKS[name](agents, seed, personal)

@@ -1,0 +1,102 @@
+"""What people see of an agent while it runs: numbers read off it between two ticks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from peer.assembly import TensorAgent
+    from peer.simulation import MessageCounters
+    from wire.counters import TransportCounters
+
+
+@dataclass(frozen=True, slots=True)
+class Messages:
+    """What became of one agent's messages. The first three are the sender's, the next three the receiver's view."""
+
+    sent: int
+    replaced: int  # by a newer one, while waiting to be sent
+    unsent: int  # could not be sent
+    received: int
+    gaps: int  # numbers missing between those received: lost or late
+    stale: int  # late, or duplicates
+    lost_by_faults: int  # on purpose; the agent itself cannot know
+    bytes_sent: int
+    rejected: Mapping[str, int]
+
+    @classmethod
+    def of_transport(cls, agent: TensorAgent, counters: TransportCounters) -> Messages:
+        """Of an agent on real links."""
+        return cls(
+            sent=counters.sent,
+            replaced=counters.replaced,
+            unsent=counters.unsent,
+            received=agent.inbox.counters.received,
+            gaps=agent.inbox.counters.gaps,
+            stale=agent.inbox.counters.stale,
+            lost_by_faults=counters.lost_by_faults,
+            bytes_sent=counters.bytes_sent,
+            rejected=dict(counters.rejected),
+        )
+
+    @classmethod
+    def of_simulation(cls, agent: TensorAgent, counters: MessageCounters) -> Messages:
+        """Of an agent on simulated links, where nothing waits to be sent."""
+        return cls(
+            sent=counters.sent - counters.lost,
+            replaced=0,
+            unsent=counters.undeliverable,
+            received=agent.inbox.counters.received,
+            gaps=agent.inbox.counters.gaps,
+            stale=agent.inbox.counters.stale,
+            lost_by_faults=counters.lost,
+            bytes_sent=counters.bytes_sent,
+            rejected=dict(counters.rejected),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class AgentView:
+    """One row of the live table and one line of `metrics.jsonl`."""
+
+    id: str
+    tick: int
+    epoch: int
+    phase: str
+    training_loss: float
+    validation_loss: float
+    shared: float  # NaN where the task has no such metric or none was taken yet
+    personal: float
+    hypergradient_norm: float
+    residual: float
+    hyper_rate: float  # factor on the hyper step size
+    messages: Messages
+
+    @classmethod
+    def of(cls, agent: TensorAgent, messages: Messages) -> AgentView:
+        """Read the agent; nothing is computed."""
+        report = agent.report
+        return cls(
+            id=agent.identity.peer,
+            tick=agent.ticks,
+            epoch=agent.epoch,
+            phase=agent.phase.value,
+            training_loss=report.training_loss,
+            validation_loss=report.validation_loss,
+            shared=report.metrics.get("shared", math.nan),
+            personal=report.metrics.get("personal", math.nan),
+            hypergradient_norm=report.hypergradient_norm,
+            residual=agent.residual(),
+            hyper_rate=agent.hyper_schedule.factor,
+            messages=messages,
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able: NaN becomes null."""
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in asdict(self).items()
+        }
