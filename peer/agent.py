@@ -1,17 +1,17 @@
 """The agent as a state machine: inputs are values, time is an argument, outputs are effects and events.
 
-    phase         pushes  steps  leaves it when                                        next
-    LISTENING     no      no     heard every block for a while                         WARMING_UP, in the epoch heard
-                                 heard nobody for `listen_s_max`                       RUNNING, in an epoch of its own
-    WARMING_UP    yes     no     `warm_up_ticks` of a typical peer have passed         RUNNING
-    RUNNING       yes     yes    -
-    any                          a higher epoch is heard                               WARMING_UP, or LISTENING if it
-                                                                                       is new there or far behind
-    any                          membership or precision asks for a new epoch          WARMING_UP
+    phase       pushes  steps  leaves it when                                  next
+    LISTENING   no      no     heard every block for a while                   WARMING_UP, in the epoch heard
+                               heard nobody for `listen_s_max`                 RUNNING, in an epoch of its own
+    WARMING_UP  yes     no     `warm_up_ticks` of a typical peer have passed   RUNNING
+    RUNNING     yes     yes    -
+    any                        a higher epoch is heard                         WARMING_UP, or LISTENING if it
+                                                                               is new there or far behind
+    any                        membership or precision asks for a new epoch    WARMING_UP
 
-It knows no sockets, clock, threads or torch. A driver feeds `receive`, `peer_seen`, `peer_gone`, `handle_timer` (at
-`next_deadline`) and `computed`, and after each carries out `take_effects` in order. Whatever comes between two ticks
-is decided at the next tick, so a computation owns the solver while it runs.
+It knows no sockets, clock, threads or torch. A driver feeds `receive`, `peer_seen`, `peer_gone`,
+`handle_timer` (at `next_deadline`) and `computed`, and after each carries out `take_effects` in order.
+Whatever comes between two ticks is decided at the next tick, so a computation owns the solver while it runs.
 """
 
 from __future__ import annotations
@@ -129,13 +129,13 @@ class Agent(Generic[V]):
 
     # ---- inputs
 
-    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002
+    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002  (as all inputs)
         """Discovery or a scenario says that this peer lives."""
         if peer != self.identity.peer and self.peers.seen(peer, incarnation):
             self._membership_changed = True
             self._events.append(PeerArrived(peer, incarnation))
 
-    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002
+    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002  (as all inputs)
         """Discovery or a scenario says that this peer is no more."""
         if self.peers.gone(peer):
             self._membership_changed = True
@@ -159,18 +159,14 @@ class Agent(Generic[V]):
         if push.swarm != own.swarm:
             raise DecodeError(RejectReason.WRONG_SWARM, f"swarm is {push.swarm!r}, ours {own.swarm!r}")
         if push.fingerprint != own.fingerprint:
-            raise DecodeError(
-                RejectReason.WRONG_FINGERPRINT,
-                f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}",
-            )
+            found = f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}"
+            raise DecodeError(RejectReason.WRONG_FINGERPRINT, found)
         if push.sender == own.peer:
             raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
         incarnation = self.peers.incarnation(push.sender)
         if incarnation is None or push.incarnation < incarnation:
-            raise DecodeError(
-                RejectReason.UNKNOWN_SENDER,
-                f"sender {push.sender!r} incarnation {push.incarnation} is not known",
-            )
+            found = f"sender {push.sender!r} incarnation {push.incarnation} is not known"
+            raise DecodeError(RejectReason.UNKNOWN_SENDER, found)
         if push.epoch < 1 or (self.epoch and push.epoch > self.epoch + EPOCH_JUMP_MAX):
             raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {self.epoch}")
         blocks = len(self.solver.spans)
@@ -178,9 +174,8 @@ class Agent(Generic[V]):
             raise DecodeError(RejectReason.WRONG_SHAPE, f"block is {push.block}, the model has {blocks}")
         lengths = tuple(len(array) for array in push.arrays)
         if lengths != self.solver.array_lengths(push.block):
-            raise DecodeError(
-                RejectReason.WRONG_SHAPE, f"arrays of block {push.block} have lengths {lengths}"
-            )
+            found = f"arrays of block {push.block} have lengths {lengths}"
+            raise DecodeError(RejectReason.WRONG_SHAPE, found)
         if not all(self._algebra.is_finite(array) for array in push.arrays):
             raise DecodeError(RejectReason.NON_FINITE, f"arrays of block {push.block} are not finite")
 
@@ -222,7 +217,7 @@ class Agent(Generic[V]):
     # ---- outputs
 
     def residual(self) -> float:
-        """How far from settled: the larger ratio of smoothed |tracker| to |own gradient| of the two streams."""
+        """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""
         return max(residual.ratio() for residual in self.residuals)
 
     def next_deadline(self) -> float | None:
@@ -262,13 +257,11 @@ class Agent(Generic[V]):
         if self.phase is Phase.WARMING_UP and now >= self._entered_at + self._warm_up_s():
             self.phase = Phase.RUNNING
         moving = self.phase is Phase.RUNNING
-        hyper_step_size = (
-            self._hyper_step_size() if moving and self.ticks % settings.hyper_every == 0 else 0.0
-        )
+        hyper_is_due = moving and self.ticks % settings.hyper_every == 0
         orders = Orders(
             copies=len(self.out_neighbours),
             moving=moving,
-            hyper_step_size=hyper_step_size,
+            hyper_step_size=self._hyper_step_size() if hyper_is_due else 0.0,
             evaluate=settings.evaluate_every > 0 and self.ticks % settings.evaluate_every == 0,
         )
         self._computing = True
@@ -305,7 +298,7 @@ class Agent(Generic[V]):
     # ---- epochs and membership
 
     def _choose_epoch(self, now: float) -> None:
-        """Adopt the highest epoch heard, or begin one if membership or precision asks for it and it is time."""
+        """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
         if self._founder and self.epoch == 0:
             self._enter(self._floor + 1, "founded", now)
             self.phase = Phase.RUNNING  # all founders start from one model: there is nothing to average first
@@ -328,7 +321,7 @@ class Agent(Generic[V]):
         return not self._met_anyone and self.inbox.highest_tick() > self.ticks
 
     def _neighbours_are_wrong(self) -> bool:
-        """Whether mass of this epoch went to or came from a peer that is no more, or a new peer is left out."""
+        """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""
         if any(self.peers.incarnation(peer) != known for peer, known in self._partners.items()):
             return True
         if self._draw_neighbours(self.epoch) != self.out_neighbours:
@@ -359,7 +352,7 @@ class Agent(Generic[V]):
         return [self.tick_interval_s, *self._intervals.values()]
 
     def _warm_up_s(self) -> float:
-        """Counted in the time of a typical peer: slow agents must not step later than the others, nor fast sooner."""
+        """In a typical peer's time: the slow must not step later than the others, nor the fast sooner."""
         return self.settings.warm_up_ticks * statistics.median(self._typical_intervals())
 
     def _epoch_s_min(self) -> float:

@@ -6,17 +6,20 @@ lines of code, only another `Algebra`. Whatever is not an operator of the vector
 
 from __future__ import annotations
 
-from fractions import Fraction
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, Self, TypeAlias, TypeVar
 
-Scalar = float | Fraction
+Scalar = float
+"""What vectors are multiplied by; exact ones take exact fractions, whatever a type checker thinks."""
+
+Span: TypeAlias = "slice[int, int, int | None]"
+"""The elements of one block."""
 
 
 class Vector(Protocol):
     """A one-dimensional array with element-wise arithmetic and slices that are views."""
 
-    def __getitem__(self, span: slice, /) -> Self: ...
-    def __setitem__(self, span: slice, value: Self, /) -> None: ...
+    def __getitem__(self, span: Span, /) -> Self: ...
+    def __setitem__(self, span: Span, value: Self, /) -> None: ...
     def __len__(self) -> int: ...
     def __add__(self, other: Self, /) -> Self: ...
     def __sub__(self, other: Self, /) -> Self: ...
@@ -48,7 +51,7 @@ class Algebra(Protocol[V]):
         """The same elements in the precision of mass, exactly; may be the vector itself."""
 
     def to_wire(self, vector: V) -> V:
-        """A new vector of the elements rounded to the precision of the wire; later changes do not reach it."""
+        """A new vector: the elements rounded to the precision of the wire; later changes do not reach it."""
 
     def norm(self, vector: V) -> float:
         """Euclidean length."""

@@ -40,7 +40,7 @@ def make_agent(
     address: str = "",
     make_optimizer: MakeOptimizer | None = None,
 ) -> tuple[TensorAgent, TorchLearner[Any]]:
-    """A ready agent and its learner. Random streams are named after (seed, peer, incarnation), one per use."""
+    """A ready agent and its learner. Random streams: one per use, named after (seed, peer, incarnation)."""
     learner = TorchLearner(problem, make_optimizer)
     algebra = TensorAlgebra(settings.wire_dtype)
     item_bytes = ARRAYS_PER_MESSAGE * ITEM_BYTES[settings.wire_dtype]

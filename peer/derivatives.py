@@ -86,7 +86,7 @@ def _leaves(named: Named) -> dict[str, Tensor]:
     return {name: tensor.detach().requires_grad_() for name, tensor in named.items()}
 
 
-def _scalar(loss: Tensor, name: str) -> Tensor:
+def _scalar(loss: object, name: str) -> Tensor:
     if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
         shape = tuple(loss.shape) if isinstance(loss, torch.Tensor) else type(loss).__name__
         raise ProblemError(f"{name} returned {shape}; return one number, such as a mean over the batch")

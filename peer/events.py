@@ -1,4 +1,4 @@
-"""What comes out of an agent: effects, which its driver must carry out in order, and events, which tell the story."""
+"""What comes out of an agent: effects, for its driver to carry out in order; events, which tell the story."""
 
 from __future__ import annotations
 

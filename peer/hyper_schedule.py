@@ -14,9 +14,7 @@ if TYPE_CHECKING:
     from peer.learner import HyperReport
 
 SMOOTHING_TICKS = 50  # residuals are averaged over about so many ticks
-RESIDUAL_RISE = (
-    4.0  # slow down when the smoothed residual is this many times its best since the last slowdown
-)
+RESIDUAL_RISE = 4.0  # slow down when the smoothed residual is this many times its best since the last one
 RESIDUAL_HARMLESS = 0.1  # and above this
 ALTERNATION = -0.3  # mean cosine of successive hypergradients; independent noise gives 0
 REVERSALS_ALLOWED = 2  # a first reversal is common while the model is far off
@@ -59,7 +57,7 @@ class Residual:
         self._gradient.add(lengths[1])
 
     def ratio(self) -> float:
-        """The smoothed ratio; 1 until there are enough ticks to tell, 0 where the gradient vanishes with it."""
+        """The smoothed ratio; 1 until there are enough ticks to tell, 0 where the gradient vanishes too."""
         if self._samples < SMOOTHING_TICKS:
             return 1.0
         gradient = self._gradient.mean()

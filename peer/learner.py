@@ -41,7 +41,7 @@ class Learner(Protocol[V]):
         """The common starting point of the swarm, shape (d,)."""
 
     def evaluate(self, model: V, adjoint: V, local_step_size: Scalar) -> Evaluation[V]:
-        """Derivatives at this point on the next batch; then one step of the local variables, if there are any."""
+        """Derivatives at this point on the next batch; then one step of the local variables, if any."""
 
     def finish_tick(self, hyper_step_size: float) -> HyperReport:
         """Average the hypergradients since the last call and step the hyperparameters; 0 holds them."""

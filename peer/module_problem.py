@@ -14,6 +14,10 @@ from peer.personalization import NoPersonalization
 if TYPE_CHECKING:
     from peer.personalization import Personalization
 
+# Their common base classes have no public name.
+BATCH_NORMS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  (see above)
+DROPOUTS = nn.modules.dropout._DropoutNd  # noqa: SLF001  (see above)
+
 Named = Mapping[str, Tensor]
 Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
 
@@ -134,9 +138,9 @@ def draw_batches(samples: Samples, batch_size: int, seed: int) -> Iterator[Sampl
 def _check_module(module: nn.Module) -> None:
     for name, part in module.named_modules():
         where = f"module {name or type(module).__name__} ({type(part).__name__})"
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.track_running_stats:  # noqa: SLF001
+        if isinstance(part, BATCH_NORMS) and part.track_running_stats:
             raise ProblemError(f"{where} keeps running statistics; use GroupNorm or LayerNorm")
-        if isinstance(part, nn.modules.dropout._DropoutNd) and part.p > 0:  # noqa: SLF001
+        if isinstance(part, DROPOUTS) and part.p > 0:
             raise ProblemError(f"{where} draws from torch's global random stream; set its p to 0")
     if not any(True for _ in module.parameters()):
         raise ProblemError(f"{type(module).__name__} has no parameters; there is nothing to learn")

@@ -32,7 +32,7 @@ class PeerTable:
         return self._alive.get(peer)
 
     def seen(self, peer: PeerId, incarnation: int) -> bool:
-        """Note a sign of life; whether it changed anything. Older incarnations and a full table change nothing."""
+        """Note a sign of life; whether it changed anything. An older incarnation or a full table: no."""
         known = self._alive.get(peer, self._gone.get(peer, -1))
         if incarnation < known or self._alive.get(peer) == incarnation:
             return False

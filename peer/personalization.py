@@ -1,4 +1,4 @@
-"""What is personal about a personal model: hyperparameters that each agent learns on everybody's validation loss.
+"""What is personal about a personal model: hyperparameters, which everybody's validation loss teaches.
 
 A personalization says what its hyperparameters are and how they change the outputs of the shared model. Both
 losses and the prediction see the changed outputs; the shared model is fitted by everybody under their own
@@ -7,7 +7,6 @@ hyperparameters.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 import torch
@@ -15,6 +14,8 @@ import torch
 from peer.errors import SettingError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from torch import Tensor
 
     Named = Mapping[str, Tensor]
@@ -33,11 +34,11 @@ class Personalization(Protocol):
 class NoPersonalization:
     """Everybody uses the shared model as it is."""
 
-    def hyperparameters(self, outputs: Tensor) -> Named:  # noqa: ARG002
+    def hyperparameters(self, outputs: Tensor) -> Named:  # noqa: ARG002  (there are none)
         """None."""
         return {}
 
-    def apply(self, outputs: Tensor, hyperparameters: Named) -> Tensor:  # noqa: ARG002
+    def apply(self, outputs: Tensor, hyperparameters: Named) -> Tensor:  # noqa: ARG002  (there are none)
         """The same outputs."""
         return outputs
 

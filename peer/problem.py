@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 Named = Mapping[str, "Tensor"]
 BatchT = TypeVar("BatchT")
+BatchT_co = TypeVar("BatchT_co", covariant=True)
+BatchT_contra = TypeVar("BatchT_contra", contravariant=True)
 
 
 @runtime_checkable
 class BilevelProblem(Protocol[BatchT]):
-    """One agent's task: private data, an inner (training) and an outer (validation) loss. Structural: inherit nothing.
+    """One agent's task: private data, an inner (training) and an outer (validation) loss. Inherit nothing.
 
     The swarm minimises the mean of the inner losses over `model`; each agent minimises the mean of
     everybody's outer losses over its own `hyperparameters`, which the model depends on.
@@ -40,19 +42,19 @@ class BilevelProblem(Protocol[BatchT]):
     """
 
     @property
-    def model(self) -> Named: ...  # noqa: D102
+    def model(self) -> Named: ...  # noqa: D102  (see above)
     @property
-    def hyperparameters(self) -> Named: ...  # noqa: D102
-    def inner_loss(self, model: Named, hyperparameters: Named, batch: BatchT) -> Tensor: ...  # noqa: D102
-    def outer_loss(self, model: Named, hyperparameters: Named, batch: BatchT) -> Tensor: ...  # noqa: D102
-    def batches(self) -> Iterator[BatchT]: ...  # noqa: D102
+    def hyperparameters(self) -> Named: ...  # noqa: D102  (see above)
+    def inner_loss(self, model: Named, hyperparameters: Named, batch: BatchT) -> Tensor: ...  # noqa: D102  (above)
+    def outer_loss(self, model: Named, hyperparameters: Named, batch: BatchT) -> Tensor: ...  # noqa: D102  (above)
+    def batches(self) -> Iterator[BatchT]: ...  # noqa: D102  (see above)
 
 
 @runtime_checkable
-class HasOuterBatches(Protocol[BatchT]):
+class HasOuterBatches(Protocol[BatchT_co]):
     """A problem with its own iterator of validation batches."""
 
-    def outer_batches(self) -> Iterator[BatchT]: ...  # noqa: D102
+    def outer_batches(self) -> Iterator[BatchT_co]: ...  # noqa: D102  (see above)
 
 
 @runtime_checkable
@@ -60,25 +62,29 @@ class HasLocal(Protocol):
     """A problem with local inner variables."""
 
     @property
-    def local(self) -> Named: ...  # noqa: D102
+    def local(self) -> Named: ...  # noqa: D102  (see above)
 
 
 @runtime_checkable
-class HasLocalLoss(Protocol[BatchT]):
+class HasLocalLoss(Protocol[BatchT_contra]):
     """A problem whose local variables minimise a loss of their own."""
 
-    def local_loss(self, model: Named, hyperparameters: Named, batch: BatchT, local: Named) -> Tensor: ...  # noqa: D102
+    def local_loss(  # noqa: D102  (documented in BilevelProblem)
+        self, model: Named, hyperparameters: Named, batch: BatchT_contra, local: Named
+    ) -> Tensor: ...
 
 
 @runtime_checkable
 class HasDerivatives(Protocol):
     """A problem that knows its products in closed form."""
 
-    def derivatives(self, model: Named, hyperparameters: Named, adjoint: Named) -> Derivatives: ...  # noqa: D102
+    def derivatives(  # noqa: D102  (documented in BilevelProblem)
+        self, model: Named, hyperparameters: Named, adjoint: Named
+    ) -> Derivatives: ...
 
 
 @runtime_checkable
 class HasMetrics(Protocol):
     """A problem that can be scored."""
 
-    def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]: ...  # noqa: D102
+    def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]: ...  # noqa: D102  (above)

@@ -18,6 +18,7 @@ from peer.algebra import Algebra, V
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from peer.algebra import Span
     from peer.running_sum import Ledger
     from wire import PeerId
 
@@ -32,7 +33,7 @@ class PushSum(Generic[V]):
     def __init__(
         self,
         initial: V,
-        spans: Sequence[slice],
+        spans: Sequence[Span],
         algebra: Algebra[V],
         make_ledger: Callable[[V, Algebra[V]], Ledger[V]],
     ) -> None:
@@ -49,11 +50,11 @@ class PushSum(Generic[V]):
         self.value.reset(self.estimate)
         self.weight.reset(self._algebra.ones(len(self._spans)))
 
-    def replace_estimate(self, span: slice, estimate: V) -> None:
+    def replace_estimate(self, span: Span, estimate: V) -> None:
         """Overwrite one block of the estimate; takes effect on entering the next epoch."""
         self.estimate[span] = estimate
 
-    def absorb(self, source: PeerId, span: slice, arrays: Sequence[V]) -> None:
+    def absorb(self, source: PeerId, span: Span, arrays: Sequence[V]) -> None:
         """Add value and weight."""
         value, weight = arrays
         self.value.absorb(source, span, value)
@@ -75,7 +76,7 @@ class PushSum(Generic[V]):
             self._algebra.to_mass(stepped) - self._algebra.to_mass(self.estimate)
         )
 
-    def push(self, span: slice, copies: int) -> tuple[V, ...]:
+    def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """Value and weight of one block."""
         return self.value.push(span, copies), self.weight.push(self._weight_span[span.start], copies)
 
@@ -83,7 +84,7 @@ class PushSum(Generic[V]):
         """The ratio of what was announced."""
         return arrays[0] / arrays[1]
 
-    def array_lengths(self, span: slice) -> tuple[int, ...]:
+    def array_lengths(self, span: Span) -> tuple[int, ...]:
         """A value per element, a weight per block."""
         return span.stop - span.start, 1
 

@@ -67,7 +67,7 @@ class QuadraticProblem:
         hyper_dimension: int = 3,
         condition: float = 20.0,
     ) -> Self:
-        """A draw with eigenvalues of A between 1 / condition and 1, and its own minimiser: heterogeneous agents."""
+        """Eigenvalues of A from 1 / condition to 1, and every draw its own minimiser: unlike agents."""
 
         def normal(*shape: int) -> Tensor:
             return torch.randn(*shape, generator=generator, dtype=torch.float64)
@@ -76,11 +76,8 @@ class QuadraticProblem:
         eigenvalues = torch.logspace(0, -1, dimension, base=condition, dtype=torch.float64)
         hessian = basis @ torch.diag(eigenvalues) @ basis.T
         basis, _ = torch.linalg.qr(normal(dimension, dimension))
-        outer = (
-            basis
-            @ torch.diag(0.5 + torch.rand(dimension, generator=generator, dtype=torch.float64))
-            @ basis.T
-        )
+        eigenvalues = 0.5 + torch.rand(dimension, generator=generator, dtype=torch.float64)
+        outer = basis @ torch.diag(eigenvalues) @ basis.T
         return cls(
             inner_hessian=(hessian + hessian.T) / 2,
             inner_linear=hessian @ normal(dimension),
@@ -175,8 +172,9 @@ def bilevel_solution(problems: Sequence[QuadraticProblem]) -> tuple[Tensor, ...]
     sizes = [len(problem.hyperparameters["h"]) for problem in problems]
 
     def hypergradients(stacked: Tensor) -> Tensor:
-        return torch.cat(closed_form(problems, stacked.split(sizes)).hypergradients)
+        return torch.cat(closed_form(problems, torch.split(stacked, sizes)).hypergradients)
 
     origin = hypergradients(torch.zeros(sum(sizes), dtype=torch.float64))
     columns = [hypergradients(unit) - origin for unit in torch.eye(sum(sizes), dtype=torch.float64)]
-    return torch.linalg.solve(torch.stack(columns, dim=1), -origin).split(sizes)
+    solution: Tensor = torch.linalg.solve(torch.stack(columns, dim=1), -origin)
+    return torch.split(solution, sizes)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic, Protocol
 from peer.algebra import Algebra, V
 
 if TYPE_CHECKING:
+    from peer.algebra import Span
     from wire import PeerId
 
 
@@ -26,10 +27,10 @@ class Ledger(Protocol[V]):
     def reset(self, held: V) -> None:
         """Begin an epoch holding exactly this; everything about links is forgotten."""
 
-    def push(self, span: slice, copies: int) -> V:
-        """Split the block into `copies + 1` equal parts, keep one; return what all `copies` targets are told."""
+    def push(self, span: Span, copies: int) -> V:
+        """Split the block into `copies + 1` equal parts, keep one; return what the targets are told."""
 
-    def absorb(self, source: PeerId, span: slice, announced: V) -> None:
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
         """Add the mass that an announcement brings. The caller has checked that it is newer than the last."""
 
 
@@ -54,7 +55,7 @@ class RunningSum(Generic[V]):
         self.pushed = self._algebra.zeros(len(held))  # sigma in DESIGN (7); representable on the wire
         self.received: dict[tuple[PeerId, int], V] = {}  # rho in DESIGN (8), by source and start of block
 
-    def push(self, span: slice, copies: int) -> V:
+    def push(self, span: Span, copies: int) -> V:
         """Announce the total pushed to each of `copies` targets so far. DESIGN (7)."""
         before = self.pushed[span]
         announced = self._algebra.to_wire(before + self.held[span] / (copies + 1))
@@ -63,7 +64,7 @@ class RunningSum(Generic[V]):
         self.pushed[span] = after
         return announced
 
-    def absorb(self, source: PeerId, span: slice, announced: V) -> None:
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
         """Add what the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
         growth = self._algebra.to_mass(announced)
         before = self.received.get((source, span.start))
@@ -74,7 +75,7 @@ class RunningSum(Generic[V]):
 
 
 class SentShares(Generic[V]):
-    """The classical ledger, for comparison: every message carries its share, and a lost message is lost mass."""
+    """The classical ledger, for comparison: a message carries its share, and a lost message is lost mass."""
 
     def __init__(self, held: V, algebra: Algebra[V]) -> None:
         self._algebra = algebra
@@ -84,12 +85,12 @@ class SentShares(Generic[V]):
         """Begin an epoch holding exactly this."""
         self.held = self._algebra.copy(self._algebra.to_mass(held))
 
-    def push(self, span: slice, copies: int) -> V:
+    def push(self, span: Span, copies: int) -> V:
         """Send one share to each of `copies` targets."""
         share = self._algebra.to_wire(self.held[span] / (copies + 1))
         self.held[span] = self.held[span] - self._algebra.to_mass(share) * copies
         return share
 
-    def absorb(self, source: PeerId, span: slice, announced: V) -> None:  # noqa: ARG002  (same form as above)
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:  # noqa: ARG002  (as above)
         """Add the share."""
         self.held[span] = self.held[span] + self._algebra.to_mass(announced)

@@ -29,7 +29,7 @@ class Join:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """A killed agent comes back: with state as a new incarnation, without as a new identity with a new start."""
+    """A killed agent comes back: with state as a new incarnation, without as a new identity."""
 
     agent: int
     at_s: float

@@ -101,7 +101,7 @@ class AgentSettings:
         ):
             self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
 
-    def _require(self, name: str, holds: bool, remedy: str) -> None:  # noqa: FBT001
+    def _require(self, name: str, holds: bool, remedy: str) -> None:
         if not holds:
             raise SettingError(name, getattr(self, name), remedy)
 

@@ -27,8 +27,11 @@ if TYPE_CHECKING:
     class Codec(Protocol[V]):
         """Messages as bytes and back."""
 
-        def encode(self, push: Push[V]) -> bytes: ...
-        def decode(self, frame: bytes) -> Push[V]: ...
+        def encode(self, push: Push[V]) -> bytes:
+            """One frame."""
+
+        def decode(self, frame: bytes) -> Push[V]:
+            """The message of a frame. Raises `wire.DecodeError`."""
 
 
 @dataclass(slots=True)

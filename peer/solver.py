@@ -8,6 +8,7 @@ freshest mass; as a cycle it is that of DESIGN (4)-(7).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
+    from peer.algebra import Span
     from peer.learner import Learner
     from peer.settings import AgentSettings
     from peer.tracking import Stream
@@ -47,11 +49,11 @@ class Orders:
     evaluate: bool  # compute test metrics
 
 
-def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[slice, ...]:
+def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
     """Cut `size` elements into blocks of nearly equal length that no message limit stops."""
     blocks = max(-(-size // elements_per_block_max), min(size, round(1.0 / block_fraction)))
     edges = [size * block // blocks for block in range(blocks + 1)]
-    return tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
+    return tuple(slice(start, stop) for start, stop in pairwise(edges))
 
 
 class Solver(Generic[V]):
@@ -65,7 +67,7 @@ class Solver(Generic[V]):
         learner: Learner[V],
         algebra: Algebra[V],
         settings: AgentSettings,
-        spans: Sequence[slice],
+        spans: Sequence[Span],
         rng: random.Random,
     ) -> None:
         self.learner = learner

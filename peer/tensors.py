@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 assert sys.byteorder == "little", "wire arrays are little-endian; big-endian machines are not supported"
 
-_WIRE_NAMES = {torch.float32: "<f4", torch.float64: "<f8"}
+_WIRE_NAMES: Mapping[torch.dtype, Literal["<f4", "<f8"]] = {torch.float32: "<f4", torch.float64: "<f8"}
 _WIRE_DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
@@ -67,22 +67,15 @@ class TensorAlgebra:
 class FlatLayout:
     """A dictionary of named tensors as one flat vector and back.
 
-    Raises `ProblemError` for anything but a non-empty dictionary of real floating-point tensors.
+    Raises `ProblemError` for anything but a dictionary of real, finite floating-point tensors.
     """
 
     def __init__(self, named: Mapping[str, Tensor], what: str) -> None:
-        for name, tensor in named.items():
-            if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
-                found = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
-                raise ProblemError(f"{what}[{name!r}] is {found}; give a floating-point tensor")
-            if not bool(torch.isfinite(tensor).all()):
-                raise ProblemError(
-                    f"{what}[{name!r}] has infinite or NaN elements; give finite initial values"
-                )
+        tensors = [_checked(value, f"{what}[{name!r}]") for name, value in named.items()]
         self.names = tuple(named)
-        self.shapes = tuple(tensor.shape for tensor in named.values())
-        self.dtypes = tuple(tensor.dtype for tensor in named.values())
-        self.counts = tuple(tensor.numel() for tensor in named.values())
+        self.shapes = tuple(tensor.shape for tensor in tensors)
+        self.dtypes = tuple(tensor.dtype for tensor in tensors)
+        self.counts = tuple(tensor.numel() for tensor in tensors)
         self.size = sum(self.counts)
         self.dtype = torch.float32
         for dtype in self.dtypes:
@@ -96,7 +89,7 @@ class FlatLayout:
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Named tensors in their own shapes and dtypes; views where the dtype allows."""
-        parts = flat.split(self.counts)
+        parts = torch.split(flat, list(self.counts))
         return {
             name: part.view(shape).to(dtype)
             for name, part, shape, dtype in zip(self.names, parts, self.shapes, self.dtypes, strict=True)
@@ -110,9 +103,19 @@ class FlatLayout:
         )
 
 
+def _checked(value: object, where: str) -> Tensor:
+    if not isinstance(value, Tensor):
+        raise ProblemError(f"{where} is {type(value).__name__}; give a floating-point tensor")
+    if not value.is_floating_point():
+        raise ProblemError(f"{where} is {value.dtype}; give a floating-point tensor")
+    if not bool(torch.isfinite(value).all()):
+        raise ProblemError(f"{where} has infinite or NaN elements; give finite initial values")
+    return value
+
+
 def to_array(vector: Tensor) -> Array:
     """A contiguous CPU tensor as a wire array, without a copy."""
-    return Array(_WIRE_NAMES[vector.dtype], memoryview(vector.numpy()).cast("B"))
+    return Array(_WIRE_NAMES[vector.dtype], vector.numpy().data.cast("B"))
 
 
 def from_array(array: Array) -> Tensor:

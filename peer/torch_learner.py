@@ -1,4 +1,4 @@
-"""`peer.learner.Learner` for a `BilevelProblem`: autograd, local variables, and the hyperparameters' optimizer."""
+"""`peer.learner.Learner` for a `BilevelProblem`: autograd, local variables, hyperparameters' optimizer."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class TorchLearner(Generic[BatchT]):
     def _step(self, step_size: float) -> None:
         if self._optimizer is None:
             for name, tensor in self.hyperparameters.items():
-                tensor -= step_size * self.hypergradient[name]
+                tensor.sub_(step_size * self.hypergradient[name])
             return
         for group in self._optimizer.param_groups:
             group["lr"] = step_size

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Generic, Protocol
 
-from peer.algebra import Algebra, Scalar, V
+from peer.algebra import Algebra, Scalar, Span, V
 from peer.running_sum import RunningSum
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ class Stream(Protocol[V]):
     def enter_epoch(self) -> None:
         """Forget all links; keep the estimate."""
 
-    def replace_estimate(self, span: slice, estimate: V) -> None:
+    def replace_estimate(self, span: Span, estimate: V) -> None:
         """Overwrite one block of the estimate (a joiner that has listened)."""
 
-    def absorb(self, source: PeerId, span: slice, arrays: Sequence[V]) -> None:
+    def absorb(self, source: PeerId, span: Span, arrays: Sequence[V]) -> None:
         """Take in one block of a message that is newer than all before it on this link."""
 
     def mix(self) -> None:
@@ -45,13 +45,13 @@ class Stream(Protocol[V]):
     def learn(self, stepped: V, gradient: V) -> None:
         """Take in the end point of the local steps and the mean gradient along them."""
 
-    def push(self, span: slice, copies: int) -> tuple[V, ...]:
+    def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """One block of the next message, the same for all targets."""
 
     def announced_estimate(self, arrays: Sequence[V]) -> V:
         """The sender's estimate, as far as the arrays of a message tell it."""
 
-    def array_lengths(self, span: slice) -> tuple[int, ...]:
+    def array_lengths(self, span: Span) -> tuple[int, ...]:
         """Elements of each array of a message about this block."""
 
     def residual(self) -> tuple[float, float]:
@@ -77,7 +77,7 @@ class TrackingStream(Generic[V]):
         self.velocity = algebra.copy(initial) - initial  # m
         self.gradient = algebra.zeros(size)  # g, the gradient last put into the tracker
         self.mass = RunningSum(self.gradient, algebra)
-        self.fresh: list[tuple[slice, V]] = []  # the v_j of DESIGN (5), by block
+        self.fresh: list[tuple[Span, V]] = []  # the v_j of DESIGN (5), by block
 
     def enter_epoch(self) -> None:
         """Reset the tracker to the agent's own gradient; keep the estimate. DESIGN (Epochs)."""
@@ -85,25 +85,25 @@ class TrackingStream(Generic[V]):
         self.velocity = self.velocity - self.velocity
         self.fresh.clear()
 
-    def replace_estimate(self, span: slice, estimate: V) -> None:
+    def replace_estimate(self, span: Span, estimate: V) -> None:
         """Overwrite one block of the estimate; the next gradient is taken there."""
         self.estimate[span] = estimate
         self.stepped[span] = estimate
 
-    def absorb(self, source: PeerId, span: slice, arrays: Sequence[V]) -> None:
+    def absorb(self, source: PeerId, span: Span, arrays: Sequence[V]) -> None:
         """DESIGN (8): `arrays` are the sender's estimate and its running sum."""
         estimate, announced = arrays
         self.mass.absorb(source, span, announced)
         self.fresh.append((span, estimate))
 
     def mix(self) -> None:
-        """DESIGN (5): the mean of the own stepped estimate and of every estimate absorbed since the last call.
+        """DESIGN (5): the mean of the own stepped estimate and of all absorbed since the last call.
 
         Each is averaged once: keeping old ones in the mean for longer only pulls backwards (measured: 7e-12
         against 9e-9 after 1,000 ticks at 30 % loss and a mean delay of one tick).
         """
         self.estimate = self._algebra.copy(self.stepped)
-        counts: dict[int, tuple[slice, int]] = {}
+        counts: dict[int, tuple[Span, int]] = {}
         for span, heard in self.fresh:
             self.estimate[span] = self.estimate[span] + heard
             _, count = counts.get(span.start, (span, 1))
@@ -124,7 +124,7 @@ class TrackingStream(Generic[V]):
         self.mass.held = self.mass.held + (gradient - self.gradient)
         self.gradient = gradient
 
-    def push(self, span: slice, copies: int) -> tuple[V, ...]:
+    def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """DESIGN (7): the stepped estimate and the running sum of one block."""
         return self._algebra.to_wire(self.stepped[span]), self.mass.push(span, copies)
 
@@ -132,7 +132,7 @@ class TrackingStream(Generic[V]):
         """The stepped estimate of the sender."""
         return arrays[0]
 
-    def array_lengths(self, span: slice) -> tuple[int, ...]:
+    def array_lengths(self, span: Span) -> tuple[int, ...]:
         """Estimate and running sum have the length of the block."""
         return (span.stop - span.start,) * 2
 

@@ -6,7 +6,6 @@ import contextlib
 import dataclasses
 import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from peer.simulation import MessageCounters, Simulation
 from wire import FaultPlan, PeerId
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Unpack
 
     from peer.events import Event
@@ -221,7 +221,7 @@ def simulate(
     progress: Callable[[Swarm], None] | None = None,
     **settings: Unpack[SettingKeywords],
 ) -> SimulationResult:
-    """Run one agent per problem for `ticks * tick_s` virtual seconds; equal arguments give equal results bit for bit.
+    """Run one agent per problem for `ticks * tick_s` virtual seconds; equal arguments give equal bits.
 
     `faults` shapes every link (default: perfect). `speeds[i]` multiplies agent i's rate of ticks. `scenario`
     kills, joins and restarts agents; each other agent learns of it after a delay drawn from `notice_s`
@@ -273,9 +273,8 @@ def reproducible_torch() -> Iterator[None]:
     """One thread and deterministic algorithms, so that equal calls give equal bits."""
     threads, mode = torch.get_num_threads(), torch.get_deterministic_debug_mode()
     torch.set_num_threads(1)
-    torch.set_deterministic_debug_mode(
-        "error"
-    )  # as use_deterministic_algorithms(True), without loading a compiler
+    # As use_deterministic_algorithms(True), which would load a compiler first.
+    torch.set_deterministic_debug_mode("error")
     try:
         yield
     finally:

@@ -1,14 +1,16 @@
-"""Exact arithmetic for the protocol: arrays of `fractions.Fraction`, so that conservation is tested with `==`."""
+"""Exact arithmetic for the protocol: arrays of `fractions.Fraction`, so that tests may say `==`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from peer.learner import Evaluation, HyperReport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 FractionVector = Any  # a numpy array of dtype object
 
@@ -18,7 +20,7 @@ def vector(*elements: Fraction | int) -> FractionVector:
 
 
 class FractionAlgebra:
-    """`peer.algebra.Algebra` without rounding, or with a wire that only knows multiples of 1 / `wire_denominator`."""
+    """`Algebra` without rounding, or with a wire that only knows multiples of 1 / `wire_denominator`."""
 
     def __init__(self, wire_denominator: int | None = None) -> None:
         self._denominator = wire_denominator
@@ -60,7 +62,9 @@ class FractionLearner:
     def initial_model(self) -> FractionVector:
         return self._centre * 0
 
-    def evaluate(self, model: FractionVector, adjoint: FractionVector, step: object) -> Evaluation[FractionVector]:
+    def evaluate(
+        self, model: FractionVector, adjoint: FractionVector, step: object
+    ) -> Evaluation[FractionVector]:
         return Evaluation(
             self._curvature * (model - self._centre),
             self._curvature * adjoint - (model - self._goal),

@@ -1,4 +1,4 @@
-"""DESIGN (9) with `==`: mass is conserved whatever the network and the members do, on the very code that runs.
+"""DESIGN (9) with `==`: mass is conserved whatever network and members do, on the very code that runs.
 
 Hypothesis drives real agents on exact fractions through arbitrary interleavings of ticks (begun and finished
 separately), deliveries, losses, duplicates, reordering, membership news, crashes and restarts.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -26,12 +26,14 @@ from hypothesis.stateful import (
 from peer.agent import Agent, Identity, Phase
 from peer.events import Compute, Persist, Send
 from peer.push_sum import PushSum
-from peer.running_sum import RunningSum
 from peer.settings import AgentSettings
 from peer.solver import Solver, block_spans
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
-from wire import DecodeError, Push
+from wire import DecodeError, Push, RejectReason
+
+if TYPE_CHECKING:
+    from peer.running_sum import RunningSum
 
 SIZE = 2
 AGENTS_MAX = 5
@@ -111,10 +113,7 @@ class World:
     def deliver(self, target: str, push: Push[Any]) -> None:
         for life in self.alive():
             if life.agent.identity.peer == target:
-                try:
-                    life.agent.receive(push, self.now)
-                except DecodeError as error:
-                    assert error.reason == "unknown_sender"
+                assert reason_to_refuse(life.agent, push, self.now) in (None, RejectReason.UNKNOWN_SENDER)
 
     def entered(self) -> dict[str, Agent[Any]]:
         """The agents of the highest epoch, dead ones included: what they held is not given back."""
@@ -128,7 +127,7 @@ class World:
         return found
 
     def mass(self, ledgers: dict[str, RunningSum[Any]], spans: list[slice]) -> list[Fraction]:
-        """Held, plus what is on the links of the epoch; a target that has not entered has received nothing."""
+        """Held, plus what is on the epoch's links; a target that has not entered has received nothing."""
         agents = self.entered()
         total = [Fraction(0)] * spans[-1].stop
         for peer, ledger in ledgers.items():
@@ -140,6 +139,14 @@ class World:
                     for offset, index in enumerate(range(span.start, span.stop)):
                         total[index] += ledger.pushed[index] - (0 if received is None else received[offset])
         return total
+
+
+def reason_to_refuse(agent: Agent[Any], push: Push[Any], now: float) -> RejectReason | None:
+    try:
+        agent.receive(push, now)
+    except DecodeError as error:
+        return error.reason
+    return None
 
 
 class Swarm(RuleBasedStateMachine):
@@ -235,7 +242,9 @@ class Swarm(RuleBasedStateMachine):
             identity = data.draw(st.sampled_from(dead))
             peer = identity.peer
             incarnation = 1 + max(
-                life.agent.identity.incarnation for life in self.world.lives if life.agent.identity.peer == peer
+                life.agent.identity.incarnation
+                for life in self.world.lives
+                if life.agent.identity.peer == peer
             )
         else:
             peer, incarnation = f"peer-{self.births}", 0
@@ -243,7 +252,9 @@ class Swarm(RuleBasedStateMachine):
         born = self.world.start(peer, self.births, incarnation=incarnation, founder=False)
         for life in self.world.alive():
             if life is not born:
-                born.agent.peer_seen(life.agent.identity.peer, life.agent.identity.incarnation, self.world.now)
+                born.agent.peer_seen(
+                    life.agent.identity.peer, life.agent.identity.incarnation, self.world.now
+                )
                 life.agent.peer_seen(peer, incarnation, self.world.now)
 
     @invariant()
