@@ -125,6 +125,8 @@ class Agent(Generic[V]):
         self._intervals: dict[PeerId, float] = {}  # tick intervals that in-neighbours report
         self._membership_changed = False
         self._met_anyone = False
+        self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded; else None
+        self._stranger_waits = False
         self._spacing = 0.0
 
     # ---- inputs
@@ -249,7 +251,7 @@ class Agent(Generic[V]):
     def _begin_tick(self, now: float) -> None:
         settings = self.settings
         self.ticks += 1
-        pushes = self.inbox.take(self.epoch)
+        pushes = self._without_strangers(self.inbox.take(self.epoch))
         for push in pushes:
             self._partners[push.sender] = push.incarnation
             self._intervals[push.sender] = push.tick_interval_s
@@ -300,15 +302,16 @@ class Agent(Generic[V]):
     def _choose_epoch(self, now: float) -> None:
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
         if self._founder and self.epoch == 0:
-            self._enter(self._floor + 1, "founded", now)
-            self.phase = Phase.RUNNING  # all founders start from one model: there is nothing to average first
+            self._found(self._floor + 1, "founded", now)
         heard = self.inbox.highest_epoch()
         if heard > self.epoch:
             if self.phase is Phase.LISTENING or self._must_listen(heard):
                 self._start_listening(heard, now)
             else:
                 self._enter(heard, "heard of it", now)
-        elif self.phase is not Phase.LISTENING and now >= self._entered_at + self._epoch_s_min():
+        elif self.phase is not Phase.LISTENING and (
+            not self._met_anyone or now >= self._entered_at + self._epoch_s_min()
+        ):
             if self._membership_changed and self._neighbours_are_wrong():
                 self._enter(self.epoch + 1, "membership", now)
             elif 0 < self.settings.precision_tolerance < self._spacing:
@@ -324,7 +327,7 @@ class Agent(Generic[V]):
         """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""
         if any(self.peers.incarnation(peer) != known for peer, known in self._partners.items()):
             return True
-        if self._draw_neighbours(self.epoch) != self.out_neighbours:
+        if self._stranger_waits or self._draw_neighbours(self.epoch) != self.out_neighbours:
             return True
         self._membership_changed = False
         return False
@@ -335,6 +338,26 @@ class Agent(Generic[V]):
             own.peer, self.peers.alive(), fanout=self.settings.fanout, swarm=own.swarm, epoch=epoch
         )
 
+    def _without_strangers(self, pushes: list[Push[V]]) -> list[Push[V]]:
+        """In an epoch founded apart, let those who were not known then wait for the next one.
+
+        Two swarms, or a swarm and a newcomer, may have founded the same number; what has come further must not be
+        averaged with a model at its start. A message not absorbed is a message lost: nothing is wrong by it once
+        the next epoch has begun, and there the one that is behind listens first.
+        """
+        if self._founding_members is None:
+            return pushes
+        known = [push for push in pushes if push.sender in self._founding_members]
+        if len(known) < len(pushes):
+            self._stranger_waits = self._membership_changed = True
+        return known
+
+    def _found(self, epoch: int, reason: str, now: float) -> None:
+        """Enter an epoch with those known now, all from one initial model: there is nothing to average first."""
+        self._enter(epoch, reason, now)
+        self._founding_members = frozenset(self.peers.alive())
+        self.phase = Phase.RUNNING
+
     def _enter(self, epoch: int, reason: str, now: float) -> None:
         """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
         self.epoch = epoch
@@ -343,6 +366,8 @@ class Agent(Generic[V]):
         self.out_neighbours = self._draw_neighbours(epoch)
         self._partners = {peer: self.peers.incarnation(peer) or 0 for peer in self.out_neighbours}
         self._spacing = 0.0
+        self._founding_members = None
+        self._stranger_waits = False
         self.solver.enter_epoch()
         self._effects.append(Persist(epoch))
         self._events.append(EpochEntered(epoch, reason, self.out_neighbours))
@@ -383,14 +408,14 @@ class Agent(Generic[V]):
         listened_s = now - self._heard_since if self._heard_since is not None else 0.0
         wanted_s = self.settings.listen_ticks * statistics.median(self._typical_intervals())
         if (complete and listened_s >= wanted_s) or now - self._listening_since >= self.settings.listen_s_max:
-            alone = not self._heard
+            epoch = max(self.epoch, self._floor + 1)
+            if not self._heard:
+                self._found(epoch, "nobody heard", now)
+                return
             self.solver.replace_estimates(self._heard)
-            self._met_anyone = self._met_anyone or not alone
             self._heard.clear()
-            reason = "nobody heard" if alone else "joined"
-            self._enter(max(self.epoch, self._floor + 1), reason, now)
-            if alone:
-                self.phase = Phase.RUNNING
+            self._met_anyone = True
+            self._enter(epoch, "joined", now)
 
 
 def _add_shares(older: Push[V], newer: Push[V]) -> Push[V]:

@@ -118,6 +118,11 @@ def verdict(outcome: Outcome) -> str:
     if outcome.kind == "error":
         worst = max(max(agent.scores.values()) for agent in outcome.agents)
         return f"The largest relative error of any agent against the closed form is {worst:.1e}."
+    if len(outcome.agents) == 1:
+        scores = outcome.agents[0].scores
+        gain = 100 * (scores["personal"] - scores["local_all"])
+        told = "better off" if gain > 0 else "worse off" if gain < 0 else "neither better nor worse off"
+        return f"This agent is {told} than alone on train + validation ({gain:+.1f} points)."
     gains = {agent.id: agent.scores["personal"] - agent.scores["local_all"] for agent in outcome.agents}
     better = [gain for gain in gains.values() if gain > 0]
     worse = {name: gain for name, gain in gains.items() if gain < 0}
@@ -129,7 +134,5 @@ def verdict(outcome: Outcome) -> str:
         names = ", ".join(f"{name} ({100 * gain:+.1f})" for name, gain in sorted(worse.items(), key=lambda i: i[1]))
         parts.append(f"{len(worse)} would have been better off alone: {names}")
     against = outcome.compare("personal", "local_all")
-    if math.isnan(against.low):
-        return "; ".join(parts) + "."
     sure = "clear" if against.low > 0 else "a loss" if against.high < 0 else "not clear from these agents"
     return f"{'; '.join(parts)}. The mean gain, {100 * against.mean:+.1f} points, is {sure}."

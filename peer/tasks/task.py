@@ -97,10 +97,10 @@ class SyntheticTask:
 
     name = "synthetic"
     columns: Mapping[str, str] = {
-        "model": "model error",
-        "adjoint": "adjoint error",
-        "hypergradient": "hypergradient error",
-        "hyperparameters": "hyperparameter error",
+        "model": "model",
+        "adjoint": "adjoint",
+        "hypergradient": "hypergradient",
+        "hyperparameters": "hyperparameters",
     }
     settings: SettingKeywords = {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
 

@@ -1,0 +1,51 @@
+"""What `swarm`, `run` and `simulate` share: from options to a task, and from outcomes to files and table."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from peer.swarm import Until
+
+if TYPE_CHECKING:
+    import argparse
+
+    from peer.settings import AgentSettings
+    from wire import FaultPlan
+
+
+def configuration(
+    options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan
+) -> Mapping[str, Any]:
+    """What was asked for and what it came to, for `config.json` and `--json`."""
+    keep = ("command", "agents", "shard", "task", "personalization", "seed", "ticks", "duration", "swarm", "peer")
+    asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
+    return {**asked, "settings": settings.to_dict(), "faults": faults.to_dict()}
+
+
+def until(options: argparse.Namespace) -> Until:
+    """The end that was asked for."""
+    return Until(options.ticks, options.duration)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    """Ctrl-C or SIGTERM sets `stop`, once; a second one ends the program as usual."""
+    loop = asyncio.get_running_loop()
+    signals = (signal.SIGINT, signal.SIGTERM)
+
+    def handle() -> None:
+        stop.set()
+        for number in signals:
+            loop.remove_signal_handler(number)
+
+    for number in signals:
+        loop.add_signal_handler(number, handle)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

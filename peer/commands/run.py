@@ -1,0 +1,126 @@
+"""`hyperpush run`: one agent on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from peer.commands.common import configuration, stopped_by_signals, until
+from peer.display import make_console, make_display, print_outcome
+from peer.errors import SettingError
+from peer.options import agent_settings, fault_plan, listen_address, shard
+from peer.outcome import Outcome
+from peer.recorder import Recorder
+from peer.service import AgentService
+from peer.swarm import answer, learn, score, worker_threads
+from peer.tasks import make_task
+from wire import SeedDiscovery, ZeroconfDiscovery
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from peer.views import AgentView
+    from wire import PeerRecord, RejectReason
+
+UNPROTECTED = "Messages are not authenticated or encrypted: whoever reaches this port can take part. Trusted networks only."
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
+    began = time.monotonic()
+    console = make_console()
+    faults = fault_plan(options)
+    index, count = shard(options.shard)
+    host, port = listen_address(options.listen)
+    task = make_task(options.task, count, options.seed, options.personalization)
+    settings = agent_settings(options, task.settings)
+    end = until(options)
+    recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
+    peer = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
+    incompatible: set[str] = set()
+
+    async def run() -> int:
+        executor = worker_threads()
+        stop = asyncio.Event()
+        with stopped_by_signals(stop), make_display(console, f"{peer}, shard {options.shard}") as display:
+            service = AgentService(
+                task.problems[index],
+                settings,
+                peer=peer,
+                swarm=options.swarm,
+                seed=options.seed,
+                founder=False,
+                executor=executor,
+                listen_host=host,
+                listen_port=port,
+                faults=faults,
+                on_event=display.tell,
+            )
+
+            def refuse(record: PeerRecord, reason: RejectReason) -> None:
+                if record.peer not in incompatible:
+                    incompatible.add(record.peer)
+                    display.say(f"{record.peer} at {record.address} is not spoken to: {reason}")
+
+            await service.start()
+            discoveries: list[ZeroconfDiscovery | SeedDiscovery] = []
+            try:
+                console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}", highlight=False)
+                if host not in ("127.0.0.1", "::1", "localhost"):
+                    console.print(UNPROTECTED, style="yellow", highlight=False)
+                if options.peer:
+                    discoveries.append(
+                        SeedDiscovery(
+                            service.record,
+                            options.peer,
+                            fetch=service.transport.fetch_identity,
+                            on_seen=service.meet,
+                            on_gone=service.part,
+                            on_incompatible=refuse,
+                        )
+                    )
+                if not options.no_zeroconf:
+                    discoveries.append(
+                        ZeroconfDiscovery(
+                            service.record, on_seen=service.meet, on_gone=service.part, on_incompatible=refuse
+                        )
+                    )
+                for discovery in discoveries:
+                    await discovery.start()
+                learning_began = time.monotonic()
+
+                def observe(views: Sequence[AgentView]) -> None:
+                    elapsed_s = time.monotonic() - learning_began
+                    display.show(views, end.progress(views[0].tick, elapsed_s))
+                    recorder.record(views)
+
+                interrupted = await learn([service], end, stop, observe)
+                display.say("scoring, and training alone for comparison")
+                found = await score(service, task, index, executor)
+                outcome = Outcome(
+                    config={**recorder.config, "id": peer},
+                    columns=task.columns,
+                    agents=[found],
+                    wall_s=time.monotonic() - began,
+                    ticks=found.ticks,
+                    interrupted=interrupted and (options.ticks or options.duration) is not None,
+                    extra={"peers": service.agent.peers.alive()},
+                )
+                recorder.finish(outcome, [answer(service)])
+            finally:
+                await asyncio.gather(*(discovery.close() for discovery in discoveries))
+                await service.close()
+                executor.shutdown(wait=False, cancel_futures=True)
+        print_outcome(console, outcome)
+        return 0
+
+    if not options.peer and options.no_zeroconf:
+        raise SettingError("peer", options.peer, "name at least one with --peer, or leave zeroconf on")
+    try:
+        return asyncio.run(run())
+    finally:
+        recorder.close()

@@ -1,0 +1,71 @@
+"""`hyperpush swarm`: N complete agents on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from peer.commands.common import configuration, stopped_by_signals, until
+from peer.display import make_console, make_display, print_outcome
+from peer.options import agent_settings, fault_plan
+from peer.outcome import Outcome
+from peer.recorder import Recorder
+from peer.swarm import run_swarm
+from peer.tasks import make_task
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from peer.views import AgentView
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run it; returns the exit code."""
+    began = time.monotonic()
+    console = make_console()
+    faults = fault_plan(options)
+    task = make_task(options.task, options.agents, options.seed, options.personalization)
+    settings = agent_settings(options, task.settings)
+    end = until(options)
+    recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
+    title = f"{options.agents} agents, {options.task}, {options.drop:.0%} of the messages lost"
+
+    async def run() -> int:
+        stop = asyncio.Event()
+        learning_began = time.monotonic()
+        with stopped_by_signals(stop), make_display(console, title) as display:
+
+            def observe(views: Sequence[AgentView]) -> None:
+                elapsed_s = time.monotonic() - learning_began
+                display.show(views, end.progress(min(view.tick for view in views), elapsed_s))
+                recorder.record(views)
+
+            outcomes, answers, interrupted = await run_swarm(
+                task,
+                settings,
+                faults=faults,
+                seed=options.seed,
+                until=end,
+                stop=stop,
+                observe=observe,
+                on_event=display.tell,
+                on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
+            )
+        outcome = Outcome(
+            config=recorder.config,
+            columns=task.columns,
+            agents=outcomes,
+            wall_s=time.monotonic() - began,
+            ticks=min(agent.ticks for agent in outcomes),
+            interrupted=interrupted,
+        )
+        recorder.finish(outcome, answers)
+        print_outcome(console, outcome)
+        return 0
+
+    try:
+        return asyncio.run(run())
+    finally:
+        recorder.close()

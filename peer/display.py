@@ -1,0 +1,235 @@
+"""What a run shows: a live table on a terminal, plain lines elsewhere, and the table at the end."""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from typing import TYPE_CHECKING, Protocol, Self
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
+from peer.outcome import CONFIDENCE, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from peer.events import Event
+    from peer.outcome import Outcome
+    from peer.views import AgentView
+
+ROWS_MAX = 40  # a larger swarm shows its first agents only, so that the table fits a screen
+PLAIN_LINE_EVERY_S = 5.0
+PLAIN_WIDTH = 110
+TOLD = (HyperRateLowered, NonFiniteStep, PeerDeparted)  # events worth a line while learning
+
+
+class Display(Protocol):
+    """Shows a run; used as a context manager."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+    def show(self, views: Sequence[AgentView], progress: float) -> None:
+        """Show the state of the agents; cheap enough to be called often."""
+
+    def say(self, line: str) -> None:
+        """Show one line."""
+
+    def tell(self, peer: str, event: Event) -> None:
+        """Show an event if it is worth a line."""
+
+
+class LiveDisplay:
+    """A table that redraws itself, with a progress bar."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._title = title
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            console=console,
+        )
+        self._bar = self._progress.add_task(title, total=1.0)
+        self._lowered: dict[str, float] = {}
+        self._live = Live(self._progress, console=console, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> Self:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._live.stop()
+
+    def show(self, views: Sequence[AgentView], progress: float) -> None:
+        """Redraw."""
+        self._progress.update(self._bar, completed=progress)
+        self._live.update(Group(self._progress, _live_table(views)))
+
+    def say(self, line: str) -> None:
+        """Replace the description of the bar."""
+        self._progress.update(self._bar, description=line)
+
+    def tell(self, peer: str, event: Event) -> None:
+        """A line above the table; a rate that falls further only shows in the table's last column."""
+        if isinstance(event, HyperRateLowered) and peer in self._lowered:
+            return
+        if isinstance(event, TOLD):
+            self._lowered[peer] = 1.0
+            self._live.console.print(f"[yellow]{_told(peer, event)}[/yellow]")
+
+
+class PlainDisplay:
+    """A line every few seconds, for logs and pipes."""
+
+    def __init__(self, console: Console, title: str) -> None:
+        self._console = console
+        self._began = self._last = time.monotonic()
+        self._lowered: dict[str, float] = {}
+        console.print(title)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def show(self, views: Sequence[AgentView], progress: float) -> None:
+        """Print means over agents, if it is time."""
+        now = time.monotonic()
+        if now - self._last < PLAIN_LINE_EVERY_S and progress < 1.0:
+            return
+        self._last = now
+        self._console.print(f"{now - self._began:6.1f} s  {progress:4.0%}  {_summary_line(views)}")
+
+    def say(self, line: str) -> None:
+        """Print it."""
+        self._console.print(line)
+
+    def tell(self, peer: str, event: Event) -> None:
+        """Print it, once per agent for lowered rates."""
+        if isinstance(event, HyperRateLowered) and peer in self._lowered:
+            return
+        if isinstance(event, TOLD):
+            self._lowered[peer] = 1.0
+            self._console.print(_told(peer, event))
+
+
+def make_console() -> Console:
+    """Standard output; where it is no terminal, wide enough for the table and without folding lines."""
+    console = Console()
+    return console if console.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+
+
+def make_display(console: Console, title: str) -> Display:
+    """Live on a terminal, plain elsewhere."""
+    return LiveDisplay(console, title) if console.is_terminal else PlainDisplay(console, title)
+
+
+def _told(peer: str, event: Event) -> str:
+    match event:
+        case HyperRateLowered(factor, reason):
+            return f"{peer}: hyper step size lowered to {factor:.2g} of what was asked, because {reason}"
+        case NonFiniteStep(tick):
+            return f"{peer}: a gradient of tick {tick} was not finite; the step was not taken"
+        case PeerDeparted(gone):
+            return f"{peer}: {gone} is gone"
+    return f"{peer}: {event}"
+
+
+def _number(value: float, form: str) -> str:
+    return format(value, form) if math.isfinite(value) else "–"
+
+
+def _live_table(views: Sequence[AgentView]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("agent")
+    for name in ("tick", "train", "valid", "shared", "personal", "|hypergr.|", "residual"):
+        table.add_column(name, justify="right")
+    for name in ("sent", "replaced", "unsent", "received", "gaps", "stale"):
+        table.add_column(name, justify="right", style="cyan")
+    for view in views[:ROWS_MAX]:
+        messages = view.messages
+        table.add_row(
+            view.id,
+            str(view.tick),
+            _number(view.training_loss, ".3f"),
+            _number(view.validation_loss, ".3f"),
+            _number(view.shared, ".3f"),
+            _number(view.personal, ".3f"),
+            _number(view.hypergradient_norm, ".1e"),
+            _number(view.residual, ".1e"),
+            *(
+                str(count)
+                for count in (
+                    *(messages.sent, messages.replaced, messages.unsent),
+                    *(messages.received, messages.gaps, messages.stale),
+                )
+            ),
+        )
+    if len(views) > ROWS_MAX:
+        table.add_row(f"… {len(views) - ROWS_MAX} more")
+    return table
+
+
+def _summary_line(views: Sequence[AgentView]) -> str:
+    def mean(name: str, form: str) -> str:
+        values = [value for view in views if math.isfinite(value := getattr(view, name))]
+        return format(statistics.fmean(values), form) if values else "–"
+
+    received = sum(view.messages.received for view in views)
+    gaps = sum(view.messages.gaps for view in views)
+    missing = gaps / (received + gaps) if received + gaps else 0.0
+    line = f"tick {min(view.tick for view in views)}  training {mean('training_loss', '.3f')}"
+    line += f"  validation {mean('validation_loss', '.3f')}"
+    if any(math.isfinite(view.shared) for view in views):
+        line += f"  shared {mean('shared', '.3f')}  personal {mean('personal', '.3f')}"
+    line += f"  |hypergradient| {mean('hypergradient_norm', '.1e')}  residual {mean('residual', '.1e')}"
+    return f"{line}  {received} received, {missing:.0%} missing"
+
+
+def print_outcome(console: Console, outcome: Outcome) -> None:
+    """The table at the end, the paired intervals, and one honest sentence."""
+    summary = outcome.summary()
+    is_accuracy = outcome.kind == "accuracy"
+    table = Table(header_style="bold", title="Interrupted: the results so far" if outcome.interrupted else None)
+    table.add_column("test accuracy" if is_accuracy else "relative error")
+    for heading in outcome.columns.values():
+        table.add_column(heading, justify="right")
+    form = ".3f" if is_accuracy else ".1e"
+    worst = "bottom decile" if is_accuracy else "worst decile"
+    rows = [("mean over agents", "mean"), (worst, list(next(iter(summary.values())))[1])]
+    for label, key in rows if len(outcome.agents) > 1 else [("this agent", "mean")]:
+        table.add_row(label, *(format(summary[column][key], form) for column in outcome.columns))
+    console.print(table)
+    if is_accuracy and len(outcome.agents) > 1:
+        for other in outcome.columns:
+            if other != "personal":
+                found = outcome.compare("personal", other)
+                interval = ""
+                if math.isfinite(found.low):
+                    interval = f", {CONFIDENCE:.0%} interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+                console.print(
+                    f"{outcome.columns['personal']} against {outcome.columns[other]}: "
+                    f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",
+                    highlight=False,
+                )
+    console.print(verdict(outcome), style="bold", highlight=False)
+    closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
+    if outcome.digest is not None:
+        closing += f"; digest of the trace {outcome.digest}"
+    console.print(closing, highlight=False)

@@ -1,0 +1,88 @@
+"""Keeps what a run did: configuration and versions, metrics over time, results, final state."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO
+
+import numpy as np
+
+from peer.errors import SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peer.outcome import Outcome
+    from peer.tasks import Answer
+    from peer.views import AgentView
+
+PACKAGES = ("hyperpush", "torch", "numpy", "aiohttp", "msgpack", "zeroconf", "scikit-learn", "scipy")
+RECORD_EVERY_S = 1.0
+
+
+def versions() -> dict[str, str]:
+    """What this run was made with."""
+    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+
+
+class Recorder:
+    """Writes into `--out DIR` and `--json FILE`; either may be None.
+
+    `DIR/config.json`: options, settings, versions. `DIR/metrics.jsonl`: one line per agent and second.
+    `DIR/result.json`: as `--json`. `DIR/state/AGENT.npz`: model, adjoint, hyperparameters, as named arrays.
+
+    Raises `SettingError` before the run if a target cannot be written.
+    """
+
+    def __init__(self, config: Mapping[str, Any], json_file: Path | None, out: Path | None) -> None:
+        self.config = {**config, "versions": versions()}
+        self._json_file = json_file
+        self._out = out
+        self._metrics: TextIO | None = None
+        self._began = self._last = time.monotonic()
+        if json_file is not None and not json_file.absolute().parent.is_dir():
+            raise SettingError("json", str(json_file), "give a file in a folder that exists")
+        if out is not None:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise SettingError("out", str(out), "give a folder that is new or empty")
+            (out / "state").mkdir(parents=True)
+            _write(out / "config.json", self.config)
+            self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
+
+    def record(self, views: Sequence[AgentView], at_s: float | None = None) -> None:
+        """Add a line per agent, if it is time; `at_s` is the virtual time of a simulation."""
+        now = time.monotonic()
+        if self._metrics is None or now - self._last < RECORD_EVERY_S:
+            return
+        self._last = now
+        at_s = now - self._began if at_s is None else at_s
+        for view in views:
+            self._metrics.write(json.dumps({"at_s": round(at_s, 3), **view.to_dict()}) + "\n")
+
+    def finish(self, outcome: Outcome, answers: Sequence[Answer]) -> None:
+        """Write results and final state."""
+        if self._json_file is not None:
+            _write(self._json_file, outcome.to_dict())
+        if self._out is None:
+            return
+        _write(self._out / "result.json", outcome.to_dict())
+        for agent, answer in zip(outcome.agents, answers, strict=True):
+            arrays = {
+                f"{part}/{name}": np.asarray(tensor.detach())
+                for part in ("model", "adjoint", "hyperparameters")
+                for name, tensor in getattr(answer, part).items()
+            }
+            np.savez(self._out / "state" / f"{agent.id}.npz", **arrays)
+
+    def close(self) -> None:
+        """Close the metrics."""
+        if self._metrics is not None:
+            self._metrics.close()
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")
