@@ -110,6 +110,7 @@ class Agent(Generic[V]):
         self._algebra = algebra
         self._rng = rng
         self._founder = founder
+        self._founding_epoch = epoch_floor + 1
         self._floor = epoch_floor  # no epoch up to this one may be entered (again)
         self._effects: list[Effect[V]] = []
         self._events: list[Event] = []
@@ -204,8 +205,9 @@ class Agent(Generic[V]):
         if not report.step_is_finite:
             self._events.append(NonFiniteStep(self.ticks))
         else:
-            self.residuals[0].add(report.model_residual)
-            self.residuals[1].add(report.adjoint_residual)
+            if self.phase is Phase.RUNNING:  # in the warm-up trackers wait, and say nothing of the answer
+                self.residuals[0].add(report.model_residual)
+                self.residuals[1].add(report.adjoint_residual)
             self._watch_hyper_step(report)
         self._effects.extend(Send(self.out_neighbours, push) for push in result.pushes)
 
@@ -302,7 +304,7 @@ class Agent(Generic[V]):
     def _choose_epoch(self, now: float) -> None:
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
         if self._founder and self.epoch == 0:
-            self._found(self._floor + 1, "founded", now)
+            self._found(self._founding_epoch, "founded", now)
         heard = self.inbox.highest_epoch()
         if heard > self.epoch:
             if self.phase is Phase.LISTENING or self._must_listen(heard):
@@ -366,6 +368,8 @@ class Agent(Generic[V]):
         self.out_neighbours = self._draw_neighbours(epoch)
         self._partners = {peer: self.peers.incarnation(peer) or 0 for peer in self.out_neighbours}
         self._spacing = 0.0
+        self.residuals = (Residual(), Residual())
+        self.hyper_schedule.restart()
         self._founding_members = None
         self._stranger_waits = False
         self.solver.enter_epoch()
@@ -412,6 +416,8 @@ class Agent(Generic[V]):
             if not self._heard:
                 self._found(epoch, "nobody heard", now)
                 return
+            if epoch == self._founding_epoch:  # others may found this number at any time: leave it behind
+                epoch += 1
             self.solver.replace_estimates(self._heard)
             self._heard.clear()
             self._met_anyone = True

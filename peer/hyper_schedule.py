@@ -88,10 +88,15 @@ class HyperSchedule:
             return self._slow_down("residual rises", residual)
         return None
 
-    def _slow_down(self, reason: Reason, residual: float) -> Reason:
-        self.factor /= 2.0
+    def restart(self) -> None:
+        """Keep the rate, forget what was seen: a new epoch shakes residuals and hypergradients by itself."""
         self._alignment = Smoothed()
         self._reversals = 0
         self._steps_since = 0
+        self._best_residual = float("inf")
+
+    def _slow_down(self, reason: Reason, residual: float) -> Reason:
+        self.factor /= 2.0
+        self.restart()
         self._best_residual = residual
         return reason

@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -16,9 +17,11 @@ from peer.errors import SettingError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from peer.events import Event
     from peer.outcome import Outcome
     from peer.tasks import Answer
     from peer.views import AgentView
+    from wire import PeerId
 
 PACKAGES = ("hyperpush", "torch", "numpy", "aiohttp", "msgpack", "zeroconf", "scikit-learn", "scipy")
 RECORD_EVERY_S = 1.0
@@ -33,6 +36,7 @@ class Recorder:
     """Writes into `--out DIR` and `--json FILE`; either may be None.
 
     `DIR/config.json`: options, settings, versions. `DIR/metrics.jsonl`: one line per agent and second.
+    `DIR/events.jsonl`: one line per event: epochs, peers that came and went, lowered rates.
     `DIR/result.json`: as `--json`. `DIR/state/AGENT.npz`: model, adjoint, hyperparameters, as named arrays.
 
     Raises `SettingError` before the run if a target cannot be written.
@@ -43,6 +47,7 @@ class Recorder:
         self._json_file = json_file
         self._out = out
         self._metrics: TextIO | None = None
+        self._events: TextIO | None = None
         self._began = self._last = time.monotonic()
         if json_file is not None and not json_file.absolute().parent.is_dir():
             raise SettingError("json", str(json_file), "give a file in a folder that exists")
@@ -52,6 +57,7 @@ class Recorder:
             (out / "state").mkdir(parents=True)
             _write(out / "config.json", self.config)
             self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
+            self._events = (out / "events.jsonl").open("w", encoding="utf-8")
 
     def record(self, views: Sequence[AgentView], at_s: float | None = None) -> None:
         """Add a line per agent, if it is time; `at_s` is the virtual time of a simulation."""
@@ -62,6 +68,13 @@ class Recorder:
         at_s = now - self._began if at_s is None else at_s
         for view in views:
             self._metrics.write(json.dumps({"at_s": round(at_s, 3), **view.to_dict()}) + "\n")
+
+    def event(self, peer: PeerId, event: Event, at_s: float | None = None) -> None:
+        """Add a line for an event."""
+        if self._events is not None:
+            at_s = time.monotonic() - self._began if at_s is None else at_s
+            line = {"at_s": round(at_s, 3), "agent": peer, "event": type(event).__name__, **asdict(event)}
+            self._events.write(json.dumps(line) + "\n")
 
     def finish(self, outcome: Outcome, answers: Sequence[Answer]) -> None:
         """Write results and final state."""
@@ -79,9 +92,10 @@ class Recorder:
             np.savez(self._out / "state" / f"{agent.id}.npz", **arrays)
 
     def close(self) -> None:
-        """Close the metrics."""
-        if self._metrics is not None:
-            self._metrics.close()
+        """Close the files."""
+        for file in (self._metrics, self._events):
+            if file is not None:
+                file.close()
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from peer.events import Event
     from peer.views import AgentView
-    from wire import PeerRecord, RejectReason
+    from wire import PeerId, PeerRecord, RejectReason
 
 UNPROTECTED = "Messages are not authenticated or encrypted: whoever reaches this port can take part. Trusted networks only."
 
@@ -47,6 +48,11 @@ def main(options: argparse.Namespace) -> int:
         executor = worker_threads()
         stop = asyncio.Event()
         with stopped_by_signals(stop), make_display(console, f"{peer}, shard {options.shard}") as display:
+
+            def on_event(peer: PeerId, event: Event) -> None:
+                display.tell(peer, event)
+                recorder.event(peer, event)
+
             service = AgentService(
                 task.problems[index],
                 settings,
@@ -58,7 +64,7 @@ def main(options: argparse.Namespace) -> int:
                 listen_host=host,
                 listen_port=port,
                 faults=faults,
-                on_event=display.tell,
+                on_event=on_event,
             )
 
             def refuse(record: PeerRecord, reason: RejectReason) -> None:

@@ -56,8 +56,9 @@ def main(options: argparse.Namespace) -> int:
                     if progress >= 1.0:
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
-                    for _, peer, event in swarm.events[told:]:
+                    for at_s, peer, event in swarm.events[told:]:
                         display.tell(peer, event)
+                        recorder.event(peer, event, at_s)
                     told = len(swarm.events)
                 learned_s = time.monotonic() - began
                 display.say("scoring, and training every agent alone for comparison")

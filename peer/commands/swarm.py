@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
+    from peer.events import Event
     from peer.views import AgentView
+    from wire import PeerId
 
 
 def main(options: argparse.Namespace) -> int:
@@ -42,6 +44,10 @@ def main(options: argparse.Namespace) -> int:
                 display.show(views, end.progress(min(view.tick for view in views), elapsed_s))
                 recorder.record(views)
 
+            def on_event(peer: PeerId, event: Event) -> None:
+                display.tell(peer, event)
+                recorder.event(peer, event)
+
             outcomes, answers, interrupted = await run_swarm(
                 task,
                 settings,
@@ -50,7 +56,7 @@ def main(options: argparse.Namespace) -> int:
                 until=end,
                 stop=stop,
                 observe=observe,
-                on_event=display.tell,
+                on_event=on_event,
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
             )
         outcome = Outcome(
