@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import enum
 import statistics
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
+from peer.admission import check_arrays, check_origin
 from peer.algebra import V
 from peer.events import (
     Compute,
@@ -43,16 +44,16 @@ from peer.learner import TickReport
 from peer.peer_table import PeerTable
 from peer.solver import Orders, Solver
 from peer.topology import out_neighbours
-from wire import DecodeError, Push, RejectReason
+from wire import Push
 
 if TYPE_CHECKING:
     import random
 
+    from peer.admission import Identity
     from peer.algebra import Algebra
     from peer.settings import AgentSettings
     from wire import PeerId
 
-EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
 INTERVAL_SMOOTHING = 0.1  # weight of the newest tick in the measured interval
 
 
@@ -62,17 +63,6 @@ class Phase(enum.Enum):
     LISTENING = "listening"
     WARMING_UP = "warming up"
     RUNNING = "running"
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who an agent is and which swarm it belongs to. Messages of others are refused."""
-
-    peer: PeerId
-    swarm: str
-    fingerprint: str  # of model, solver and task: agents that differ in it cannot average
-    incarnation: int = 0  # rises with every start of the same identity
-    address: str = ""  # where it listens, told to peers; "" if nowhere
 
 
 class Agent(Generic[V]):
@@ -126,7 +116,9 @@ class Agent(Generic[V]):
         self._intervals: dict[PeerId, float] = {}  # tick intervals that in-neighbours report
         self._membership_changed = False
         self._met_anyone = False
-        self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded; else None
+        self._founding_members: frozenset[PeerId] | None = (
+            None  # known when this epoch was founded; else None
+        )
         self._stranger_waits = False
         self._spacing = 0.0
 
@@ -152,35 +144,11 @@ class Agent(Generic[V]):
         Raises `wire.DecodeError` with the reason if it cannot be meant for this agent; state is then
         unchanged.
         """
-        self._check(push)
+        check_origin(push, self.identity, self.peers.incarnation(push.sender), self.epoch)
+        check_arrays(push, self.solver, self._algebra)
         if push.incarnation > (self.peers.incarnation(push.sender) or 0):
             self.peer_seen(push.sender, push.incarnation, now)
         self.inbox.put(push, lowest_epoch=self.epoch)
-
-    def _check(self, push: Push[V]) -> None:
-        own = self.identity
-        if push.swarm != own.swarm:
-            raise DecodeError(RejectReason.WRONG_SWARM, f"swarm is {push.swarm!r}, ours {own.swarm!r}")
-        if push.fingerprint != own.fingerprint:
-            found = f"fingerprint is {push.fingerprint!r}, ours {own.fingerprint!r}"
-            raise DecodeError(RejectReason.WRONG_FINGERPRINT, found)
-        if push.sender == own.peer:
-            raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
-        incarnation = self.peers.incarnation(push.sender)
-        if incarnation is None or push.incarnation < incarnation:
-            found = f"sender {push.sender!r} incarnation {push.incarnation} is not known"
-            raise DecodeError(RejectReason.UNKNOWN_SENDER, found)
-        if push.epoch < 1 or (self.epoch and push.epoch > self.epoch + EPOCH_JUMP_MAX):
-            raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {self.epoch}")
-        blocks = len(self.solver.spans)
-        if push.block >= blocks:
-            raise DecodeError(RejectReason.WRONG_SHAPE, f"block is {push.block}, the model has {blocks}")
-        lengths = tuple(len(array) for array in push.arrays)
-        if lengths != self.solver.array_lengths(push.block):
-            found = f"arrays of block {push.block} have lengths {lengths}"
-            raise DecodeError(RejectReason.WRONG_SHAPE, found)
-        if not all(self._algebra.is_finite(array) for array in push.arrays):
-            raise DecodeError(RejectReason.NON_FINITE, f"arrays of block {push.block} are not finite")
 
     def handle_timer(self, now: float) -> None:
         """Begin a tick if one is due and the last has been computed; otherwise nothing."""
@@ -343,9 +311,9 @@ class Agent(Generic[V]):
     def _without_strangers(self, pushes: list[Push[V]]) -> list[Push[V]]:
         """In an epoch founded apart, let those who were not known then wait for the next one.
 
-        Two swarms, or a swarm and a newcomer, may have founded the same number; what has come further must not be
-        averaged with a model at its start. A message not absorbed is a message lost: nothing is wrong by it once
-        the next epoch has begun, and there the one that is behind listens first.
+        Two swarms, or a swarm and a newcomer, may have founded the same number; what has come further must
+        not be averaged with a model at its start. A message not absorbed is a message lost: nothing is wrong
+        by it once the next epoch has begun, and there the one that is behind listens first.
         """
         if self._founding_members is None:
             return pushes
@@ -355,7 +323,7 @@ class Agent(Generic[V]):
         return known
 
     def _found(self, epoch: int, reason: str, now: float) -> None:
-        """Enter an epoch with those known now, all from one initial model: there is nothing to average first."""
+        """Enter an epoch with those known now: all have one initial model, there is nothing to average yet."""
         self._enter(epoch, reason, now)
         self._founding_members = frozenset(self.peers.alive())
         self.phase = Phase.RUNNING

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from peer.agent import Agent, Identity
+from peer.admission import Identity
+from peer.agent import Agent
 from peer.solver import Solver, block_spans
 from peer.tensors import TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner

@@ -21,6 +21,7 @@ PURE_CORE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
         *(
+            "admission",
             "agent",
             "algebra",
             "errors",

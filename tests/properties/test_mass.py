@@ -23,7 +23,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from peer.agent import Agent, Identity, Phase
+from peer.admission import Identity
+from peer.agent import Agent, Phase
 from peer.events import Compute, Persist, Send
 from peer.push_sum import PushSum
 from peer.settings import AgentSettings
