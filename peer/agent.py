@@ -124,13 +124,13 @@ class Agent(Generic[V]):
 
     # ---- inputs
 
-    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002  (as all inputs)
+    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:
         """Discovery or a scenario says that this peer lives."""
         if peer != self.identity.peer and self.peers.seen(peer, incarnation):
             self._membership_changed = True
             self._events.append(PeerArrived(peer, incarnation))
 
-    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002  (as all inputs)
+    def peer_gone(self, peer: PeerId, now: float) -> None:
         """Discovery or a scenario says that this peer is no more."""
         if self.peers.gone(peer):
             self._membership_changed = True
@@ -323,7 +323,7 @@ class Agent(Generic[V]):
         return known
 
     def _found(self, epoch: int, reason: str, now: float) -> None:
-        """Enter an epoch with those known now: all have one initial model, there is nothing to average yet."""
+        """Enter an epoch with those known now: all have one initial model, nothing is to be averaged yet."""
         self._enter(epoch, reason, now)
         self._founding_members = frozenset(self.peers.alive())
         self.phase = Phase.RUNNING
