@@ -124,13 +124,13 @@ class Agent(Generic[V]):
 
     # ---- inputs
 
-    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:
+    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002  (an input has its time)
         """Discovery or a scenario says that this peer lives."""
         if peer != self.identity.peer and self.peers.seen(peer, incarnation):
             self._membership_changed = True
             self._events.append(PeerArrived(peer, incarnation))
 
-    def peer_gone(self, peer: PeerId, now: float) -> None:
+    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002  (an input has its time)
         """Discovery or a scenario says that this peer is no more."""
         if self.peers.gone(peer):
             self._membership_changed = True

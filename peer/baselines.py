@@ -1,4 +1,4 @@
-"""What an agent would have without the others: the same model, steps and number of ticks on its own data alone."""
+"""What an agent would have without the others: the same model, steps and number of ticks, its own data."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
 
 
-def train_alone(problem: ModuleProblem, settings: AgentSettings, ticks: int, *, use_validation: bool) -> float:
-    """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as an agent takes them.
+def train_alone(
+    problem: ModuleProblem, settings: AgentSettings, ticks: int, *, use_validation: bool
+) -> float:
+    """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as agents take them.
 
     Trains on the agent's training samples, or on these and its validation samples together.
     """
@@ -27,15 +29,15 @@ def train_alone(problem: ModuleProblem, settings: AgentSettings, ticks: int, *, 
         for _ in range(settings.local_steps):
             gradients = _gradients(problem, flat, next(batches))
             flat = [tensor - step_size * g for tensor, g in zip(flat, gradients, strict=True)]
-        velocity = [
-            momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)
-        ]
+        velocity = [momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)]
         flat = [begin + v for begin, v in zip(start, velocity, strict=True)]
     named = dict(zip(problem.model, flat, strict=True))
     return problem.metrics(named, problem.hyperparameters)["shared"]
 
 
-def _gradients(problem: ModuleProblem, flat: list[Tensor], batch: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+def _gradients(
+    problem: ModuleProblem, flat: list[Tensor], batch: tuple[Tensor, Tensor]
+) -> tuple[Tensor, ...]:
     leaves = [tensor.detach().requires_grad_() for tensor in flat]
     loss = problem.inner_loss(dict(zip(problem.model, leaves, strict=True)), problem.hyperparameters, batch)
     return torch.autograd.grad(loss, leaves)

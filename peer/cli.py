@@ -1,6 +1,7 @@
 """The command line: `hyperpush swarm|run|simulate|bench`.
 
-Exit codes: 0 done (also after Ctrl-C, with the results so far), 1 a run that failed, 2 a request that makes no sense.
+Exit codes: 0 done (also after Ctrl-C, with the results so far), 1 a run that failed, 2 a request that
+makes no sense.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def make_parser() -> Parser:
     """The whole command line. Loads nothing heavy, so that `--help` answers at once."""
     parser = Parser(
         prog="hyperpush",
-        description="Agents that learn a shared model and their own hyperparameters together, without a server, "
-        "over links that lose messages.",
+        description="Agents that learn a shared model and their own hyperparameters together, without a "
+        "server, over links that lose messages.",
         epilog="Start with: hyperpush swarm",
     )
     version = importlib.metadata.version("hyperpush")

@@ -206,7 +206,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     """The table at the end, the paired intervals, and one honest sentence."""
     summary = outcome.summary()
     is_accuracy = outcome.kind == "accuracy"
-    table = Table(header_style="bold", title="Interrupted: the results so far" if outcome.interrupted else None)
+    table = Table(
+        header_style="bold", title="Interrupted: the results so far" if outcome.interrupted else None
+    )
     table.add_column("test accuracy" if is_accuracy else "relative error")
     for heading in outcome.columns.values():
         table.add_column(heading, justify="right")
@@ -222,7 +224,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                 found = outcome.compare("personal", other)
                 interval = ""
                 if math.isfinite(found.low):
-                    interval = f", {CONFIDENCE:.0%} interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+                    interval = (
+                        f", {CONFIDENCE:.0%} interval {100 * found.low:+.1f} to {100 * found.high:+.1f}"
+                    )
                 console.print(
                     f"{outcome.columns['personal']} against {outcome.columns[other]}: "
                     f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",

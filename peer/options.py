@@ -30,6 +30,8 @@ SETTING_FLAGS: tuple[tuple[str, str, type, str], ...] = (
     ("--warm-up-ticks", "warm_up_ticks", float, "ticks of averaging only, after an epoch change"),
     ("--evaluate-every", "evaluate_every", int, "ticks between test evaluations; 0 for none"),
 )
+
+
 class Parser(argparse.ArgumentParser):
     """Says what is wrong in one line, without the whole usage."""
 
@@ -69,7 +71,9 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--personalization", default="bias", metavar="NAME", help=f"one of {PERSONALIZATION_NAMES}"
     )
-    group.add_argument("--seed", type=_whole(0), default=0, help="of data split, initial model, faults and ticks")
+    group.add_argument(
+        "--seed", type=_whole(0), default=0, help="of data split, initial model, faults and ticks"
+    )
     group.add_argument("--tick-ms", type=_positive, default=50.0, metavar="MS", help="time from tick to tick")
     tuning = parser.add_argument_group("settings of the agents", "The task has values of its own for these.")
     for flag, _, kind, text in SETTING_FLAGS:
@@ -86,7 +90,9 @@ def _add_faults(parser: argparse.ArgumentParser, drop: float, delay_ms: str) -> 
         help="delay of the others: a number, or uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA",
     )
     group.add_argument("--duplicate", type=float, default=0.0, metavar="P", help="share that arrives twice")
-    group.add_argument("--reorder", type=float, default=0.0, metavar="P", help="share held back to be overtaken")
+    group.add_argument(
+        "--reorder", type=float, default=0.0, metavar="P", help="share held back to be overtaken"
+    )
 
 
 def _add_end(parser: argparse.ArgumentParser, ticks: int | None) -> None:
@@ -99,7 +105,10 @@ def _add_results(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("results")
     group.add_argument("--json", type=Path, metavar="FILE", help="write the results as JSON")
     group.add_argument(
-        "--out", type=Path, metavar="DIR", help="keep configuration, versions, metrics over time and final state"
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="keep configuration, versions, metrics over time and final state",
     )
 
 
@@ -120,10 +129,15 @@ def add_simulate_options(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     """Options of `hyperpush run`."""
     parser.add_argument(
-        "--shard", default="1/8", metavar="I/N", help="this agent holds part I of the task's data, cut for N agents"
+        "--shard",
+        default="1/8",
+        metavar="I/N",
+        help="this agent holds part I of the task's data, cut for N agents",
     )
     group = parser.add_argument_group("network")
-    group.add_argument("--swarm", default="hyperpush", metavar="NAME", help="agents of one name learn together")
+    group.add_argument(
+        "--swarm", default="hyperpush", metavar="NAME", help="agents of one name learn together"
+    )
     group.add_argument(
         "--listen",
         default="0.0.0.0:0",
@@ -131,9 +145,15 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="where to listen; port 0: a free one; 127.0.0.1:0 keeps to this machine",
     )
     group.add_argument(
-        "--peer", action="append", default=[], metavar="HOST:PORT", help="where another agent listens; repeatable"
+        "--peer",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="where another agent listens; repeatable",
     )
-    group.add_argument("--no-zeroconf", action="store_true", help="do not announce or look for peers on the network")
+    group.add_argument(
+        "--no-zeroconf", action="store_true", help="do not announce or look for peers on the network"
+    )
     _add_learning(parser)
     _add_faults(parser, 0.0, "0")
     _add_end(parser, None)
@@ -146,8 +166,8 @@ def add_bench_options(parser: argparse.ArgumentParser) -> None:
     exactness = benches.add_parser(
         "exactness",
         help="errors of model, adjoint and hypergradient on five networks",
-        description="Relative error against the closed form: shares sent, push-sum SGP and tracking over running "
-        "sums, on five networks.",
+        description="Relative error against the closed form: shares sent, push-sum SGP and tracking over "
+        "running sums, on five networks.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     exactness.add_argument("--agents", type=_whole(2), default=10, help="agents in the swarm")
@@ -169,7 +189,7 @@ def fault_plan(options: argparse.Namespace) -> FaultPlan:
     try:
         delay = parse_delay(spec)
     except FaultPlanError:
-        remedy = "give a number, uniform:LOW:HIGH, exponential:MEAN or lognormal:MEDIAN:SIGMA, in milliseconds"
+        remedy = "give milliseconds: a number, uniform:LOW:HIGH, exponential:MEAN or lognormal:MEDIAN:SIGMA"
         raise SettingError("delay-ms", options.delay_ms, remedy) from None
     return FaultPlan(
         drop=options.drop,

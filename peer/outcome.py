@@ -1,15 +1,17 @@
-"""What a run came to, as data: the same for real and simulated swarms, for the table, `--json` and `--out`."""
+"""What a run came to, as data: for real and simulated swarms alike, for table, `--json` and `--out`."""
 
 from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.special import stdtrit
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 CONFIDENCE = 0.95
 
@@ -103,7 +105,12 @@ class Outcome:
         }
         if self.kind == "accuracy":
             found["comparison"] = {
-                f"personal - {other}": {"mean": c.mean, "low": c.low, "high": c.high, "confidence": CONFIDENCE}
+                f"personal - {other}": {
+                    "mean": c.mean,
+                    "low": c.low,
+                    "high": c.high,
+                    "confidence": CONFIDENCE,
+                }
                 for other in self.columns
                 if other != "personal"
                 for c in (self.compare("personal", other),)
@@ -131,7 +138,9 @@ def verdict(outcome: Outcome) -> str:
     if equal:
         parts.append(f"{equal} {'is' if equal == 1 else 'are'} where they were")
     if worse:
-        names = ", ".join(f"{name} ({100 * gain:+.1f})" for name, gain in sorted(worse.items(), key=lambda i: i[1]))
+        names = ", ".join(
+            f"{name} ({100 * gain:+.1f})" for name, gain in sorted(worse.items(), key=lambda i: i[1])
+        )
         parts.append(f"{len(worse)} would have been better off alone: {names}")
     against = outcome.compare("personal", "local_all")
     sure = "clear" if against.low > 0 else "a loss" if against.high < 0 else "not clear from these agents"

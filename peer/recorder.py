@@ -7,7 +7,6 @@ import json
 import platform
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
@@ -16,6 +15,7 @@ from peer.errors import SettingError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
     from peer.events import Event
     from peer.outcome import Outcome
@@ -29,7 +29,10 @@ RECORD_EVERY_S = 1.0
 
 def versions() -> dict[str, str]:
     """What this run was made with."""
-    return {"python": platform.python_version(), **{name: importlib.metadata.version(name) for name in PACKAGES}}
+    return {
+        "python": platform.python_version(),
+        **{name: importlib.metadata.version(name) for name in PACKAGES},
+    }
 
 
 class Recorder:
@@ -84,12 +87,12 @@ class Recorder:
             return
         _write(self._out / "result.json", outcome.to_dict())
         for agent, answer in zip(outcome.agents, answers, strict=True):
-            arrays = {
+            arrays: dict[str, Any] = {
                 f"{part}/{name}": np.asarray(tensor.detach())
                 for part in ("model", "adjoint", "hyperparameters")
                 for name, tensor in getattr(answer, part).items()
             }
-            np.savez(self._out / "state" / f"{agent.id}.npz", **arrays)
+            np.savez(self._out / "state" / f"{agent.id}.npz", allow_pickle=False, **arrays)
 
     def close(self) -> None:
         """Close the files."""

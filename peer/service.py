@@ -3,8 +3,8 @@
     bytes in --> decode --> agent.receive         timer --> agent.handle_timer
     agent effects: Compute --> worker thread --> agent.computed;   Send --> transport
 
-This file decides nothing about learning. Everything that takes longer than filing a message (averaging, gradients,
-encoding) happens in a worker thread; at most one computation per agent is under way.
+This file decides nothing about learning. Everything that takes longer than filing a message (averaging,
+gradients, encoding) happens in a worker thread; at most one computation per agent is under way.
 """
 
 from __future__ import annotations

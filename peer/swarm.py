@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import torch
@@ -78,7 +78,7 @@ async def score(service: AgentService, task: Task, shard: int, executor: ThreadP
         agent.epoch,
         seen.residual,
         scores,
-        {name: value for name, value in seen.to_dict()["messages"].items()},
+        asdict(seen.messages),
     )
 
 
@@ -97,7 +97,9 @@ async def learn(
     stopper = asyncio.create_task(stop.wait())
     try:
         while until.progress(min(s.agent.ticks for s in services), time.monotonic() - began) < 1.0:
-            await asyncio.wait([stopper, *tasks], timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(
+                [stopper, *tasks], timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED
+            )
             observe([view(service) for service in services])
             for task in tasks:
                 if task.done():

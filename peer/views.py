@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from peer.assembly import TensorAgent
     from peer.simulation import MessageCounters
     from wire.counters import TransportCounters
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Messages:
-    """What became of one agent's messages. The first three are the sender's, the next three the receiver's view."""
+    """What became of one agent's messages: three numbers of the sender, then three of the receiver."""
 
     sent: int
     replaced: int  # by a newer one, while waiting to be sent

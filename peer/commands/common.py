@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from peer.swarm import Until
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Iterator, Mapping
 
     from peer.settings import AgentSettings
     from wire import FaultPlan
@@ -21,7 +21,18 @@ def configuration(
     options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan
 ) -> Mapping[str, Any]:
     """What was asked for and what it came to, for `config.json` and `--json`."""
-    keep = ("command", "agents", "shard", "task", "personalization", "seed", "ticks", "duration", "swarm", "peer")
+    keep = (
+        "command",
+        "agents",
+        "shard",
+        "task",
+        "personalization",
+        "seed",
+        "ticks",
+        "duration",
+        "swarm",
+        "peer",
+    )
     asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
     return {**asked, "settings": settings.to_dict(), "faults": faults.to_dict()}
 

@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from peer.views import AgentView
     from wire import PeerId, PeerRecord, RejectReason
 
-UNPROTECTED = "Messages are not authenticated or encrypted: whoever reaches this port can take part. Trusted networks only."
+UNPROTECTED = (
+    "Messages are not authenticated or encrypted: whoever reaches this port can take part. "
+    "Trusted networks only."
+)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -75,7 +78,9 @@ def main(options: argparse.Namespace) -> int:
             await service.start()
             discoveries: list[ZeroconfDiscovery | SeedDiscovery] = []
             try:
-                console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}", highlight=False)
+                console.print(
+                    f"{peer} listens on {service.record.address}, swarm {options.swarm!r}", highlight=False
+                )
                 if host not in ("127.0.0.1", "::1", "localhost"):
                     console.print(UNPROTECTED, style="yellow", highlight=False)
                 if options.peer:

@@ -45,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
                 simulation = swarm.simulation
                 agents = [node.agent for node in simulation.nodes.values()]
                 told = 0
-                while not stop.is_set():
+                while True:
                     progress = end.progress(min(agent.ticks for agent in agents), simulation.now)
                     views = [
                         AgentView.of(agent, Messages.of_simulation(agent, simulation.counters[peer]))
@@ -53,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
                     ]
                     display.show(views, progress)
                     recorder.record(views, simulation.now)
-                    if progress >= 1.0:
+                    if progress >= 1.0 or stop.is_set():
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
                     for at_s, peer, event in swarm.events[told:]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
@@ -61,20 +62,25 @@ class DigitsTask:
     """Handwritten digits: accuracies on each device's own test images; more is better."""
 
     name = "digits"
-    columns: Mapping[str, str] = {
-        "local": "local only",
-        "local_all": "local on train + validation",
-        "shared": "shared model",
-        "personal": "shared + personal",
-    }
-    # Chosen by measurement on seeds 0 and 1 with 8 agents; see `hyperpush swarm --help` for their meaning.
-    settings: SettingKeywords = {
-        "model_step_size": 0.2,
-        "adjoint_step_size": 0.1,
-        "momentum": 0.8,
-        "damping": 0.05,
-        "hyper_step_size": 0.1,
-    }
+    columns: Mapping[str, str] = MappingProxyType(
+        {
+            "local": "local only",
+            "local_all": "local on train + validation",
+            "shared": "shared model",
+            "personal": "shared + personal",
+        }
+    )
+
+    @property
+    def settings(self) -> SettingKeywords:
+        """Chosen by measurement with 8 agents; damping because the Hessian of a network may be indefinite."""
+        return {
+            "model_step_size": 0.2,
+            "adjoint_step_size": 0.1,
+            "momentum": 0.8,
+            "damping": 0.05,
+            "hyper_step_size": 0.1,
+        }
 
     def __init__(self, agents: int, seed: int, personal: str) -> None:
         chosen = personalization(personal)
@@ -96,24 +102,27 @@ class SyntheticTask:
     """Quadratics with a closed form: relative distances from the truth; less is better."""
 
     name = "synthetic"
-    columns: Mapping[str, str] = {
-        "model": "model",
-        "adjoint": "adjoint",
-        "hypergradient": "hypergradient",
-        "hyperparameters": "hyperparameters",
-    }
-    settings: SettingKeywords = {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
+    columns: Mapping[str, str] = MappingProxyType(
+        {name: name for name in ("model", "adjoint", "hypergradient", "hyperparameters")}
+    )
+
+    @property
+    def settings(self) -> SettingKeywords:
+        """Hyperparameters are held, so that the closed form is known."""
+        return {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
 
     def __init__(self, agents: int, seed: int, personal: str) -> None:
         del personal  # its hyperparameters are what they are
         generator = torch.Generator().manual_seed(seed)
-        self.problems: Sequence[QuadraticProblem] = [QuadraticProblem.random(generator) for _ in range(agents)]
+        self.problems: Sequence[QuadraticProblem] = [
+            QuadraticProblem.random(generator) for _ in range(agents)
+        ]
         self._held = closed_form(self.problems)
         self._solution = bilevel_solution(self.problems)
         self._solved = closed_form(self.problems, self._solution)
 
     def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
-        """Errors against the closed form: at the initial hyperparameters if they are held, else at the solution."""
+        """Against the closed form: at the initial hyperparameters if they are held, else at the solution."""
         del ticks
         held = settings.hyper_step_size == 0
         truth = self._held if held else self._solved
@@ -132,7 +141,9 @@ def _relative(found: Tensor, truth: Tensor) -> float:
     return float((found - truth).norm() / truth.norm())
 
 
-TASKS = {"digits": DigitsTask, "synthetic": SyntheticTask}
+TASKS: Mapping[str, Callable[[int, int, str], Task]] = MappingProxyType(
+    {"digits": DigitsTask, "synthetic": SyntheticTask}
+)
 
 
 def make_task(name: str, agents: int, seed: int, personal: str) -> Task:

@@ -1,0 +1,73 @@
+"""`hyperpush bench`: measurements that anybody can repeat."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+from rich.progress import Progress
+from rich.table import Table
+
+from peer.bench.exactness import FANOUT, Cell, Scale, in_order, measure_all
+from peer.display import make_console
+from peer.errors import SettingError
+from peer.recorder import versions
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the benchmark that was asked for; returns the exit code."""
+    assert options.bench == "exactness"
+    return exactness(options)
+
+
+def exactness(options: argparse.Namespace) -> int:
+    """Print the table, and write it with `--json`."""
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    scale = Scale(options.agents, options.ticks, options.step_size, options.seed)
+    console = make_console()
+    cells: list[Cell] = []
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("measuring", total=15)
+        for cell in measure_all(scale, options.jobs):
+            cells.append(cell)
+            progress.update(bar, advance=1, description=f"{cell.network}, {cell.method}")
+    cells = in_order(cells)
+    title = f"{scale.agents} agents, fanout {FANOUT}, {scale.ticks} ticks, step {scale.step_size}, "
+    title += f"seed {scale.seed}"
+    table = Table(title=title, header_style="bold")
+    table.add_column("network", min_width=28)
+    table.add_column("method", min_width=26)
+    for heading in ("model", "adjoint", "hypergradient", "messages", "MB"):
+        table.add_column(heading, justify="right")
+    for index, cell in enumerate(cells):
+        first = index == 0 or cells[index - 1].network != cell.network
+        if first and index:
+            table.add_section()
+        table.add_row(
+            cell.network if first else "",
+            cell.method,
+            *(_error(e) for e in (cell.model_error, cell.adjoint_error, cell.hypergradient_error)),
+            f"{cell.messages:,}",
+            f"{cell.bytes / 1e6:.1f}",
+        )
+    console.print(table)
+    console.print(
+        "Largest error of any agent, relative to the closed form. NaN: broken down.", highlight=False
+    )
+    if options.json is not None:
+        content = {
+            "scale": {name: getattr(scale, name) for name in ("agents", "ticks", "step_size", "seed")},
+            "versions": versions(),
+            "cells": [cell.to_dict() for cell in cells],
+        }
+        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _error(value: float) -> str:
+    return "NaN" if math.isnan(value) else f"{value:.1e}"
