@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from peer.errors import SettingError
+from peer.jsonable import jsonable, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -58,7 +59,7 @@ class Recorder:
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
                 raise SettingError("out", str(out), "give a folder that is new or empty")
             (out / "state").mkdir(parents=True)
-            _write(out / "config.json", self.config)
+            write_json(out / "config.json", self.config)
             self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
             self._events = (out / "events.jsonl").open("w", encoding="utf-8")
 
@@ -70,7 +71,7 @@ class Recorder:
         self._last = now
         at_s = now - self._began if at_s is None else at_s
         for view in views:
-            self._metrics.write(json.dumps({"at_s": round(at_s, 3), **view.to_dict()}) + "\n")
+            self._metrics.write(json.dumps(jsonable({"at_s": round(at_s, 3), **asdict(view)})) + "\n")
 
     def event(self, peer: PeerId, event: Event, at_s: float | None = None) -> None:
         """Add a line for an event."""
@@ -82,10 +83,10 @@ class Recorder:
     def finish(self, outcome: Outcome, answers: Sequence[Answer]) -> None:
         """Write results and final state."""
         if self._json_file is not None:
-            _write(self._json_file, outcome.to_dict())
+            write_json(self._json_file, outcome.to_dict())
         if self._out is None:
             return
-        _write(self._out / "result.json", outcome.to_dict())
+        write_json(self._out / "result.json", outcome.to_dict())
         for agent, answer in zip(outcome.agents, answers, strict=True):
             arrays: dict[str, Any] = {
                 f"{part}/{name}": np.asarray(tensor.detach())
@@ -99,7 +100,3 @@ class Recorder:
         for file in (self._metrics, self._events):
             if file is not None:
                 file.close()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, allow_nan=False, default=str) + "\n", encoding="utf-8")

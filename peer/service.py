@@ -123,6 +123,7 @@ class AgentService:
 
     async def run(self) -> None:
         """Tick until `stop`. A bug anywhere in the service surfaces here."""
+        self._stopping = False
         failure = asyncio.create_task(self.transport.wait_failed(), name=f"{self.record.peer} failures")
         try:
             while not self._stopping:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -94,10 +94,3 @@ class AgentView:
             hyper_rate=agent.hyper_schedule.factor,
             messages=messages,
         )
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able: NaN becomes null."""
-        return {
-            name: None if isinstance(value, float) and not math.isfinite(value) else value
-            for name, value in asdict(self).items()
-        }

@@ -6,11 +6,10 @@ agents, relative to the closed form. Messages and bytes count what was put on th
 
 from __future__ import annotations
 
-import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -76,13 +75,6 @@ class Cell:
     messages: int
     bytes: int
     wall_s: float
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able: NaN becomes null."""
-        return {
-            name: None if isinstance(value, float) and math.isnan(value) else value
-            for name, value in asdict(self).items()
-        }
 
 
 def measure(network: Network, method: str, scale: Scale) -> Cell:

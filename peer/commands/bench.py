@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from rich.progress import Progress
@@ -12,6 +12,7 @@ from rich.table import Table
 from peer.bench.exactness import FANOUT, Cell, Scale, in_order, measure_all
 from peer.display import make_console
 from peer.errors import SettingError
+from peer.jsonable import write_json
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -40,8 +41,8 @@ def exactness(options: argparse.Namespace) -> int:
     title = f"{scale.agents} agents, fanout {FANOUT}, {scale.ticks} ticks, step {scale.step_size}, "
     title += f"seed {scale.seed}"
     table = Table(title=title, header_style="bold")
-    table.add_column("network", min_width=28)
-    table.add_column("method", min_width=26)
+    table.add_column("network", no_wrap=True)
+    table.add_column("method", no_wrap=True)
     for heading in ("model", "adjoint", "hypergradient", "messages", "MB"):
         table.add_column(heading, justify="right")
     for index, cell in enumerate(cells):
@@ -63,9 +64,9 @@ def exactness(options: argparse.Namespace) -> int:
         content = {
             "scale": {name: getattr(scale, name) for name in ("agents", "ticks", "step_size", "seed")},
             "versions": versions(),
-            "cells": [cell.to_dict() for cell in cells],
+            "cells": [asdict(cell) for cell in cells],
         }
-        options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        write_json(options.json, content)
     return 0
 
 

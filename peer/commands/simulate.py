@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, until
@@ -14,7 +15,7 @@ from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
 from peer.tasks import Answer, make_task
 from peer.views import AgentView, Messages
-from peer.virtual_swarm import AgentResult, Swarm, reproducible_torch
+from peer.virtual_swarm import Swarm, reproducible_torch
 
 if TYPE_CHECKING:
     import argparse
@@ -74,7 +75,7 @@ def main(options: argparse.Namespace) -> int:
                         found.epoch,
                         found.residual,
                         task.scores(shard, answer, settings, found.ticks),
-                        _messages(found, view),
+                        asdict(view.messages),
                     )
                     for shard, (found, answer, view) in enumerate(zip(results, answers, views, strict=True))
                 ]
@@ -94,9 +95,3 @@ def main(options: argparse.Namespace) -> int:
             signal.signal(signal.SIGINT, previous)
             recorder.close()
     return 0
-
-
-def _messages(found: AgentResult, view: AgentView) -> dict[str, object]:
-    assert found.id == view.id
-    messages: dict[str, object] = view.to_dict()["messages"]
-    return messages

@@ -1,0 +1,62 @@
+"""Numbers and sentences at the end of a run, on made-up results with known answers."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from peer.outcome import AgentOutcome, Outcome, verdict
+
+COLUMNS = {"local": "a", "local_all": "b", "shared": "c", "personal": "d"}
+
+
+def outcome(personal: list[float], alone: list[float]) -> Outcome:
+    agents = [
+        AgentOutcome(
+            f"agent-{i}",
+            10,
+            1,
+            0.1,
+            {"local": b - 0.1, "local_all": b, "shared": p - 0.01, "personal": p},
+            {},
+        )
+        for i, (p, b) in enumerate(zip(personal, alone, strict=True))
+    ]
+    return Outcome({}, COLUMNS, agents, 1.0, 10)
+
+
+def test_the_interval_is_that_of_a_paired_t_test() -> None:
+    rng = np.random.default_rng(0)
+    personal, alone = rng.random(9).tolist(), rng.random(9).tolist()
+    found = outcome(personal, alone).compare("personal", "local_all")
+    expected = stats.ttest_rel(personal, alone).confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert found.mean == pytest.approx(np.mean(np.subtract(personal, alone)))
+
+
+def test_the_bottom_decile_is_the_tenth_percentile() -> None:
+    values = [i / 10 for i in range(11)]
+    assert outcome(values, values).summary()["personal"]["bottom_decile"] == pytest.approx(0.1)
+
+
+def test_losers_are_named_with_what_they_lost() -> None:
+    told = verdict(outcome([0.9, 0.8, 0.95], [0.8, 0.85, 0.95]))
+    assert told.startswith(
+        "1 of 3 agents are better off than alone on train + validation; 1 is where they were; "
+    )
+    assert "1 would have been better off alone: agent-1 (-5.0)." in told
+    assert "not clear" in told
+
+
+def test_a_clear_gain_and_a_clear_loss_are_called_so() -> None:
+    assert "is clear." in verdict(outcome([0.9, 0.91, 0.92], [0.8, 0.8, 0.81]))
+    assert "is a loss." in verdict(outcome([0.8, 0.8, 0.81], [0.9, 0.91, 0.92]))
+
+
+def test_one_agent_alone_has_no_interval() -> None:
+    single = outcome([0.9], [0.8])
+    assert math.isnan(single.compare("personal", "local").low)
+    assert verdict(single) == "This agent is better off than alone on train + validation (+10.0 points)."
