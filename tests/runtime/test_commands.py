@@ -146,7 +146,7 @@ def test_ctrl_c_ends_a_swarm_with_the_results_so_far(tmp_path: Path) -> None:
 
 def test_two_machines_learn_together_from_one_address(tmp_path: Path) -> None:
     """Two processes, as on two machines: the second is told where the first listens."""
-    common = ["--listen", "127.0.0.1:0", "--no-zeroconf"]
+    common = ["--listen", "127.0.0.1:0", "--no-zeroconf", "--tick-ms", "20"]
     nobody = "127.0.0.1:9"
     with running(
         "run", "--shard", "1/2", *common, "--peer", nobody, "--json", str(tmp_path / "first.json")
@@ -259,11 +259,11 @@ def test_bench_exactness_tells_the_methods_apart() -> None:
     """Reference: DESIGN section 2, the table; 30 % silent loss."""
     (lossy,) = (network for network in NETWORKS if network.name == "30 % loss")
     cells = {
-        method: measure(lossy, method, Scale(agents=4, ticks=150, step_size=0.2, seed=0))
+        method: measure(lossy, method, Scale(agents=4, ticks=300, step_size=0.2, seed=0))
         for method in METHODS
     }
     assert (
-        cells["tracking"].hypergradient_error < 1e-2 < cells["push-sum SGP, running sums"].hypergradient_error
+        cells["tracking"].hypergradient_error < 1e-3 < cells["push-sum SGP, running sums"].hypergradient_error
     )
     broken = cells["shares sent"].model_error
     assert math.isnan(broken) or broken > 1e-1
