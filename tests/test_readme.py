@@ -1,0 +1,51 @@
+"""The README's code runs and its commands exist."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from peer.cli import make_parser
+
+PAGES = [Path(__file__).parents[1] / page for page in ("README.md", "deploy/README.md")]
+
+
+def commands() -> list[str]:
+    """All `hyperpush ...` in backticks or indented blocks, without what a shell adds."""
+    found = []
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        found += re.findall(r"`(hyperpush [a-z][^`]*)`", text)
+        found += [
+            line.split("&&")[-1].strip() for line in re.findall(r"^    (.*hyperpush .*)$", text, re.MULTILINE)
+        ]
+    return [command for command in found if command.startswith("hyperpush ")]
+
+
+@pytest.mark.parametrize("command", commands())
+def test_commands_are_accepted(command: str) -> None:
+    words = shlex.split(command)[1:]
+    if "--help" in words:
+        words.remove("--help")
+    assert make_parser().parse_args(words).command == words[0]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert {"hyperpush swarm", "hyperpush simulate", "hyperpush bench exactness"} <= {
+        " ".join(command.split()[:3]) if "bench" in command else " ".join(command.split()[:2])
+        for command in commands()
+    }
+
+
+def test_the_example_learns_what_it_says() -> None:
+    """Every agent's hypergradient vanishes, so the regularization has been learned."""
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[0].read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102  (it is our own text)
+    for agent in names["result"].agents:
+        assert abs(float(agent.hypergradient["log_strength"])) < 1e-2
+        assert float(agent.hyperparameters["log_strength"]) < -1.0
