@@ -384,8 +384,10 @@ class Agent(Generic[V]):
             if not self._heard:
                 self._found(epoch, "nobody heard", now)
                 return
-            if epoch == self._founding_epoch:  # others may found this number at any time: leave it behind
-                epoch += 1
+            if (
+                self.epoch == self._founding_epoch
+            ):  # who was heard founded it, and others may yet: leave it behind
+                epoch = self.epoch + 1
             self.solver.replace_estimates(self._heard)
             self._heard.clear()
             self._met_anyone = True
