@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
+EPOCH_MAX = 2**48  # not even for who knows no epoch yet: numbers must never run out
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,7 @@ def check_origin(push: Push[V], own: Identity, incarnation: int | None, epoch: i
     if incarnation is None or push.incarnation < incarnation:
         found = f"sender {push.sender!r} incarnation {push.incarnation} is not known"
         raise DecodeError(RejectReason.UNKNOWN_SENDER, found)
-    if push.epoch < 1 or (epoch and push.epoch > epoch + EPOCH_JUMP_MAX):
+    if not 1 <= push.epoch <= (min(epoch + EPOCH_JUMP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):
         raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {epoch}")
 
 

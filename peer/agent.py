@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from wire import PeerId
 
+SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
 INTERVAL_SMOOTHING = 0.1  # weight of the newest tick in the measured interval
 
 
@@ -116,9 +117,7 @@ class Agent(Generic[V]):
         self._intervals: dict[PeerId, float] = {}  # tick intervals that in-neighbours report
         self._membership_changed = False
         self._met_anyone = False
-        self._founding_members: frozenset[PeerId] | None = (
-            None  # known when this epoch was founded; else None
-        )
+        self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded
         self._stranger_waits = False
         self._spacing = 0.0
 
@@ -224,7 +223,7 @@ class Agent(Generic[V]):
         pushes = self._without_strangers(self.inbox.take(self.epoch))
         for push in pushes:
             self._partners[push.sender] = push.incarnation
-            self._intervals[push.sender] = push.tick_interval_s
+            self._note_interval(push)
         self._met_anyone = self._met_anyone or bool(pushes)
         if self.phase is Phase.WARMING_UP and now >= self._entered_at + self._warm_up_s():
             self.phase = Phase.RUNNING
@@ -344,6 +343,10 @@ class Agent(Generic[V]):
         self._effects.append(Persist(epoch))
         self._events.append(EpochEntered(epoch, reason, self.out_neighbours))
 
+    def _note_interval(self, push: Push[V]) -> None:
+        longest_s = SLOWNESS_MAX * self.settings.tick_s
+        self._intervals[push.sender] = min(push.tick_interval_s, longest_s)
+
     def _typical_intervals(self) -> list[float]:
         """Tick intervals of this agent and of the in-neighbours that are alive."""
         return [self.tick_interval_s, *self._intervals.values()]
@@ -373,7 +376,7 @@ class Agent(Generic[V]):
         """Gather the newest estimates heard; when they are complete, start from their mean."""
         for push in self.inbox.take(self.epoch):
             self._heard[push.sender, push.block] = push
-            self._intervals[push.sender] = push.tick_interval_s
+            self._note_interval(push)
             if self._heard_since is None:
                 self._heard_since = now
         complete = len({block for _, block in self._heard}) == len(self.solver.spans)
@@ -384,10 +387,8 @@ class Agent(Generic[V]):
             if not self._heard:
                 self._found(epoch, "nobody heard", now)
                 return
-            if (
-                self.epoch == self._founding_epoch
-            ):  # who was heard founded it, and others may yet: leave it behind
-                epoch = self.epoch + 1
+            if self.epoch == self._founding_epoch:
+                epoch = self.epoch + 1  # who was heard founded it, and others may yet: leave it behind
             self.solver.replace_estimates(self._heard)
             self._heard.clear()
             self._met_anyone = True
