@@ -70,7 +70,7 @@ def test_a_crash_that_nobody_notices_leaves_a_wrong_answer() -> None:
 
 @pytest.mark.parametrize("with_state", [True, False])
 def test_a_restarted_agent_is_back_in_the_answer(with_state: bool) -> None:
-    """Reference: DESIGN (Epochs): with state a new incarnation above the persisted epoch; else someone new."""
+    """Reference: DESIGN (Epochs): with state a new incarnation above the persisted epoch; else a newcomer."""
     problems = quadratics(5, dimension=8, condition=10.0)
     result = run(
         problems,
