@@ -19,7 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DESCENT_STEPS = 500  # into the basin of a minimum, before Newton's method
+DESCENT_STEPS = 200  # into the basin of a minimum, before Newton's method
 NEWTON_STEPS_MAX = 50
 STATIONARY = 1e-14
 
@@ -124,7 +124,7 @@ class DenseNetwork:
         n = len(self.problems)
         return [n * (d - m.T @ multipliers) for d, m in zip(direct, moved, strict=True)]
 
-    def central_differences(self, w: Tensor, hypers: Sequence[Tensor], step: float = 1e-4) -> list[Tensor]:
+    def central_differences(self, w: Tensor, hypers: Sequence[Tensor], step: float = 2e-5) -> list[Tensor]:
         """n dJ/dh_i from fully solving the inner problem at h + step and at h - step, element by element."""
         found = []
         for i, h in enumerate(hypers):

@@ -34,8 +34,9 @@ def hidden(inputs: Tensor, weight: Tensor, offset: Tensor) -> Tensor:
     return torch.tanh(inputs @ weight.T + offset)
 
 
-def squares(named: Named) -> Tensor:
-    return torch.stack([tensor.square().sum() for tensor in named.values()]).sum()
+def apart(named: Named, others: Named) -> Tensor:
+    """Squared distance. Decay towards where a network starts leaves one minimum; towards zero, several."""
+    return torch.stack([(tensor - others[name]).square().sum() for name, tensor in named.items()]).sum()
 
 
 class OneBatch:
@@ -60,8 +61,8 @@ class PersonalHead(OneBatch):
         self.model = {"weight": normal(initial, HIDDEN, INPUTS), "offset": normal(initial, HIDDEN)}
         self.local = {"head": normal(generator, OUTPUTS, HIDDEN)}
         self.hyperparameters = {
-            "log_strength": torch.full((1,), -1.5, dtype=torch.float64),
-            "log_decay": torch.full((1,), -2.0, dtype=torch.float64),
+            "log_strength": torch.full((1,), -0.7, dtype=torch.float64),
+            "log_decay": torch.full((1,), -1.0, dtype=torch.float64),
             "scale": 1.0 + 0.1 * normal(generator, OUTPUTS),
         }
 
@@ -70,7 +71,8 @@ class PersonalHead(OneBatch):
         return cross_entropy(outputs * hyper["scale"], data[1])
 
     def inner_loss(self, model: Named, hyper: Named, batch: Batch, local: Named) -> Tensor:
-        decay = hyper["log_strength"].exp() * squares(local) + hyper["log_decay"].exp() * squares(model)
+        head, body = apart(local, self.local), apart(model, self.model)
+        decay = hyper["log_strength"].exp() * head + hyper["log_decay"].exp() * body
         return self._fit(model, hyper, local, batch[0]) + decay.sum() / 2
 
     def outer_loss(self, model: Named, hyper: Named, batch: Batch, local: Named) -> Tensor:
@@ -97,11 +99,11 @@ class OwnCopy(OneBatch):
         return cross_entropy(outputs + hyper["bias"], data[1])
 
     def inner_loss(self, model: Named, hyper: Named, batch: Batch, local: Named) -> Tensor:
-        return self._fit(model, hyper, batch[0]) + DECAY / 2 * squares(model)
+        return self._fit(model, hyper, batch[0]) + DECAY / 2 * apart(model, self.model)
 
     def local_loss(self, model: Named, hyper: Named, batch: Batch, local: Named) -> Tensor:
-        apart = squares({name: local[name] - model[name] for name in local})
-        return self._fit(local, hyper, batch[0]) + (hyper["log_pull"].exp() * apart).sum() / 2
+        pull = hyper["log_pull"].exp() * apart(local, model)
+        return self._fit(local, hyper, batch[0]) + pull.sum() / 2
 
     def outer_loss(self, model: Named, hyper: Named, batch: Batch, local: Named) -> Tensor:
         return self._fit(local, hyper, batch[1])
