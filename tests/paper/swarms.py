@@ -57,4 +57,4 @@ def errors(
             for agent, exact in zip(agents, truth.hypergradients, strict=True)
         ],
     }
-    return {name: float(torch.tensor(values).max()) for name, values in worst.items()}
+    return {name: float(torch.tensor(values, dtype=torch.float64).max()) for name, values in worst.items()}
