@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -44,7 +45,7 @@ class TensorAlgebra:
 
     def to_mass(self, vector: Tensor) -> Tensor:
         """Float64; exact."""
-        return vector.to(torch.float64)
+        return vector if vector.dtype is torch.float64 else vector.to(torch.float64)
 
     def to_wire(self, vector: Tensor) -> Tensor:
         """Rounded to the wire's dtype; always a copy."""
@@ -76,7 +77,9 @@ class FlatLayout:
         self.shapes = tuple(tensor.shape for tensor in tensors)
         self.dtypes = tuple(tensor.dtype for tensor in tensors)
         self.counts = tuple(tensor.numel() for tensor in tensors)
-        self.size = sum(self.counts)
+        edges = [0, *accumulate(self.counts)]
+        self.size = edges[-1]
+        self._places = list(zip(self.names, pairwise(edges), self.shapes, self.dtypes, strict=True))
         self.dtype = torch.float32
         for dtype in self.dtypes:
             self.dtype = torch.promote_types(self.dtype, dtype)
@@ -89,10 +92,8 @@ class FlatLayout:
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
         """Named tensors in their own shapes and dtypes; views where the dtype allows."""
-        parts = torch.split(flat, list(self.counts))
         return {
-            name: part.view(shape).to(dtype)
-            for name, part, shape, dtype in zip(self.names, parts, self.shapes, self.dtypes, strict=True)
+            name: flat[start:stop].view(shape).to(dtype) for name, (start, stop), shape, dtype in self._places
         }
 
     def describe(self) -> str:

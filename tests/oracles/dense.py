@@ -19,7 +19,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-DESCENT_STEPS = 200  # into the basin of a minimum, before Newton's method
+DESCENT_STEPS = 100  # into the basin of a minimum, before Newton's method
 NEWTON_STEPS_MAX = 50
 STATIONARY = 1e-14
 

@@ -43,7 +43,7 @@ def test_a_tenth_is_for_training_and_a_fifth_for_validation(devices: int) -> Non
 
 
 def test_devices_know_few_labels() -> None:
-    """Dirichlet(0.4): most devices hold half of their images in three labels; uniformly drawn ones would not."""
+    """Dirichlet(0.4): most devices hold half of their images in three labels; with a uniform draw none do."""
     shares = []
     for data in split_digits(8, seed=0):
         counts = torch.bincount(torch.cat([data.train[1], data.validation[1], data.test[1]]), minlength=10)
