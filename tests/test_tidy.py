@@ -201,7 +201,7 @@ def test_top_level_holds_nothing_else() -> None:
 def test_importing_a_package_loads_no_torch(package: str) -> None:
     """`hyperpush --help` must not wait for it, and an agent's wire side must work without it."""
     program = f"import sys, {package}; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)  # noqa: S603  (our own program)
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
 def test_keywords_of_simulate_are_the_settings() -> None:
