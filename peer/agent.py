@@ -17,7 +17,6 @@ Whatever comes between two ticks is decided at the next tick, so a computation o
 from __future__ import annotations
 
 import enum
-import statistics
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic
@@ -41,6 +40,7 @@ from peer.events import (
 from peer.hyper_schedule import HyperSchedule, Residual
 from peer.inbox import Inbox
 from peer.learner import TickReport
+from peer.pace import Pace
 from peer.peer_table import PeerTable
 from peer.solver import Orders, Solver
 from peer.topology import out_neighbours
@@ -53,9 +53,6 @@ if TYPE_CHECKING:
     from peer.algebra import Algebra
     from peer.settings import AgentSettings
     from wire import PeerId
-
-SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
-INTERVAL_SMOOTHING = 0.1  # weight of the newest tick in the measured interval
 
 
 class Phase(enum.Enum):
@@ -97,7 +94,7 @@ class Agent(Generic[V]):
         self.report = TickReport()
         self.residuals = (Residual(), Residual())  # model, adjoint
         self.hyper_schedule = HyperSchedule()
-        self.tick_interval_s = settings.tick_s  # measured
+        self.pace = Pace(settings.tick_s)
         self._algebra = algebra
         self._rng = rng
         self._founder = founder
@@ -107,14 +104,12 @@ class Agent(Generic[V]):
         self._events: list[Event] = []
         self.inbox: Inbox[V] = Inbox(_add_shares if settings.solver == "push-sum-shares" else None)
         self._computing = False
-        self._last_tick_at: float | None = None
         self._next_tick_at = now + rng.random() * settings.tick_s
         self._listening_since = now
         self._heard: dict[tuple[PeerId, int], Push[V]] = {}  # while listening
         self._heard_since: float | None = None
         self._entered_at = now
         self._partners: dict[PeerId, int] = {}  # whom mass of this epoch was shared with, by incarnation
-        self._intervals: dict[PeerId, float] = {}  # tick intervals that in-neighbours report
         self._membership_changed = False
         self._met_anyone = False
         self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded
@@ -133,7 +128,7 @@ class Agent(Generic[V]):
         """Discovery or a scenario says that this peer is no more."""
         if self.peers.gone(peer):
             self._membership_changed = True
-            self._intervals.pop(peer, None)
+            self.pace.forget(peer)
             self.inbox.forget(peer)
             self._events.append(PeerDeparted(peer))
 
@@ -209,9 +204,7 @@ class Agent(Generic[V]):
 
     def _keep_time(self, now: float) -> None:
         settings = self.settings
-        if self._last_tick_at is not None:
-            self.tick_interval_s += INTERVAL_SMOOTHING * (now - self._last_tick_at - self.tick_interval_s)
-        self._last_tick_at = now
+        self.pace.ticked(now)
         jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
         self._next_tick_at += settings.tick_s * jitter
         if self._next_tick_at < now:  # the machine cannot keep up: no backlog of ticks
@@ -223,10 +216,10 @@ class Agent(Generic[V]):
         pushes = self._without_strangers(self.inbox.take(self.epoch))
         for push in pushes:
             self._partners[push.sender] = push.incarnation
-            self._note_interval(push)
+            self.pace.heard(push.sender, push.tick_interval_s)
         self._met_anyone = self._met_anyone or bool(pushes)
-        if self.phase is Phase.WARMING_UP and now >= self._entered_at + self._warm_up_s():
-            self.phase = Phase.RUNNING
+        if self.phase is Phase.WARMING_UP:
+            self._end_warm_up(now)
         moving = self.phase is Phase.RUNNING
         hyper_is_due = moving and self.ticks % settings.hyper_every == 0
         orders = Orders(
@@ -253,7 +246,7 @@ class Agent(Generic[V]):
                     block=block.block,
                     sequence=block.sequence,
                     tick=tick,
-                    tick_interval_s=self.tick_interval_s,
+                    tick_interval_s=self.pace.own_s,
                     address=own.address,
                     arrays=block.arrays,
                 )
@@ -267,6 +260,11 @@ class Agent(Generic[V]):
         return self.settings.hyper_step_size * self.hyper_schedule.factor
 
     # ---- epochs and membership
+
+    def _end_warm_up(self, now: float) -> None:
+        """Step again, when a typical peer has averaged long enough: count in its time, not in own ticks."""
+        if now >= self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s():
+            self.phase = Phase.RUNNING
 
     def _choose_epoch(self, now: float) -> None:
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
@@ -285,6 +283,10 @@ class Agent(Generic[V]):
                 self._enter(self.epoch + 1, "membership", now)
             elif 0 < self.settings.precision_tolerance < self._spacing:
                 self._enter(self.epoch + 1, "precision", now)
+
+    def _epoch_s_min(self) -> float:
+        """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
+        return self.settings.epoch_warm_ups_min * self.settings.warm_up_ticks * self.pace.slowest_s()
 
     def _must_listen(self, heard: int) -> bool:
         """Far behind, or alone so far while the others have come further."""
@@ -343,23 +345,6 @@ class Agent(Generic[V]):
         self._effects.append(Persist(epoch))
         self._events.append(EpochEntered(epoch, reason, self.out_neighbours))
 
-    def _note_interval(self, push: Push[V]) -> None:
-        longest_s = SLOWNESS_MAX * self.settings.tick_s
-        self._intervals[push.sender] = min(push.tick_interval_s, longest_s)
-
-    def _typical_intervals(self) -> list[float]:
-        """Tick intervals of this agent and of the in-neighbours that are alive."""
-        return [self.tick_interval_s, *self._intervals.values()]
-
-    def _warm_up_s(self) -> float:
-        """In a typical peer's time: the slow must not step later than the others, nor the fast sooner."""
-        return self.settings.warm_up_ticks * statistics.median(self._typical_intervals())
-
-    def _epoch_s_min(self) -> float:
-        """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
-        settings = self.settings
-        return settings.epoch_warm_ups_min * settings.warm_up_ticks * max(self._typical_intervals())
-
     # ---- joining
 
     def _start_listening(self, epoch: int, now: float) -> None:
@@ -376,12 +361,12 @@ class Agent(Generic[V]):
         """Gather the newest estimates heard; when they are complete, start from their mean."""
         for push in self.inbox.take(self.epoch):
             self._heard[push.sender, push.block] = push
-            self._note_interval(push)
+            self.pace.heard(push.sender, push.tick_interval_s)
             if self._heard_since is None:
                 self._heard_since = now
         complete = len({block for _, block in self._heard}) == len(self.solver.spans)
         listened_s = now - self._heard_since if self._heard_since is not None else 0.0
-        wanted_s = self.settings.listen_ticks * statistics.median(self._typical_intervals())
+        wanted_s = self.settings.listen_ticks * self.pace.typical_s()
         if (complete and listened_s >= wanted_s) or now - self._listening_since >= self.settings.listen_s_max:
             epoch = max(self.epoch, self._floor + 1)
             if not self._heard:

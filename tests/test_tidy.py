@@ -29,6 +29,7 @@ PURE_CORE = [
             "hyper_schedule",
             "inbox",
             "learner",
+            "pace",
             "peer_table",
             "push_sum",
         ),

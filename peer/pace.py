@@ -1,0 +1,44 @@
+"""How fast agents tick, measured and told. Epochs, warm-ups and listening are counted in it."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wire import PeerId
+
+SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
+SMOOTHING = 0.1  # weight of the newest tick in the own interval
+
+
+class Pace:
+    """Seconds from tick to tick: this agent's, measured, and what living in-neighbours say of theirs."""
+
+    def __init__(self, nominal_s: float) -> None:
+        self.own_s = nominal_s
+        self._nominal_s = nominal_s
+        self._others: dict[PeerId, float] = {}
+        self._ticked_at: float | None = None
+
+    def ticked(self, now: float) -> None:
+        """Note that an own tick begins."""
+        if self._ticked_at is not None:
+            self.own_s += SMOOTHING * (now - self._ticked_at - self.own_s)
+        self._ticked_at = now
+
+    def heard(self, peer: PeerId, interval_s: float) -> None:
+        """Note what a peer says of itself, up to a limit."""
+        self._others[peer] = min(interval_s, SLOWNESS_MAX * self._nominal_s)
+
+    def forget(self, peer: PeerId) -> None:
+        """Nobody waits for a peer that is gone."""
+        self._others.pop(peer, None)
+
+    def typical_s(self) -> float:
+        """The median: the slow must not step later than the others, nor the fast sooner."""
+        return statistics.median([self.own_s, *self._others.values()])
+
+    def slowest_s(self) -> float:
+        """The largest: the slowest must have warmed up and stepped in every epoch."""
+        return max([self.own_s, *self._others.values()])
