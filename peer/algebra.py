@@ -31,10 +31,9 @@ V = TypeVar("V", bound=Vector)
 
 
 class Algebra(Protocol[V]):
-    """Allocation, precision and size of vectors. Three precisions meet in an agent.
+    """Allocation, precision and size of vectors. Two precisions meet in an agent, whatever the model's is.
 
-    * estimates: the precision of the user's model;
-    * mass (trackers, sums): at least as fine as the wire's; float64 for tensors;
+    * mass (estimates, trackers, sums): at least as fine as the wire's; float64 for tensors;
     * wire: what a message carries.
     """
 

@@ -19,6 +19,9 @@ class Evaluation(Generic[V]):
     adjoint_gradient: V  # r_x' p + s_x' q - dF/dx, shape (d,); damping is added by the solver
     training_loss: float
     validation_loss: float
+    local_step_is_finite: bool = (
+        True  # False: a local derivative was not, and the local variables have not moved
+    )
 
 
 @dataclass(frozen=True, slots=True)

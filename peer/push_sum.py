@@ -40,9 +40,9 @@ class PushSum(Generic[V]):
         self._algebra = algebra
         self._spans = list(spans)
         self._weight_span = {span.start: slice(block, block + 1) for block, span in enumerate(self._spans)}
-        self.estimate = algebra.copy(initial)
+        self.estimate = algebra.copy(algebra.to_mass(initial))
         self.gradient = algebra.zeros(len(initial))
-        self.value = make_ledger(algebra.to_mass(initial), algebra)
+        self.value = make_ledger(self.estimate, algebra)
         self.weight = make_ledger(algebra.ones(len(self._spans)), algebra)
 
     def enter_epoch(self) -> None:
@@ -72,9 +72,7 @@ class PushSum(Generic[V]):
     def learn(self, stepped: V, gradient: V) -> None:
         """Move the value by the local steps."""
         self.gradient = gradient
-        self.value.held = self.value.held + (
-            self._algebra.to_mass(stepped) - self._algebra.to_mass(self.estimate)
-        )
+        self.value.held = self.value.held + (stepped - self.estimate)
 
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """Value and weight of one block."""

@@ -41,18 +41,27 @@ Change = Kill | Join | Restart
 
 def check_scenario(changes: Sequence[Change], agents: int) -> None:
     """Raise `SettingError` if the changes, in order of time, do not fit together."""
-    joins = [change.agent for change in changes if isinstance(change, Join)]
-    running = set(range(agents)) - set(joins)
-    for index, change in sorted(enumerate(changes), key=lambda item: (item[1].at_s, item[0])):
-        where = f"scenario[{index}]"
+    for index, change in enumerate(changes):
         if not 0 <= change.agent < agents:
-            raise SettingError(f"{where}.agent", change.agent, f"give a number from 0 to {agents - 1}")
+            raise SettingError(
+                f"scenario[{index}].agent", change.agent, f"give a number from 0 to {agents - 1}"
+            )
         if not 0 <= change.at_s < float("inf"):
-            raise SettingError(f"{where}.at_s", change.at_s, "give virtual seconds, 0 or more")
-        if isinstance(change, Kill) != (change.agent in running):
-            remedy = "only a running agent can be killed, and only one that does not run can come"
-            raise SettingError(where, change, remedy)
+            raise SettingError(f"scenario[{index}].at_s", change.at_s, "give virtual seconds, 0 or more")
+    running = set(range(agents)) - {change.agent for change in changes if isinstance(change, Join)}
+    killed: set[int] = set()
+    for index, change in sorted(enumerate(changes), key=lambda item: (item[1].at_s, item[0])):
+        agent = change.agent
         if isinstance(change, Kill):
-            running.remove(change.agent)
+            fits, remedy = agent in running, "only a running agent can be killed"
+            running.discard(agent)
+            killed.add(agent)
+        elif isinstance(change, Join):
+            fits, remedy = agent not in running | killed, "an agent joins once; Restart brings it back"
+            running.add(agent)
         else:
-            running.add(change.agent)
+            fits, remedy = agent in killed, "only a killed agent restarts"
+            running.add(agent)
+            killed.discard(agent)
+        if not fits:
+            raise SettingError(f"scenario[{index}]", change, remedy)

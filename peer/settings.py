@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import TYPE_CHECKING, Literal, TypedDict
+from numbers import Integral, Real
+from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from peer.errors import SettingError
+from wire import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from peer.algebra import Scalar
@@ -17,6 +19,10 @@ WireDtype = Literal["float32", "float64"]
 
 FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a handful
 LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
+BLOCK_BYTES_MIN = 2**12  # less would be mostly envelope
+
+_CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
+_WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +74,13 @@ class AgentSettings:
 
     def __post_init__(self) -> None:
         """Raise `SettingError` naming field, value and remedy."""
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise SettingError(field.name, value, "give a finite number")
+        for name, known in _CHOICES.items():
+            self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
+        for name in sorted({field.name for field in fields(self)} - set(_CHOICES)):
+            optional = name == "local_step_size" and self.local_step_size is None
+            self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
+        for name in _WHOLE:
+            self._require(name, isinstance(getattr(self, name), Integral), "give a whole number")
         positive = ("tick_s", "model_step_size", "adjoint_step_size", "listen_s_max")
         for name in positive:
             self._require(name, getattr(self, name) > 0, "give a number above 0")
@@ -89,17 +98,16 @@ class AgentSettings:
             "local_steps", 1 <= self.local_steps <= LOCAL_STEPS_MAX, f"give 1 to {LOCAL_STEPS_MAX} steps"
         )
         self._require("hyper_every", self.hyper_every >= 1, "give a whole number of ticks, 1 or more")
-        self._require("block_bytes_max", self.block_bytes_max >= 2**12, "give at least 4096 bytes")
+        self._require(
+            "block_bytes_max",
+            BLOCK_BYTES_MIN <= self.block_bytes_max <= MESSAGE_BYTES_MAX,
+            f"give {BLOCK_BYTES_MIN} to {MESSAGE_BYTES_MAX} bytes",
+        )
         self._require(
             "local_step_size",
             self.local_step_size is None or self.local_step_size > 0,
             "give a number above 0",
         )
-        for name, known in (
-            ("solver", ("tracking", "push-sum", "push-sum-shares")),
-            ("wire_dtype", ("float32", "float64")),
-        ):
-            self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
 
     def _require(self, name: str, holds: bool, remedy: str) -> None:
         if not holds:
@@ -109,6 +117,10 @@ class AgentSettings:
         """All fields as JSON-able values (exact fractions as floats)."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: float(v) if isinstance(v, Fraction) else v for name, v in values.items()}
+
+
+def _is_finite(value: object) -> bool:
+    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
 
 
 class SettingKeywords(TypedDict, total=False):

@@ -117,8 +117,8 @@ class Solver(Generic[V]):
     def tick(self, pushes: Sequence[Push[V]], orders: Orders) -> tuple[tuple[BlockPush[V], ...], TickReport]:
         """Absorb these messages, average, step, and prepare the next messages.
 
-        If any derivative is not finite, estimates, trackers and hyperparameters stay as they were after
-        averaging.
+        If any derivative is not finite, or where it leads to, estimates, trackers and hyperparameters stay as
+        they were after averaging.
         """
         for push in pushes:
             for index, stream in enumerate(self.streams):
@@ -147,20 +147,21 @@ class Solver(Generic[V]):
             model_gradient = algebra.to_mass(evaluation.model_gradient)
             adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
             if settings.damping:
-                adjoint_gradient = adjoint_gradient + algebra.to_mass(adjoint) * settings.damping
+                adjoint_gradient = adjoint_gradient + adjoint * settings.damping
             report.training_loss, report.validation_loss = (
                 evaluation.training_loss,
                 evaluation.validation_loss,
             )
-            if not (algebra.is_finite(model_gradient) and algebra.is_finite(adjoint_gradient)):
-                report.step_is_finite = False
-                self.learner.finish_tick(0.0)
-                return report
             model_gradients = model_gradients + model_gradient
             adjoint_gradients = adjoint_gradients + adjoint_gradient
             if orders.moving:
                 model = model - (model_gradient + model_correction) * settings.model_step_size
                 adjoint = adjoint - (adjoint_gradient + adjoint_correction) * settings.adjoint_step_size
+            reached = (model, adjoint) if orders.moving else (model_gradient, adjoint_gradient)
+            if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
+                report.step_is_finite = False
+                self.learner.finish_tick(0.0)
+                return report
         self.model.learn(model, model_gradients / steps)
         self.adjoint.learn(adjoint, adjoint_gradients / steps)
         hyper = self.learner.finish_tick(orders.hyper_step_size)

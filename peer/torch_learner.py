@@ -72,16 +72,25 @@ class TorchLearner(Generic[BatchT]):
         for name, gradient in found.hypergradient.items():
             self._sum[name] += gradient
         self._count += 1
-        step_size = float(local_step_size)
-        for name in self.local:
-            self.local[name] -= step_size * found.local_gradient[name]
-            self.local_adjoint[name] -= step_size * found.local_adjoint_gradient[name]
         return Evaluation(
             self.layout.flatten(found.model_gradient),
             self.layout.flatten(found.adjoint_gradient),
             found.training_loss,
             found.validation_loss,
+            self._step_local(found, float(local_step_size)),
         )
+
+    def _step_local(self, found: Derivatives, step_size: float) -> bool:
+        """Descend with the local variables and their adjoint, if that leaves them finite; whether it did."""
+        local = {name: self.local[name] - step_size * found.local_gradient[name] for name in self.local}
+        adjoint = {
+            name: self.local_adjoint[name] - step_size * found.local_adjoint_gradient[name]
+            for name in self.local
+        }
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in (*local.values(), *adjoint.values())):
+            return False
+        self.local, self.local_adjoint = local, adjoint
+        return True
 
     def _derivatives(self, model: Mapping[str, Tensor], adjoint: Mapping[str, Tensor]) -> Derivatives:
         if self._closed_form is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class Stream(Protocol[V]):
     """One quantity that the swarm agrees on; `Solver` drives two, the model and the adjoint."""
 
-    estimate: V  # shape (size,), precision of the model
+    estimate: V  # shape (size,), precision of mass
 
     def enter_epoch(self) -> None:
         """Forget all links; keep the estimate."""
@@ -72,9 +72,9 @@ class TrackingStream(Generic[V]):
         size = len(initial)
         self._algebra = algebra
         self._momentum = momentum
-        self.estimate = algebra.copy(initial)  # x
-        self.stepped = algebra.copy(initial)  # v, what the neighbours are told
-        self.velocity = algebra.copy(initial) - initial  # m
+        self.estimate = algebra.copy(algebra.to_mass(initial))  # x
+        self.stepped = algebra.copy(self.estimate)  # v, what the neighbours are told
+        self.velocity = algebra.zeros(size)  # m
         self.gradient = algebra.zeros(size)  # g, the gradient last put into the tracker
         self.mass = RunningSum(self.gradient, algebra)
         self.fresh: list[tuple[Span, V]] = []  # the v_j of DESIGN (5), by block

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -101,6 +102,8 @@ class Swarm:
             raise SettingError("problems", len(problems), "give at least one problem, one per agent")
         if speeds is not None and (len(speeds) != len(problems) or not all(speed > 0 for speed in speeds)):
             raise SettingError("speeds", list(speeds), f"give {len(problems)} numbers above 0, one per agent")
+        if not 0 <= notice_s[0] <= notice_s[1] < math.inf:
+            raise SettingError("notice_s", notice_s, "give (shortest, longest) delay in seconds, 0 or more")
         check_scenario(scenario, len(problems))
         self._seed = seed
         self._swarm = swarm
@@ -187,8 +190,8 @@ class Swarm:
     def result(self, member: Member) -> AgentResult:
         """Copies of what the member knows, or knew when it was killed."""
         agent, learner = member.agent, member.learner
-        if agent is None or learner is None:
-            raise SettingError("scenario", member.peer, "let every agent join before the end")
+        assert agent is not None
+        assert learner is not None
         layout = learner.layout
         return AgentResult(
             id=member.peer,
@@ -236,6 +239,10 @@ def simulate(
     chosen = AgentSettings(**settings)
     if not ticks > 0:
         raise SettingError("ticks", ticks, "give a number above 0")
+    virtual_s = ticks * chosen.tick_s
+    for change in scenario:
+        if isinstance(change, Join) and change.at_s > virtual_s:
+            raise SettingError("scenario", change, f"let every agent join before the end at {virtual_s} s")
     began = time.perf_counter()
     with reproducible_torch():
         swarm = Swarm(
@@ -250,7 +257,6 @@ def simulate(
             record=record,
         )
         simulation = swarm.simulation
-        virtual_s = ticks * chosen.tick_s
         if progress is not None:
             for tick in range(1, int(ticks) + 1):
                 simulation.run_until(tick * chosen.tick_s)
