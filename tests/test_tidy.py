@@ -7,42 +7,16 @@ import dataclasses
 import shutil
 import subprocess
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from peer.settings import AgentSettings, SettingKeywords
+from tests.pure_files import PURE_CORE, PURE_WIRE, ROOT, TORCH_SIDE
 
-ROOT = Path(__file__).resolve().parents[1]
+if TYPE_CHECKING:
+    from pathlib import Path
 
-WIRE_EDGES = {"transport.py", "sender.py", "discovery.py"}
-PURE_WIRE = sorted(path for path in (ROOT / "wire").glob("*.py") if path.name not in WIRE_EDGES)
-PURE_CORE = [
-    ROOT / "peer" / f"{name}.py"
-    for name in (
-        *(
-            "admission",
-            "agent",
-            "algebra",
-            "errors",
-            "events",
-            "hyper_schedule",
-            "inbox",
-            "learner",
-            "pace",
-            "peer_table",
-            "push_sum",
-        ),
-        *("running_sum", "scenario", "settings", "simulation", "solver", "topology", "tracking"),
-    )
-]
-TORCH_SIDE = [
-    ROOT / "peer" / f"{name}.py"
-    for name in (
-        *("assembly", "derivatives", "hyper_watch", "module_problem", "personalization", "problem"),
-        *("quadratic", "tensors", "torch_learner"),
-    )
-]
 SOURCES = sorted(path for folder in ("peer", "wire") for path in (ROOT / folder).rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
