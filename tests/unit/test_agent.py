@@ -1,0 +1,644 @@
+"""The agent as a state machine, by plain calls: the phase table of `peer.agent`, line by line."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from peer.agent import Phase
+from peer.events import (
+    Compute,
+    EpochEntered,
+    HyperRateLowered,
+    ListeningStarted,
+    NonFiniteStep,
+    PeerArrived,
+    PeerDeparted,
+    Persist,
+    Send,
+)
+from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
+from peer.learner import Evaluation, HyperReport
+from peer.solver import SPACING_CHECK_TICKS
+from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
+from tests.unit.driving import start
+
+HALF = Fraction(1, 2)
+
+
+def estimate_of(driver: Any) -> list[Fraction]:
+    return list(driver.agent.solver.model.estimate)
+
+
+# ---- ticks
+
+
+def test_a_founder_makes_its_epoch_durable_before_it_computes_and_computes_before_it_sends() -> None:
+    driver = start()
+    driver.see("a", "c")
+    agent = driver.agent
+    assert agent.phase is Phase.LISTENING
+    deadline = agent.next_deadline()
+    assert deadline is not None
+    agent.handle_timer(deadline)
+    effects = agent.take_effects()
+    assert [type(effect) for effect in effects] == [Persist, Compute]
+    assert effects[0] == Persist(1)
+    assert agent.phase is Phase.RUNNING
+    assert isinstance(effects[1], Compute)
+    assert agent.next_deadline() is None, "one computation at a time"
+    agent.handle_timer(deadline + 100)
+    assert agent.take_effects() == []
+    agent.computed(effects[1].work(), deadline + 0.5)
+    (send,) = agent.take_effects()
+    assert isinstance(send, Send)
+    assert send.targets == ("a", "c")
+    assert (send.push.sender, send.push.epoch, send.push.sequence, send.push.tick) == ("b", 1, 1, 1)
+    assert send.push.address == "b:1"
+    assert agent.next_deadline() == deadline + 1
+
+
+def test_nothing_happens_before_the_deadline() -> None:
+    driver = start()
+    agent = driver.agent
+    deadline = agent.next_deadline()
+    assert deadline is not None
+    agent.handle_timer(deadline - 1e-9)
+    assert agent.take_effects() == []
+    assert agent.ticks == 0
+
+
+def test_an_agent_alone_learns_and_sends_nothing() -> None:
+    driver = start()
+    driver.tick(400)
+    assert driver.sent == []
+    assert driver.persisted == [1]
+    assert float(estimate_of(driver)[0]) == pytest.approx(1, abs=1e-6)
+    assert float(driver.agent.solver.adjoint.estimate[0]) == pytest.approx(-1, abs=1e-6)
+
+
+def test_there_is_no_backlog_of_ticks_when_the_machine_cannot_keep_up() -> None:
+    driver = start()
+    driver.tick()
+    driver.agent.handle_timer(100.0)
+    (compute,) = driver.agent.take_effects()
+    driver.agent.computed(compute.work(), 103.0)
+    assert driver.agent.next_deadline() == 103.0
+    assert driver.agent.ticks == 2
+
+
+def test_intervals_are_drawn_within_the_jitter() -> None:
+    driver = start(tick_jitter=0.5)
+    times = []
+    for _ in range(200):
+        driver.tick()
+        times.append(driver.now)
+    intervals = [later - earlier for earlier, later in pairwise(times)]
+    assert 0.5 <= min(intervals) < 0.55
+    assert 1.45 < max(intervals) <= 1.5
+
+
+def test_the_measured_interval_is_told_to_others() -> None:
+    driver = start()
+    driver.see("a")
+    driver.tick(2)
+    assert driver.sent[-1][1].tick_interval_s == 1.0
+    for _ in range(60):
+        driver.now = driver.agent.next_deadline() + 1.0
+        driver.agent.handle_timer(driver.now)
+        driver.perform()
+    assert driver.sent[-1][1].tick_interval_s == pytest.approx(1.0, abs=0.1)
+    driver.agent.settings = start(tick_s=3.0).agent.settings
+    driver.tick(60)
+    assert driver.sent[-1][1].tick_interval_s == pytest.approx(3.0, abs=0.1)
+
+
+def test_metrics_are_computed_now_and_then_and_kept_in_between() -> None:
+    class Scored(FractionLearner):
+        def metrics(self, model: Any) -> dict[str, float]:
+            return {"first": float(model[0])}
+
+    driver = start(learner=Scored(vector(1, 1), vector(1, 1), vector(0, 0)), evaluate_every=3)
+    seen = []
+    for _ in range(5):
+        driver.tick()
+        seen.append(dict(driver.agent.report.metrics))
+    assert seen[:2] == [{}, {}]
+    assert seen[2]
+    assert seen[2] == seen[3] == seen[4]
+
+
+# ---- what is heard
+
+
+def test_of_one_link_and_block_the_newest_message_wins() -> None:
+    """Reference: DESIGN (8), (Newest wins)."""
+    driver = start()
+    driver.see("a")
+    driver.tick()
+    before = list(driver.agent.solver.model.mass.held)
+    driver.hear("a", sequence=3, arrays=(vector(8, 8), vector(5, 5), vector(0, 0), vector(0, 0)))
+    driver.hear("a", sequence=2, arrays=(vector(9, 9), vector(7, 7), vector(0, 0), vector(0, 0)))
+    driver.hear("a", sequence=4, arrays=(vector(2, 2), vector(6, 6), vector(0, 0), vector(0, 0)))
+    held = list(driver.agent.solver.model.mass.held)
+    assert held == before, "nothing is absorbed between two ticks"
+    pushes = driver.agent.inbox.take(1)
+    assert [one.sequence for one in pushes] == [4]
+    counters = driver.agent.inbox.counters
+    assert (counters.received, counters.stale, counters.gaps, counters.superseded) == (3, 1, 2, 1)
+
+
+def test_equal_sequences_count_once() -> None:
+    """Reference: DESIGN (8): a duplicate adds nothing."""
+    once, twice = start(), start()
+    for driver, copies in ((once, 1), (twice, 2)):
+        driver.see("a")
+        driver.tick()
+        for _ in range(copies):
+            driver.hear("a", arrays=(vector(1, 1), vector(4, 4), vector(2, 2), vector(3, 3)))
+            driver.tick()
+    assert once.agent.inbox.counters.stale == 0
+    assert twice.agent.inbox.counters.stale == 1
+    ledgers = [driver.agent.solver.model.mass.received for driver in (once, twice)]
+    assert {key: list(value) for key, value in ledgers[0].items()} == {
+        key: list(value) for key, value in ledgers[1].items()
+    }
+
+
+def test_shares_that_wait_together_both_count() -> None:
+    """With `push-sum-shares` a newer message does not contain the older."""
+    driver = start(solver="push-sum-shares")
+    driver.see("a")
+    driver.tick()
+    value, weight = driver.agent.solver.model.value, driver.agent.solver.model.weight
+    held = list(value.held), list(weight.held)
+    for sequence in (1, 2):
+        arrays = (vector(1, 2), vector(HALF), vector(0, 0), vector(0))
+        driver.hear("a", sequence=sequence, arrays=arrays)
+    (waiting,) = driver.agent.inbox.take(1)
+    assert waiting.sequence == 2
+    assert [list(array) for array in waiting.arrays[:2]] == [[2, 4], [1]]
+    driver.agent.solver.model.absorb("a", slice(0, 2), waiting.arrays[:2])
+    assert list(value.held) == [held[0][0] + 2, held[0][1] + 4]
+    assert list(weight.held) == [held[1][0] + 1]
+
+
+def test_a_higher_incarnation_in_a_message_is_news() -> None:
+    driver = start()
+    driver.see("a")
+    driver.tick()
+    driver.hear("a", incarnation=2)
+    driver.perform()
+    assert driver.kinds(PeerArrived)[-1] == PeerArrived("a", 2)
+
+
+def test_a_departed_peer_is_forgotten_and_its_messages_refused() -> None:
+    driver = start()
+    driver.see("a", "c")
+    driver.tick()
+    driver.hear("a")
+    driver.agent.peer_gone("a", driver.now)
+    driver.agent.peer_gone("a", driver.now)
+    driver.perform()
+    assert driver.kinds(PeerDeparted) == [PeerDeparted("a")]
+    assert driver.agent.inbox.take(1) == []
+    assert driver.agent.peers.alive() == ["c"]
+
+
+def test_an_agent_does_not_see_itself() -> None:
+    driver = start("b")
+    driver.see("b", "a", "a")
+    driver.perform()
+    assert driver.events == [PeerArrived("a", 0)]
+
+
+# ---- epochs
+
+
+def test_the_next_epoch_is_entered_when_heard_of_and_warms_up() -> None:
+    driver = start()
+    driver.see("a")
+    driver.tick()
+    driver.hear("a", epoch=2, arrays=(vector(4, 4), vector(0, 0), vector(0, 0), vector(0, 0)))
+    before = driver.agent.solver.model.stepped
+    driver.tick()
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "heard of it", ("a",))
+    assert driver.persisted == [1, 2]
+    assert driver.agent.phase is Phase.WARMING_UP
+    model = driver.agent.solver.model
+    assert list(model.estimate) == [(own + 4) / 2 for own in before], "it averages"
+    assert list(model.stepped) == list(model.estimate), "and does not step"
+    assert driver.sent[-1][1].sequence == 1, "sequences start afresh"
+    entered = driver.now
+    driver.tick_until(entered + 3)
+    assert driver.agent.phase is Phase.WARMING_UP
+    driver.tick()
+    assert driver.agent.phase is Phase.RUNNING
+    assert list(model.stepped) != list(model.estimate)
+
+
+def test_a_warm_up_is_counted_in_the_time_of_a_typical_peer() -> None:
+    """Reference: DESIGN (Warm-up): a fast agent among slow ones waits for them."""
+    driver = start()
+    driver.see("a", "c")
+    driver.tick()
+    for sender in ("a", "c"):
+        driver.hear(sender, epoch=2, tick_interval_s=4.0)
+    driver.tick()
+    entered = driver.now
+    driver.tick_until(entered + 12)
+    assert driver.agent.phase is Phase.WARMING_UP
+    driver.tick()
+    assert driver.agent.phase is Phase.RUNNING
+
+
+def test_without_warm_up_a_new_epoch_steps_at_once() -> None:
+    driver = start(warm_up_ticks=0.0)
+    driver.see("a")
+    driver.tick()
+    driver.hear("a", epoch=2)
+    driver.tick()
+    assert driver.agent.phase is Phase.RUNNING
+
+
+def test_who_is_more_than_one_epoch_behind_listens_first() -> None:
+    driver = start()
+    driver.see("a")
+    driver.tick()
+    sent = len(driver.sent)
+    driver.hear("a", epoch=3, arrays=(vector(6, 6), vector(0, 0), vector(5, 5), vector(0, 0)))
+    driver.tick()
+    assert driver.agent.phase is Phase.LISTENING
+    assert driver.kinds(ListeningStarted) == [ListeningStarted(3)]
+    assert driver.persisted == [1], "nothing is entered while listening"
+    assert len(driver.sent) == sent
+    driver.tick(2)
+    assert driver.agent.phase is Phase.WARMING_UP
+    assert driver.kinds(EpochEntered)[-1].epoch == 3
+    assert estimate_of(driver) == [6, 6]
+    assert list(driver.agent.solver.adjoint.estimate) == [5, 5]
+
+
+def test_who_was_alone_listens_to_those_who_have_come_further() -> None:
+    for tick, phase in ((50, Phase.LISTENING), (1, Phase.WARMING_UP)):
+        driver = start()
+        driver.see("a")
+        driver.tick(2)
+        driver.hear("a", epoch=2, tick=tick)
+        driver.tick()
+        assert driver.agent.phase is phase
+
+
+def test_a_lower_epoch_is_stale() -> None:
+    driver = start(epoch_floor=4)
+    driver.see("a")
+    driver.tick()
+    assert driver.persisted == [5]
+    driver.hear("a", epoch=4)
+    driver.tick()
+    assert driver.agent.inbox.counters.stale == 1
+    assert driver.agent.epoch == 5
+
+
+def test_a_restart_begins_above_what_is_on_disk() -> None:
+    """Reference: DESIGN (Epochs): no identity enters the same epoch twice."""
+    restarted = start(founder=False, incarnation=1, epoch_floor=7)
+    restarted.see("a")
+    for tick in range(1, 5):
+        restarted.hear("a", epoch=7, sequence=tick)
+        restarted.tick()
+    assert restarted.persisted == [8]
+    assert restarted.kinds(EpochEntered)[-1].reason == "joined"
+
+
+def test_a_restart_adopts_what_is_higher_than_what_is_on_disk() -> None:
+    restarted = start(founder=False, incarnation=1, epoch_floor=7)
+    restarted.see("a")
+    for tick in range(1, 5):
+        restarted.hear("a", epoch=11, sequence=tick)
+        restarted.tick()
+    assert restarted.persisted == [11]
+
+
+# ---- epochs that an agent begins itself
+
+
+def settled(*peers: str, **changes: Any) -> Any:
+    """An agent of a swarm with these peers, which it has heard of."""
+    driver = start(**changes)
+    driver.see(*peers)
+    driver.tick()
+    for peer in peers:
+        driver.hear(peer)
+    driver.tick()
+    return driver
+
+
+def test_a_departed_out_neighbour_asks_for_a_new_epoch_but_not_at_once() -> None:
+    """Reference: DESIGN (Epochs): bumps are rate-limited, here to 2 warm-ups of 3 ticks of 1 s."""
+    driver = settled("a", "c")
+    entered = driver.now - 1
+    driver.agent.peer_gone("a", driver.now)
+    driver.tick_until(entered + 6)
+    assert driver.persisted == [1]
+    driver.tick()
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "membership", ("c",))
+    assert driver.agent.phase is Phase.WARMING_UP
+
+
+def test_the_slowest_peer_sets_the_rate_of_new_epochs() -> None:
+    driver = start()
+    driver.see("a", "c")
+    driver.tick()
+    entered = driver.now
+    driver.hear("a", tick_interval_s=10.0)
+    driver.tick()
+    driver.agent.peer_gone("c", driver.now)
+    driver.tick_until(entered + 60)
+    assert driver.persisted == [1]
+    driver.tick()
+    assert driver.persisted == [1, 2]
+
+
+def test_nobody_makes_the_swarm_wait_for_ever() -> None:
+    driver = start()
+    driver.see("a", "c")
+    driver.tick()
+    driver.hear("a", tick_interval_s=1e12)
+    driver.tick()
+    driver.agent.peer_gone("c", driver.now)
+    driver.tick(605)
+    assert driver.persisted == [1, 2]
+
+
+def test_a_departed_in_neighbour_asks_for_a_new_epoch() -> None:
+    """Its mass is in ours, although we never pushed to it."""
+    peers = [f"p{number}" for number in range(8)]
+    driver = start(fanout=1)
+    driver.see(*peers)
+    driver.tick()
+    (out,) = driver.agent.out_neighbours
+    source = next(peer for peer in peers if peer != out)
+    driver.hear(source)
+    driver.tick()
+    driver.agent.peer_gone(source, driver.now)
+    driver.tick(12)
+    assert driver.persisted == [1, 2]
+
+
+def test_a_departed_peer_that_shared_no_mass_asks_for_nothing() -> None:
+    driver = start(fanout=1)
+    driver.see(*[f"p{number}" for number in range(8)])
+    driver.tick()
+    driver.hear("p1")
+    driver.tick()
+    assert driver.agent.out_neighbours == ("p0",)
+    driver.agent.peer_gone("p7", driver.now)
+    driver.tick(20)
+    assert driver.persisted == [1]
+
+
+def test_a_new_peer_that_becomes_an_out_neighbour_asks_for_a_new_epoch() -> None:
+    driver = settled("a")
+    driver.see("c")
+    driver.tick(10)
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "membership", ("a", "c"))
+
+
+def test_a_new_incarnation_of_a_partner_asks_for_a_new_epoch() -> None:
+    driver = settled("a")
+    driver.see("a", incarnation=1)
+    driver.tick(10)
+    assert driver.persisted == [1, 2]
+
+
+def test_who_has_met_nobody_need_not_wait_to_change_neighbours() -> None:
+    driver = start()
+    driver.tick()
+    driver.see("a")
+    driver.tick()
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "membership", ("a",))
+
+
+def test_one_change_makes_one_epoch() -> None:
+    driver = settled("a", "c")
+    driver.agent.peer_gone("a", driver.now)
+    driver.tick(50)
+    assert driver.persisted == [1, 2]
+
+
+class CoarseWire(FractionAlgebra):
+    def spacing(self, vector: Any) -> float:
+        return 0.5
+
+
+@pytest.mark.parametrize(("tolerance", "epochs"), [(0.4, [1, 2]), (0.6, [1]), (0.0, [1])])
+def test_sums_too_large_for_the_wire_ask_for_a_new_epoch(tolerance: float, epochs: list[int]) -> None:
+    """Reference: DESIGN (Precision): rotate when the spacing at |sigma| exceeds the tolerance; 0: never."""
+    driver = start(algebra=CoarseWire(wire_denominator=16), precision_tolerance=tolerance)
+    driver.see("a")
+    driver.tick(SPACING_CHECK_TICKS)
+    assert driver.persisted == [1]
+    driver.tick()
+    assert driver.persisted == epochs
+    if len(epochs) == 2:
+        assert driver.kinds(EpochEntered)[-1].reason == "precision"
+        driver.tick(20)
+        assert driver.persisted == epochs, "the next epoch starts with small sums"
+
+
+def test_in_an_epoch_founded_apart_strangers_wait_for_the_next() -> None:
+    """Two swarms may have founded one number: what is learned must not be averaged with a start."""
+    driver = start(fanout=1)
+    driver.see("c")
+    driver.tick()
+    driver.hear("c")
+    driver.tick()
+    driver.see("z")  # changes no out-neighbour: c stays the successor of b
+    assert driver.agent.out_neighbours == ("c",)
+    driver.tick()
+    driver.hear("z", arrays=(vector(9, 9), vector(7, 7), vector(0, 0), vector(0, 0)))
+    driver.tick()
+    assert ("z", 0) not in driver.agent.solver.model.mass.received
+    driver.tick(12)
+    assert driver.persisted == [1, 2]
+
+
+# ---- joining
+
+
+def test_a_joiner_that_hears_nobody_begins_a_swarm_of_its_own() -> None:
+    driver = start(founder=False)
+    driver.tick_until(8.0)
+    assert driver.persisted == []
+    assert driver.agent.phase is Phase.LISTENING
+    driver.tick()
+    assert driver.kinds(EpochEntered) == [EpochEntered(1, "nobody heard", ())]
+    assert driver.agent.phase is Phase.RUNNING
+    assert driver.agent.ticks == 0
+    driver.tick()
+    assert driver.agent.ticks == 1
+
+
+def test_a_joiner_starts_from_the_mean_of_what_it_hears() -> None:
+    driver = start(founder=False)
+    driver.see("a", "c")
+    driver.hear("a", epoch=4, arrays=(vector(1, 2), vector(0, 0), vector(8, 8), vector(0, 0)))
+    driver.hear("c", epoch=4, arrays=(vector(3, 6), vector(0, 0), vector(0, 0), vector(0, 0)))
+    driver.tick()
+    assert driver.agent.phase is Phase.LISTENING
+    assert driver.kinds(ListeningStarted) == [ListeningStarted(4)]
+    driver.tick()
+    assert driver.agent.phase is Phase.LISTENING, "listen_ticks is 2"
+    driver.tick()
+    assert driver.agent.phase is Phase.WARMING_UP
+    assert driver.kinds(EpochEntered) == [EpochEntered(4, "joined", ("a", "c"))]
+    assert estimate_of(driver) == [2, 4]
+    assert list(driver.agent.solver.adjoint.estimate) == [4, 4]
+    assert driver.sent == []
+    driver.tick()
+    assert driver.sent
+
+
+def test_a_joiner_waits_for_every_block() -> None:
+    driver = start(founder=False, block_fraction=0.5, listen_s_max=20.0)
+    driver.see("a")
+    for sequence in range(1, 7):
+        driver.hear("a", epoch=4, block=1, sequence=sequence, arrays=(vector(1),) * 4)
+        driver.tick()
+    assert driver.agent.phase is Phase.LISTENING
+    driver.hear("a", epoch=4, block=0, arrays=(vector(5),) * 4)
+    driver.tick()
+    assert driver.agent.phase is Phase.WARMING_UP
+    assert estimate_of(driver) == [5, 1]
+
+
+def test_a_joiner_makes_do_with_some_blocks_in_the_end() -> None:
+    driver = start(founder=False, block_fraction=0.5)
+    driver.see("a")
+    driver.hear("a", epoch=4, block=1, arrays=(vector(1),) * 4)
+    driver.tick(10)
+    assert driver.kinds(EpochEntered)[0].reason == "joined"
+    assert driver.kinds(EpochEntered)[0].epoch == 4
+
+
+def test_a_joiner_follows_the_swarm_to_a_higher_epoch() -> None:
+    driver = start(founder=False)
+    driver.see("a")
+    driver.hear("a", epoch=4, arrays=(vector(100, 100),) * 4)
+    driver.tick(2)
+    driver.hear("a", epoch=5, arrays=(vector(1, 1),) * 4)
+    driver.tick(2)
+    assert driver.kinds(ListeningStarted) == [ListeningStarted(4), ListeningStarted(5)]
+    assert driver.agent.phase is Phase.LISTENING
+    driver.tick()
+    assert driver.persisted == [5]
+    assert estimate_of(driver) == [1, 1]
+
+
+def test_a_newcomer_leaves_the_founding_number_behind() -> None:
+    """Others may found epoch 1 at any time; what has been learned must not be averaged with their start."""
+    driver = start(founder=False)
+    driver.see("a")
+    driver.hear("a", epoch=1)
+    driver.tick(3)
+    assert driver.persisted == [2]
+
+
+# ---- steps that cannot be taken
+
+
+class FlakyLearner(FractionLearner):
+    """Every third model gradient is not a number."""
+
+    def __init__(self) -> None:
+        super().__init__(vector(1, 1), vector(1, 1), vector(0, 0))
+        self.calls = 0
+
+    def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+        self.calls += 1
+        found = super().evaluate(model, adjoint, step)
+        if self.calls % 3:
+            return found
+        broken = found.model_gradient.copy()
+        broken[0] = float("nan")
+        return Evaluation(broken, found.adjoint_gradient, 0.0, 0.0)
+
+
+def test_a_step_that_is_not_finite_is_not_taken_and_is_told() -> None:
+    driver = start(learner=FlakyLearner())
+    driver.see("a")
+    driver.tick(2)
+    model = driver.agent.solver.model
+    before = list(model.stepped), list(model.gradient)
+    held = sum(model.mass.held) + sum(model.mass.pushed)
+    driver.tick()
+    assert driver.kinds(NonFiniteStep) == [NonFiniteStep(3)]
+    assert (list(model.stepped), list(model.gradient)) == before
+    assert sum(model.mass.held) + sum(model.mass.pushed) == held
+    assert all(isinstance(element, Fraction) for array in driver.sent[-1][1].arrays for element in array)
+    driver.tick(30)
+    assert len(driver.kinds(NonFiniteStep)) == 11
+
+
+def test_a_gradient_that_is_not_finite_in_the_warm_up_is_told_too() -> None:
+    driver = start(learner=FlakyLearner(), warm_up_ticks=50.0)
+    driver.see("a")
+    driver.tick()
+    driver.hear("a", epoch=2)
+    driver.tick(3)
+    assert driver.agent.phase is Phase.WARMING_UP
+    assert driver.kinds(NonFiniteStep) == [NonFiniteStep(3)]
+
+
+# ---- hyper steps
+
+
+class AlternatingLearner(FractionLearner):
+    """Hypergradients that turn round at every step."""
+
+    def __init__(self) -> None:
+        super().__init__(vector(1, 1), vector(1, 1), vector(0, 0))
+        self.rates: list[float] = []
+
+    def finish_tick(self, hyper_step_size: float) -> HyperReport:
+        self.rates.append(hyper_step_size)
+        return HyperReport(1.0, alignment=-1.0)
+
+
+def test_the_rate_is_lowered_and_told_when_hypergradients_alternate() -> None:
+    """Reference: DESIGN (Hyper step)."""
+    learner = AlternatingLearner()
+    driver = start(learner=learner, hyper_step_size=0.5)
+    driver.tick(COOL_DOWN_STEPS)
+    assert driver.kinds(HyperRateLowered) == []
+    driver.tick(2)
+    assert driver.kinds(HyperRateLowered) == [HyperRateLowered(0.5, "hypergradients alternate")]
+    assert learner.rates[-1] == 0.25
+
+
+def test_hyper_steps_are_taken_every_so_many_ticks_and_never_in_the_warm_up() -> None:
+    learner = AlternatingLearner()
+    driver = start(learner=learner, hyper_step_size=0.5, hyper_every=3)
+    driver.see("a")
+    driver.tick(6)
+    assert learner.rates == [0.0, 0.0, 0.5, 0.0, 0.0, 0.5]
+    driver.hear("a", epoch=2)
+    driver.tick(3)
+    assert driver.agent.phase is Phase.WARMING_UP
+    assert learner.rates[6:] == [0.0, 0.0, 0.0]
+
+
+def test_the_residual_is_one_until_there_is_enough_to_tell_and_small_when_settled() -> None:
+    driver = start()
+    driver.see("a")
+    driver.tick(SMOOTHING_TICKS - 1)
+    assert driver.agent.residual() == 1.0
+    settled_one = start()
+    settled_one.tick(500)
+    gradient = FractionAlgebra().norm(settled_one.agent.solver.model.gradient)
+    assert gradient < 1e-9, "alone, tracker and gradient are the same thing"
+    assert settled_one.agent.residual() == pytest.approx(1.0)
