@@ -22,7 +22,7 @@ class Identity:
 
     peer: PeerId
     swarm: str
-    fingerprint: str  # of model, solver and task: agents that differ in it cannot average
+    fingerprint: str  # of task, model and solver: agents that differ in it cannot learn together
     incarnation: int = 0  # rises with every start of the same identity
     address: str = ""  # where it listens, told to peers; "" if nowhere
 

@@ -124,9 +124,9 @@ class Agent(Generic[V]):
             self._membership_changed = True
             self._events.append(PeerArrived(peer, incarnation))
 
-    def peer_gone(self, peer: PeerId, now: float) -> None:  # noqa: ARG002  (an input has its time)
-        """Discovery or a scenario says that this peer is no more."""
-        if self.peers.gone(peer):
+    def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:  # noqa: ARG002  (as above)
+        """Discovery or a scenario says that this peer, up to this incarnation, is no more."""
+        if self.peers.gone(peer, incarnation):
             self._membership_changed = True
             self.pace.forget(peer)
             self.inbox.forget(peer)
@@ -367,7 +367,7 @@ class Agent(Generic[V]):
         complete = len({block for _, block in self._heard}) == len(self.solver.spans)
         listened_s = now - self._heard_since if self._heard_since is not None else 0.0
         wanted_s = self.settings.listen_ticks * self.pace.typical_s()
-        if (complete and listened_s >= wanted_s) or now - self._listening_since >= self.settings.listen_s_max:
+        if (complete and listened_s >= wanted_s) or now - self._listening_since >= self._patience_s():
             epoch = max(self.epoch, self._floor + 1)
             if not self._heard:
                 self._found(epoch, "nobody heard", now)
@@ -378,6 +378,14 @@ class Agent(Generic[V]):
             self._heard.clear()
             self._met_anyone = True
             self._enter(epoch, "joined", now)
+
+    def _patience_s(self) -> float:
+        """How long to listen. Who comes back to others gives them time to begin an epoch with it.
+
+        The number it would found is often the one they are in, and its own model is at its start.
+        """
+        comes_back = self._founding_epoch > 1 and len(self.peers) > 0 and not self._heard
+        return self.settings.listen_s_max + (self._epoch_s_min() if comes_back else 0.0)
 
 
 def _add_shares(older: Push[V], newer: Push[V]) -> Push[V]:

@@ -10,12 +10,15 @@ from torch import Tensor
 
 from peer.admission import Identity
 from peer.agent import Agent
+from peer.errors import ProblemError
 from peer.solver import Solver, block_spans
-from peer.tensors import TensorAlgebra, from_array, to_array
+from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
 from wire import Push, decode_push, encode_push, push_bytes_overhead_max
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
     from peer.torch_learner import MakeOptimizer
@@ -40,8 +43,12 @@ def make_agent(
     epoch_floor: int = 0,
     address: str = "",
     make_optimizer: MakeOptimizer | None = None,
+    task: str = "",
 ) -> tuple[TensorAgent, TorchLearner[Any]]:
-    """A ready agent and its learner. Random streams: one per use, named after (seed, peer, incarnation)."""
+    """A ready agent and its learner. Random streams: one per use, named after (seed, peer, incarnation).
+
+    `task` is what must be equal at all agents beside the model: part of the fingerprint.
+    """
     learner = TorchLearner(problem, make_optimizer)
     algebra = TensorAlgebra(settings.wire_dtype)
     item_bytes = ARRAYS_PER_MESSAGE * ITEM_BYTES[settings.wire_dtype]
@@ -50,7 +57,11 @@ def make_agent(
     name = f"{seed}/{peer}/{incarnation}"
     solver = Solver(learner, algebra, settings, spans, random.Random(f"{name}/blocks"))
     identity = Identity(
-        peer, swarm, fingerprint(learner.layout.describe(), settings.solver, len(spans)), incarnation, address
+        peer,
+        swarm,
+        fingerprint(task, learner.layout.describe(), settings.solver, str(len(spans))),
+        incarnation,
+        address,
     )
     agent = Agent(
         identity,
@@ -65,9 +76,20 @@ def make_agent(
     return agent, learner
 
 
-def fingerprint(model: str, solver: str, blocks: int) -> str:
-    """Equal for agents whose messages fit each other: names, shapes and dtypes, solver, cut into blocks."""
-    return hashlib.blake2b(f"{model}|{solver}|{blocks}".encode(), digest_size=8).hexdigest()
+def fingerprint(*parts: str) -> str:
+    """Equal for agents that can learn together: task, names, shapes and dtypes, solver, number of blocks."""
+    return hashlib.blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+
+
+def check_alike(problems: Sequence[BilevelProblem[Any]]) -> None:
+    """Raise `ProblemError` unless all models have the same names, shapes and dtypes in the same order."""
+    layouts = [FlatLayout(problem.model, "model").describe() for problem in problems]
+    for number, layout in enumerate(layouts):
+        if layout != layouts[0]:
+            raise ProblemError(
+                f"problems[{number}]: its model is {layout}, that of problems[0] is {layouts[0]}; "
+                "give all the same names, shapes and dtypes"
+            )
 
 
 def encode(push: Push[Tensor]) -> bytes:

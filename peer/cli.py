@@ -1,7 +1,7 @@
 """The command line: `hyperpush swarm|run|simulate|bench`.
 
-Exit codes: 0 done (also after Ctrl-C, with the results so far), 1 a run that failed, 2 a request that
-makes no sense.
+Exit codes: 0 done (also after Ctrl-C while learning, with the results so far), 1 a run that failed, 2 a
+request that makes no sense, 130 interrupted before there were results.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 USER_ERROR = 2
+INTERRUPTED = 130  # as shells say it
 
 COMMANDS = {
     "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
@@ -60,12 +61,15 @@ def make_parser() -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
     options = make_parser().parse_args(arguments)
-    command = importlib.import_module(f"peer.commands.{options.command}")
     try:
+        command = importlib.import_module(f"peer.commands.{options.command}")
         code = command.main(options)
     except (HyperpushError, FaultPlanError, AddressError) as error:
         print(f"hyperpush {options.command}: {error}", file=sys.stderr)
         return USER_ERROR
+    except KeyboardInterrupt:
+        print(f"hyperpush {options.command}: interrupted", file=sys.stderr)
+        return INTERRUPTED
     except (TransportError, OSError) as error:
         print(f"hyperpush {options.command}: {error}", file=sys.stderr)
         return 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import statistics
+import sys
 import time
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
 
 ROWS_MAX = 40  # a larger swarm shows its first agents only, so that the table fits a screen
 PLAIN_LINE_EVERY_S = 5.0
-PLAIN_WIDTH = 110
-TOLD = (HyperRateLowered, NonFiniteStep, PeerDeparted)  # events worth a line while learning
+PLAIN_WIDTH = 120
 
 
 class Display(Protocol):
@@ -47,6 +48,29 @@ class Display(Protocol):
         """Show an event if it is worth a line."""
 
 
+class News:
+    """Which events are worth a line while learning: of every agent the first of each kind that repeats."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, type]] = set()
+
+    def line(self, peer: str, event: Event) -> str | None:
+        """The line for this event, or None. All events are in `--out`."""
+        match event:
+            case PeerDeparted(gone):
+                return f"{peer}: {gone} is gone"
+            case HyperRateLowered(factor, reason):
+                line = f"hyper step size lowered to {factor:.2g} of what was asked, because {reason}"
+            case NonFiniteStep(tick):
+                line = f"a gradient of tick {tick} was not finite; the step was not taken"
+            case _:
+                return None
+        if (peer, type(event)) in self._told:
+            return None
+        self._told.add((peer, type(event)))
+        return f"{peer}: {line}"
+
+
 class LiveDisplay:
     """A table that redraws itself, with a progress bar."""
 
@@ -54,14 +78,14 @@ class LiveDisplay:
         self._console = console
         self._title = title
         self._progress = Progress(
-            TextColumn("[bold]{task.description}"),
+            TextColumn("{task.description}", style="bold", markup=False),
             BarColumn(),
             TaskProgressColumn(),
             TimeElapsedColumn(),
             console=console,
         )
         self._bar = self._progress.add_task(title, total=1.0)
-        self._lowered: dict[str, float] = {}
+        self._news = News()
         self._live = Live(self._progress, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -83,12 +107,10 @@ class LiveDisplay:
         self._progress.update(self._bar, description=line)
 
     def tell(self, peer: str, event: Event) -> None:
-        """A line above the table; a rate that falls further only shows in the table's last column."""
-        if isinstance(event, HyperRateLowered) and peer in self._lowered:
-            return
-        if isinstance(event, TOLD):
-            self._lowered[peer] = 1.0
-            self._live.console.print(f"[yellow]{_told(peer, event)}[/yellow]")
+        """A line above the table."""
+        line = self._news.line(peer, event)
+        if line is not None:
+            self._live.console.print(line, style="yellow")
 
 
 class PlainDisplay:
@@ -97,7 +119,7 @@ class PlainDisplay:
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
         self._began = self._last = time.monotonic()
-        self._lowered: dict[str, float] = {}
+        self._news = News()
         console.print(title)
 
     def __enter__(self) -> Self:
@@ -121,34 +143,32 @@ class PlainDisplay:
         self._console.print(line)
 
     def tell(self, peer: str, event: Event) -> None:
-        """Print it, once per agent for lowered rates."""
-        if isinstance(event, HyperRateLowered) and peer in self._lowered:
-            return
-        if isinstance(event, TOLD):
-            self._lowered[peer] = 1.0
-            self._console.print(_told(peer, event))
+        """Print it."""
+        line = self._news.line(peer, event)
+        if line is not None:
+            self._console.print(line)
+
+
+class SafeConsole(Console):
+    """Prints text as it is, whoever it comes from, and goes quiet when the reader has gone (`... | head`)."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on without printing: results are still to be written."""
+        self.quiet = True
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def make_console() -> Console:
     """Standard output; where it is no terminal, wide enough for the table and without folding lines."""
-    console = Console()
-    return console if console.is_terminal else Console(width=PLAIN_WIDTH, soft_wrap=True)
+    console = SafeConsole(markup=False, highlight=False)
+    if console.is_terminal:
+        return console
+    return SafeConsole(markup=False, highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
 
 
 def make_display(console: Console, title: str) -> Display:
     """Live on a terminal, plain elsewhere."""
     return LiveDisplay(console, title) if console.is_terminal else PlainDisplay(console, title)
-
-
-def _told(peer: str, event: Event) -> str:
-    match event:
-        case HyperRateLowered(factor, reason):
-            return f"{peer}: hyper step size lowered to {factor:.2g} of what was asked, because {reason}"
-        case NonFiniteStep(tick):
-            return f"{peer}: a gradient of tick {tick} was not finite; the step was not taken"
-        case PeerDeparted(gone):
-            return f"{peer}: {gone} is gone"
-    return f"{peer}: {event}"
 
 
 def _number(value: float, form: str) -> str:
@@ -230,10 +250,9 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                 console.print(
                     f"{outcome.columns['personal']} against {outcome.columns[other]}: "
                     f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",
-                    highlight=False,
                 )
-    console.print(verdict(outcome), style="bold", highlight=False)
+    console.print(verdict(outcome), style="bold")
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
     if outcome.digest is not None:
         closing += f"; digest of the trace {outcome.digest}"
-    console.print(closing, highlight=False)
+    console.print(closing)

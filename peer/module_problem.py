@@ -25,10 +25,11 @@ Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
 class ModuleProblem:
     """Inner loss on `train`, outer loss on `validation`, metrics on `test`.
 
-    `module` is left as it is: its parameters are copied into `model`. `loss(outputs, targets)` gives the mean
-    over the batch (default: cross-entropy). Both losses see the outputs changed by `personalization`; the
-    inner one also has `weight_decay / 2 * |model|^2`. Batches are drawn without replacement, epoch by epoch,
-    from a generator seeded with `seed`; sets no larger than `batch_size` are used whole.
+    `module` is left as it is: its parameters are copied into `model`, but for frozen ones, which are used as
+    they are and never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy).
+    Both losses see the outputs changed by `personalization`; the inner one also has
+    `weight_decay / 2 * |model|^2`. Batches are drawn without replacement, epoch by epoch, from a generator
+    seeded with `seed`; sets no larger than `batch_size` are used whole.
 
     Raises `ProblemError` for a module with state that training changes (running statistics, dropout), for
     empty or unequal sets, and for sample tensors that do not fit the module.
@@ -62,7 +63,9 @@ class ModuleProblem:
         self._weight_decay = weight_decay
         self._batch_size = batch_size
         self._seed = seed
-        self.model: Named = {name: p.detach().clone() for name, p in module.named_parameters()}
+        self.model: Named = {
+            name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
+        }
         try:
             with torch.no_grad():
                 outputs = self._outputs(self.model, train[0][:1])
@@ -142,8 +145,10 @@ def _check_module(module: nn.Module) -> None:
             raise ProblemError(f"{where} keeps running statistics; use GroupNorm or LayerNorm")
         if isinstance(part, DROPOUTS) and part.p > 0:
             raise ProblemError(f"{where} draws from torch's global random stream; set its p to 0")
-    if not any(True for _ in module.parameters()):
-        raise ProblemError(f"{type(module).__name__} has no parameters; there is nothing to learn")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ProblemError(
+            f"{type(module).__name__} has no parameters that require a gradient; nothing is to learn"
+        )
 
 
 def _check_samples(name: str, samples: Samples) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from peer.errors import SettingError
 from peer.settings import AgentSettings
-from wire import FaultPlan, FaultPlanError, parse_address, parse_delay
+from wire import SWARM_BYTES_MAX, FaultPlan, FaultPlanError, parse_address, parse_delay
+from wire.messages import name_problem
 
 if TYPE_CHECKING:
     from peer.settings import SettingKeywords
@@ -40,6 +41,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
 
 
+WHOLE_MAX = 2**63 - 1  # what random generators take as a seed
 TASK_NAMES = "digits, synthetic"
 PERSONALIZATION_NAMES = "none, bias"
 
@@ -47,8 +49,8 @@ PERSONALIZATION_NAMES = "none, bias"
 def _whole(least: int) -> Any:
     def read(text: str) -> int:
         value = int(text)
-        if value < least:
-            raise argparse.ArgumentTypeError(f"{value} is too small; give {least} or more")
+        if not least <= value <= WHOLE_MAX:
+            raise argparse.ArgumentTypeError(f"{value} is not possible; give {least} to {WHOLE_MAX}")
         return value
 
     read.__name__ = "whole number"
@@ -145,6 +147,9 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         help="where to listen; port 0: a free one; 127.0.0.1:0 keeps to this machine",
     )
     group.add_argument(
+        "--advertise", metavar="HOST", help="the name or address under which others reach this machine"
+    )
+    group.add_argument(
         "--peer",
         action="append",
         default=[],
@@ -223,3 +228,11 @@ def shard(text: str) -> tuple[int, int]:
     if slash and index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count):
         return int(index) - 1, int(count)
     raise SettingError("shard", text, "give I/N with 1 <= I <= N, such as 3/8")
+
+
+def swarm_name(text: str) -> str:
+    """The name, if messages can carry it. Raises `SettingError`."""
+    problem = name_problem(text, SWARM_BYTES_MAX)
+    if problem is not None:
+        raise SettingError("swarm", text, problem)
+    return text

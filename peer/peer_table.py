@@ -42,12 +42,16 @@ class PeerTable:
         self._alive[peer] = incarnation
         return True
 
-    def gone(self, peer: PeerId) -> bool:
-        """Note a departure; whether the peer had been alive."""
-        incarnation = self._alive.pop(peer, None)
-        if incarnation is None:
+    def gone(self, peer: PeerId, incarnation: int | None = None) -> bool:
+        """Note a departure; whether the peer had been alive.
+
+        With an incarnation, only that one or older ones leave: late news does not remove who came back.
+        """
+        known = self._alive.get(peer)
+        if known is None or (incarnation is not None and incarnation < known):
             return False
-        self._gone[peer] = incarnation
+        del self._alive[peer]
+        self._gone[peer] = known
         while len(self._gone) > PEERS_KNOWN_MAX:
             del self._gone[next(iter(self._gone))]
         return True

@@ -74,6 +74,9 @@ class PushSum(Generic[V]):
         self.gradient = gradient
         self.value.held = self.value.held + (stepped - self.estimate)
 
+    def rest(self) -> None:
+        """The value is the average already."""
+
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """Value and weight of one block."""
         return self.value.push(span, copies), self.weight.push(self._weight_span[span.start], copies)

@@ -52,8 +52,9 @@ class Recorder:
         self._out = out
         self._metrics: TextIO | None = None
         self._events: TextIO | None = None
-        self._began = self._last = time.monotonic()
-        if json_file is not None and not json_file.absolute().parent.is_dir():
+        self._began = time.monotonic()
+        self._last_s = -RECORD_EVERY_S
+        if json_file is not None and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
             raise SettingError("json", str(json_file), "give a file in a folder that exists")
         if out is not None:
             if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -65,11 +66,10 @@ class Recorder:
 
     def record(self, views: Sequence[AgentView], at_s: float | None = None) -> None:
         """Add a line per agent, if it is time; `at_s` is the virtual time of a simulation."""
-        now = time.monotonic()
-        if self._metrics is None or now - self._last < RECORD_EVERY_S:
+        at_s = time.monotonic() - self._began if at_s is None else at_s
+        if self._metrics is None or at_s - self._last_s < RECORD_EVERY_S:
             return
-        self._last = now
-        at_s = now - self._began if at_s is None else at_s
+        self._last_s = at_s
         for view in views:
             self._metrics.write(json.dumps(jsonable({"at_s": round(at_s, 3), **asdict(view)})) + "\n")
 

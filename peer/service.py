@@ -12,11 +12,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from peer import assembly
 from peer.events import Compute, Persist, Send
 from wire import DecodeError, PeerRecord, RejectReason, WebSocketTransport
+from wire.records import incompatibility, read_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,11 +30,23 @@ if TYPE_CHECKING:
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
     from peer.torch_learner import MakeOptimizer
-    from wire import FaultPlan, PeerId, Push
+    from wire import FaultPlan, PeerId
 
 UNREACHABLE_S = 10.0  # a target that cannot be dialled for so long is taken for gone
-HOLD_OFF_S = 30.0  # a late message of a peer just gone must not bring it back
-HELD_OFF_MAX = 512  # peers remembered as gone
+HOLD_OFF_S = 30.0  # a late message of a peer just gone must not bring it back; doubled each time it goes
+HOLD_OFF_S_MAX = 3600.0
+PARTED_MAX = 512  # peers remembered as gone
+ASKED_MAX = 8  # strangers asked at the same time who they are; a flood of names costs no more
+ANSWER_S_MAX = 2.0  # time they have to answer
+
+
+@dataclass(frozen=True, slots=True)
+class Parted:
+    """A peer that is gone, and when to ask at its address again."""
+
+    record: PeerRecord
+    ask_at: float
+    hold_off_s: float
 
 
 class AgentService:
@@ -58,6 +72,7 @@ class AgentService:
         faults: FaultPlan | None = None,
         make_optimizer: MakeOptimizer | None = None,
         on_event: Callable[[PeerId, Event], None] | None = None,
+        task: str = "",
     ) -> None:
         self.agent, self.learner = assembly.make_agent(
             problem,
@@ -65,6 +80,7 @@ class AgentService:
             peer=peer,
             swarm=swarm,
             seed=seed,
+            task=task,
             now=time.monotonic(),
             founder=founder,
             make_optimizer=make_optimizer,
@@ -86,7 +102,9 @@ class AgentService:
         self._stopping = False
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
-        self._held_off: dict[PeerId, tuple[float, int]] = {}  # until when, and which incarnation
+        self._met: dict[PeerId, PeerRecord] = {}
+        self._parted: dict[PeerId, Parted] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}  # by address
 
     async def start(self) -> None:
         """Listen. Raises `wire.TransportError` if the port cannot be had."""
@@ -95,25 +113,32 @@ class AgentService:
         self.agent.identity = dataclasses.replace(self.agent.identity, address=self.transport.address)
 
     def meet(self, record: PeerRecord) -> None:
-        """A compatible peer lives at this address."""
+        """A compatible peer lives at this address; whoever was there before is gone."""
         if record.peer == self.record.peer:
             return
-        self._held_off.pop(record.peer, None)
-        self.transport.connect(record.peer, record.address)
+        for other, known in list(self._met.items()):
+            if known.address == record.address and other != record.peer:
+                self.part(other)
         self.agent.peer_seen(record.peer, record.incarnation, time.monotonic())
+        if self.agent.peers.incarnation(record.peer) is None:
+            return  # the table of peers is full
+        self._met[record.peer] = record
+        self.transport.connect(record.peer, record.address)
         self._wake.set()
 
     def part(self, peer: PeerId) -> None:
-        """A peer is gone; only a newer incarnation, discovery, or patience bring it back."""
-        incarnation = self.agent.peers.incarnation(peer)
-        if incarnation is None:
+        """A peer is gone. It is asked again later, ever more rarely, as it may only have been cut off."""
+        record = self._met.pop(peer, None)
+        if record is None:
             return
         now = time.monotonic()
-        self._held_off[peer] = (now + HOLD_OFF_S, incarnation)
-        if len(self._held_off) > HELD_OFF_MAX:
-            del self._held_off[next(iter(self._held_off))]
+        before = self._parted.pop(peer, None)
+        hold_off_s = HOLD_OFF_S if before is None else min(2 * before.hold_off_s, HOLD_OFF_S_MAX)
+        self._parted[peer] = Parted(record, now + hold_off_s, hold_off_s)
+        while len(self._parted) > PARTED_MAX:
+            del self._parted[next(iter(self._parted))]
         self.transport.disconnect(peer)
-        self.agent.peer_gone(peer, now)
+        self.agent.peer_gone(peer, now, record.incarnation)
         self._wake.set()
 
     def stop(self) -> None:
@@ -132,6 +157,7 @@ class AgentService:
                 self.agent.handle_timer(now)
                 self._perform()
                 self._part_from_unreachable(now)
+                self._ask_parted(now)
                 await self._sleep_until(self.agent.next_deadline(), failure)
             if self._computation is not None:
                 await self._computation
@@ -143,6 +169,10 @@ class AgentService:
         """Close all sockets; what waits to be sent is dropped."""
         if self._computation is not None:
             await asyncio.gather(self._computation, return_exceptions=True)
+        asking = list(self._asking.values())
+        for task in asking:
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
         await self.transport.close()
 
     async def _sleep_until(self, deadline: float | None, failure: asyncio.Task[None]) -> None:
@@ -185,26 +215,50 @@ class AgentService:
         self._perform()
 
     def _on_frame(self, frame: bytes) -> None:
-        """File one message. Raises `DecodeError`, which the transport counts by reason."""
+        """File one message. Raises `DecodeError`, which the transport counts by reason.
+
+        A stranger that says where it listens is asked who it is; its later messages are let in if it answers.
+        """
         push = assembly.decode(frame)
         now = time.monotonic()
         try:
             self.agent.receive(push, now)
         except DecodeError as error:
-            if error.reason is not RejectReason.UNKNOWN_SENDER or not self._may_introduce_itself(push, now):
-                raise
-            own = self.record
-            self.meet(PeerRecord(push.sender, push.incarnation, push.address, own.swarm, own.fingerprint))
-            self.agent.receive(push, now)
+            parted = self._parted.get(push.sender)
+            waits = parted is not None and now < parted.ask_at
+            if error.reason is RejectReason.UNKNOWN_SENDER and push.address and not waits:
+                self._ask(push.address)
+            raise
 
-    def _may_introduce_itself(self, push: Push[Tensor], now: float) -> bool:
-        """A message of a stranger that says where it listens is as good as an announcement."""
-        if not push.address or push.incarnation < (self.agent.peers.incarnation(push.sender) or 0):
-            return False
-        until, incarnation = self._held_off.get(push.sender, (now, -1))
-        return now >= until or push.incarnation > incarnation
+    def _ask(self, address: str) -> None:
+        """Ask who listens there, in the background; a few at a time, others when they push again."""
+        if address in self._asking or len(self._asking) >= ASKED_MAX:
+            return
+        self._asking[address] = asyncio.create_task(self._ask_and_meet(address))
+
+    async def _ask_and_meet(self, address: str) -> None:
+        try:
+            fields = await self.transport.fetch_identity(address, ANSWER_S_MAX)
+            if fields is not None:
+                record = read_record(fields, address)
+                if incompatibility(self.record, record) is None:
+                    self.meet(record)
+        except DecodeError:
+            pass  # whoever answers there is none of us
+        finally:
+            del self._asking[address]
 
     def _part_from_unreachable(self, now: float) -> None:
-        for peer, link in list(self.transport.per_peer.items()):
-            if link.unreachable_since is not None and now - link.unreachable_since > UNREACHABLE_S:
+        """Only targets that are pushed to all the time can show that they are not there."""
+        for peer in self.agent.out_neighbours:
+            link = self.transport.per_peer.get(peer)
+            since = None if link is None else link.unreachable_since
+            if since is not None and now - since > UNREACHABLE_S:
                 self.part(peer)
+
+    def _ask_parted(self, now: float) -> None:
+        for peer, parted in list(self._parted.items()):
+            if peer not in self._met and now >= parted.ask_at:
+                self._ask(parted.record.address)
+                hold_off_s = min(2 * parted.hold_off_s, HOLD_OFF_S_MAX)
+                self._parted[peer] = Parted(parted.record, now + hold_off_s, hold_off_s)

@@ -111,11 +111,11 @@ class Simulation(Generic[V]):
             node.agent.peer_seen(peer, incarnation, self.now)
             self._perform(node)
 
-    def tell_gone(self, observer: PeerId, peer: PeerId) -> None:
-        """Let `observer` believe that `peer` is gone, if `observer` runs."""
+    def tell_gone(self, observer: PeerId, peer: PeerId, incarnation: int) -> None:
+        """Let `observer` believe that this incarnation of `peer` is gone, if `observer` runs."""
         node = self.nodes.get(observer)
         if node is not None:
-            node.agent.peer_gone(peer, self.now)
+            node.agent.peer_gone(peer, self.now, incarnation)
             self._perform(node)
 
     def run_until(self, time: float) -> None:

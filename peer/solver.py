@@ -161,6 +161,8 @@ class Solver(Generic[V]):
             if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
                 report.step_is_finite = False
                 self.learner.finish_tick(0.0)
+                for stream in self.streams:
+                    stream.rest()
                 return report
         self.model.learn(model, model_gradients / steps)
         self.adjoint.learn(adjoint, adjoint_gradients / steps)

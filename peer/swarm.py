@@ -7,17 +7,18 @@ import os
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from peer.assembly import check_alike
 from peer.outcome import AgentOutcome
 from peer.service import AgentService
 from peer.tasks import Answer
 from peer.views import AgentView, Messages
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
     from peer.events import Event
     from peer.settings import AgentSettings
@@ -87,34 +88,38 @@ async def learn(
     until: Until,
     stop: asyncio.Event,
     observe: Observer,
+    watched: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> bool:
     """Run started services until the end is reached or `stop` is set; whether it was stopped early.
 
-    The end is reached when every agent has done its ticks. A failure of any service ends all and is raised.
+    The end is reached when every agent has done its ticks. A failure of any service, or of what is `watched`
+    beside them, ends all and is raised.
     """
     began = time.monotonic()
     tasks = [asyncio.create_task(service.run(), name=service.record.peer) for service in services]
+    guards = [asyncio.create_task(watch) for watch in watched]
     stopper = asyncio.create_task(stop.wait())
     try:
         while until.progress(min(s.agent.ticks for s in services), time.monotonic() - began) < 1.0:
-            await asyncio.wait(
-                [stopper, *tasks], timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED
-            )
+            running = [stopper, *tasks, *guards]
+            await asyncio.wait(running, timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
             observe([view(service) for service in services])
-            for task in tasks:
+            for task in (*tasks, *guards):
                 if task.done():
                     task.result()
             if stop.is_set():
-                return True
+                break
     finally:
-        stopper.cancel()
+        for waiting in (stopper, *guards):
+            waiting.cancel()
+        await asyncio.gather(stopper, *guards, return_exceptions=True)
         for service in services:
             service.stop()
         results = await asyncio.gather(*tasks, return_exceptions=True)
     for result in results:
         if isinstance(result, BaseException):
             raise result
-    return False
+    return stop.is_set()
 
 
 async def run_swarm(
@@ -133,6 +138,7 @@ async def run_swarm(
 
     Returns outcomes and answers in the order of the problems, and whether the run was stopped early.
     """
+    check_alike(task.problems)
     executor = worker_threads()
     digits = len(str(len(task.problems) - 1))
     services = [
@@ -142,6 +148,7 @@ async def run_swarm(
             peer=f"agent-{number:0{digits}}",
             swarm=f"swarm-{seed}",
             seed=seed,
+            task=task.fingerprint,
             founder=True,
             executor=executor,
             faults=faults,

@@ -52,6 +52,8 @@ class TorchLearner(Generic[BatchT]):
         self._outer_batches: Iterator[BatchT] | None = None
         if isinstance(problem, HasOuterBatches):
             self._outer_batches = iter(problem.outer_batches())
+        if self.local and isinstance(problem, HasDerivatives):
+            raise ProblemError("a problem with local variables has no closed-form derivatives; leave one out")
         self._closed_form = problem.derivatives if isinstance(problem, HasDerivatives) else None
         self._local_loss = problem.local_loss if isinstance(problem, HasLocalLoss) else None
         self._optimizer: torch.optim.Optimizer | None = None  # None: plain descent

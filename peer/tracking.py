@@ -45,6 +45,9 @@ class Stream(Protocol[V]):
     def learn(self, stepped: V, gradient: V) -> None:
         """Take in the end point of the local steps and the mean gradient along them."""
 
+    def rest(self) -> None:
+        """Take no step in this tick; what was averaged stays."""
+
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """One block of the next message, the same for all targets."""
 
@@ -123,6 +126,11 @@ class TrackingStream(Generic[V]):
         gradient = self._algebra.to_mass(gradient)
         self.mass.held = self.mass.held + (gradient - self.gradient)
         self.gradient = gradient
+
+    def rest(self) -> None:
+        """Announce the average itself: an agent that cannot step must not hold the others where it was."""
+        self.stepped = self._algebra.copy(self.estimate)
+        self.velocity = self.velocity - self.velocity
 
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """DESIGN (7): the stepped estimate and the running sum of one block."""

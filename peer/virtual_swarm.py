@@ -105,10 +105,12 @@ class Swarm:
         if not 0 <= notice_s[0] <= notice_s[1] < math.inf:
             raise SettingError("notice_s", notice_s, "give (shortest, longest) delay in seconds, 0 or more")
         check_scenario(scenario, len(problems))
+        assembly.check_alike(problems)
         self._seed = seed
         self._swarm = swarm
         self._notice_s = notice_s
         self._rng = random.Random(f"{seed}/notices")
+        self._told_at: dict[tuple[PeerId, PeerId], float] = {}
         self._make_optimizer = make_optimizer
         self.events: list[tuple[float, PeerId, Event]] = []
         self.simulation: Simulation[Tensor] = Simulation(
@@ -163,10 +165,12 @@ class Swarm:
         low, high = self._notice_s
         for other in self.members:
             if other is not member:
-                delay_s = low + (high - low) * self._rng.random()
+                link = (other.peer, member.peer)
+                at_s = self.simulation.now + low + (high - low) * self._rng.random()
+                at_s = self._told_at[link] = max(at_s, self._told_at.get(link, 0.0))  # news stays in order
                 observer = other.peer
                 self.simulation.at(
-                    self.simulation.now + delay_s,
+                    at_s,
                     lambda observer=observer: tell(observer, *what),  # type: ignore[misc]
                 )
 
@@ -176,7 +180,7 @@ class Swarm:
             case Kill():
                 self.simulation.kill(member.peer)
                 member.alive = False
-                self._announce(member, self.simulation.tell_gone, member.peer)
+                self._announce(member, self.simulation.tell_gone, member.peer, member.incarnation)
             case Join():
                 self._come(member, founder=False)
             case Restart():
@@ -237,7 +241,7 @@ def simulate(
     `SettingError` and `ProblemError` before anything runs.
     """
     chosen = AgentSettings(**settings)
-    if not ticks > 0:
+    if not 0 < ticks < math.inf:
         raise SettingError("ticks", ticks, "give a number above 0")
     virtual_s = ticks * chosen.tick_s
     for change in scenario:

@@ -57,9 +57,7 @@ def exactness(options: argparse.Namespace) -> int:
             f"{cell.bytes / 1e6:.1f}",
         )
     console.print(table)
-    console.print(
-        "Largest error of any agent, relative to the closed form. NaN: broken down.", highlight=False
-    )
+    console.print("Largest error of any agent, relative to the closed form. NaN: broken down.")
     if options.json is not None:
         content = {
             "scale": {name: getattr(scale, name) for name in ("agents", "ticks", "step_size", "seed")},

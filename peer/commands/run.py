@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, stopped_by_signals, until
 from peer.display import make_console, make_display, print_outcome
-from peer.errors import SettingError
-from peer.options import agent_settings, fault_plan, listen_address, shard
+from peer.options import agent_settings, fault_plan, listen_address, shard, swarm_name
 from peer.outcome import Outcome
 from peer.recorder import Recorder
 from peer.service import AgentService
 from peer.swarm import answer, learn, score, worker_threads
 from peer.tasks import make_task
-from wire import SeedDiscovery, ZeroconfDiscovery
+from wire import SeedDiscovery, ZeroconfDiscovery, parse_address
 
 if TYPE_CHECKING:
     import argparse
@@ -40,9 +39,12 @@ def main(options: argparse.Namespace) -> int:
     faults = fault_plan(options)
     index, count = shard(options.shard)
     host, port = listen_address(options.listen)
+    swarm = swarm_name(options.swarm)
     task = make_task(options.task, count, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
     end = until(options)
+    for seed in options.peer:
+        parse_address(seed)
     recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
     peer = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
     incompatible: set[str] = set()
@@ -60,12 +62,14 @@ def main(options: argparse.Namespace) -> int:
                 task.problems[index],
                 settings,
                 peer=peer,
-                swarm=options.swarm,
+                swarm=swarm,
+                task=task.fingerprint,
                 seed=options.seed,
                 founder=False,
                 executor=executor,
                 listen_host=host,
                 listen_port=port,
+                advertise_host=options.advertise,
                 faults=faults,
                 on_event=on_event,
             )
@@ -78,11 +82,9 @@ def main(options: argparse.Namespace) -> int:
             await service.start()
             discoveries: list[ZeroconfDiscovery | SeedDiscovery] = []
             try:
-                console.print(
-                    f"{peer} listens on {service.record.address}, swarm {options.swarm!r}", highlight=False
-                )
+                console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
                 if host not in ("127.0.0.1", "::1", "localhost"):
-                    console.print(UNPROTECTED, style="yellow", highlight=False)
+                    console.print(UNPROTECTED, style="yellow")
                 if options.peer:
                     discoveries.append(
                         SeedDiscovery(
@@ -109,7 +111,8 @@ def main(options: argparse.Namespace) -> int:
                     display.show(views, end.progress(views[0].tick, elapsed_s))
                     recorder.record(views)
 
-                interrupted = await learn([service], end, stop, observe)
+                failures = [discovery.wait_failed() for discovery in discoveries]
+                interrupted = await learn([service], end, stop, observe, failures)
                 display.say("scoring, and training alone for comparison")
                 found = await score(service, task, index, executor)
                 outcome = Outcome(
@@ -121,16 +124,14 @@ def main(options: argparse.Namespace) -> int:
                     interrupted=interrupted and (options.ticks or options.duration) is not None,
                     extra={"peers": service.agent.peers.alive()},
                 )
-                recorder.finish(outcome, [answer(service)])
             finally:
                 await asyncio.gather(*(discovery.close() for discovery in discoveries))
                 await service.close()
                 executor.shutdown(wait=False, cancel_futures=True)
         print_outcome(console, outcome)
+        recorder.finish(outcome, [answer(service)])
         return 0
 
-    if not options.peer and options.no_zeroconf:
-        raise SettingError("peer", options.peer, "name at least one with --peer, or leave zeroconf on")
     try:
         return asyncio.run(run())
     finally:

@@ -32,7 +32,13 @@ def main(options: argparse.Namespace) -> int:
         settings = agent_settings(options, task.settings)
         recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
         stop = threading.Event()
-        previous = signal.signal(signal.SIGINT, lambda *_: stop.set())
+        previous = signal.getsignal(signal.SIGINT)
+
+        def handle(*_: object) -> None:
+            stop.set()
+            signal.signal(signal.SIGINT, previous)  # a second one ends the program as usual
+
+        signal.signal(signal.SIGINT, handle)
         title = f"{options.agents} simulated agents, {options.task}, {options.drop:.0%} of the messages lost"
         try:
             with make_display(console, title) as display:
@@ -89,8 +95,8 @@ def main(options: argparse.Namespace) -> int:
                 digest=simulation.digest(),
                 extra={"virtual_s": simulation.now, "learning_wall_s": learned_s},
             )
-            recorder.finish(outcome, answers)
             print_outcome(console, outcome)
+            recorder.finish(outcome, answers)
         finally:
             signal.signal(signal.SIGINT, previous)
             recorder.close()

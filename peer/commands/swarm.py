@@ -67,8 +67,8 @@ def main(options: argparse.Namespace) -> int:
             ticks=min(agent.ticks for agent in outcomes),
             interrupted=interrupted,
         )
-        recorder.finish(outcome, answers)
         print_outcome(console, outcome)
+        recorder.finish(outcome, answers)
         return 0
 
     try:

@@ -43,6 +43,10 @@ class Task(Protocol):
         """As given on the command line."""
 
     @property
+    def fingerprint(self) -> str:
+        """What must be equal at all agents so that their shards fit: task, number of agents, seed."""
+
+    @property
     def columns(self) -> Mapping[str, str]:
         """Names of the scores and what people read above them, in order."""
 
@@ -84,6 +88,7 @@ class DigitsTask:
 
     def __init__(self, agents: int, seed: int, personal: str) -> None:
         chosen = personalization(personal)
+        self.fingerprint = f"{self.name}/{agents}/{seed}"
         self.problems: Sequence[ModuleProblem] = [
             digits_problem(data, chosen, seed) for data in split_digits(agents, seed)
         ]
@@ -113,6 +118,7 @@ class SyntheticTask:
 
     def __init__(self, agents: int, seed: int, personal: str) -> None:
         del personal  # its hyperparameters are what they are
+        self.fingerprint = f"{self.name}/{agents}/{seed}"
         generator = torch.Generator().manual_seed(seed)
         self.problems: Sequence[QuadraticProblem] = [
             QuadraticProblem.random(generator) for _ in range(agents)

@@ -190,7 +190,9 @@ def test_two_machines_learn_together_from_one_address(tmp_path: Path) -> None:
         (["swarm", "--json", "/nowhere/x"], "json: '/nowhere/x' is not possible; give a file in a folder"),
         (["run", "--shard", "9/8"], "shard: '9/8' is not possible; give I/N with 1 <= I <= N, such as 3/8"),
         (["run", "--listen", "here"], "has no port: write HOST:PORT"),
-        (["run", "--no-zeroconf"], "name at least one with --peer, or leave zeroconf on"),
+        (["run", "--swarm", "x" * 100], "swarm: 'xxx"),
+        (["run", "--peer", "nowhere"], "has no port: write HOST:PORT"),
+        (["swarm", "--json", "/"], "json: '/' is not possible; give a file in a folder"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_line(

@@ -6,17 +6,19 @@ import asyncio
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
 
+from peer.assembly import decode, encode
 from peer.events import EpochEntered, PeerDeparted
 from peer.quadratic import QuadraticProblem, closed_form
-from peer.service import AgentService
+from peer.service import ASKED_MAX, AgentService
 from peer.settings import AgentSettings
 from peer.swarm import Until, learn
-from wire import FaultPlan, encode_push
+from wire import DecodeError, FaultPlan, Push, encode_push
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -146,19 +148,64 @@ async def test_a_peer_just_gone_is_not_brought_back_by_a_late_message() -> None:
         await learn_until(group, lambda: min(service.agent.ticks for service in group) > 5)
         one.part(other.record.peer)
         assert one.agent.peers.alive() == []
-        introduction = other.agent.identity
-        push = _message(other)
-        with pytest.raises(Exception, match="is not known"):
-            one._on_frame(push)
+        with pytest.raises(DecodeError, match="is not known"):
+            one._on_frame(_message(other))
         assert one.agent.peers.alive() == []
-        assert introduction.peer in one._held_off
+        assert not one._asking
+
+
+async def test_peers_cut_off_from_each_other_find_each_other_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("peer.service.HOLD_OFF_S", 0.05)
+    problems = quadratics(2)
+    truth = closed_form(problems).model
+    async with services(problems) as (group, events):
+        introduce(group)
+        await learn_until(group, lambda: min(service.agent.ticks for service in group) > 5)
+        group[0].part(group[1].record.peer)
+        group[1].part(group[0].record.peer)
+        await learn_until(group, lambda: all(error(service, truth) < 1e-6 for service in group))
+        assert sum(isinstance(event, PeerDeparted) for _, event in events) == 2
+
+
+async def test_who_answers_at_a_known_address_replaces_who_was_there() -> None:
+    """A process restarted on the same port is a new identity; the old one must not stay an out-neighbour."""
+    async with services(quadratics(2)) as (group, _):
+        one, other = group
+        ghost = replace(other.record, peer="ghost")
+        one.meet(ghost)
+        one.meet(other.record)
+        assert one.agent.peers.alive() == [other.record.peer]
+
+
+async def test_a_stranger_is_let_in_only_if_it_answers_where_it_says_it_listens() -> None:
+    async with services(quadratics(2)) as (group, _):
+        one, other = group
+        nowhere = replace(decode(_message(other)), sender="nobody", address="127.0.0.1:9")
+        for frame in (encode(nowhere), _message(other)):
+            with pytest.raises(DecodeError, match="is not known"):
+                one._on_frame(frame)
+        async with asyncio.timeout(LIMIT_S):
+            await asyncio.gather(*one._asking.values())
+        assert one.agent.peers.alive() == [other.record.peer]
+        one._on_frame(_message(other))
+        assert one.agent.inbox.counters.received == 1
+
+
+async def test_invented_names_cost_neither_tasks_nor_links() -> None:
+    async with services(quadratics(2)) as (group, _):
+        one, other = group
+        honest = decode(_message(other))
+        for number in range(300):
+            with pytest.raises(DecodeError):
+                one._on_frame(
+                    encode(replace(honest, sender=f"name-{number}", address=f"127.0.0.1:{number + 1}"))
+                )
+        assert len(one._asking) <= ASKED_MAX
+        assert not one.transport.per_peer
 
 
 def _message(service: AgentService) -> bytes:
     """One honest message of this agent, as bytes."""
-    from peer.assembly import encode
-    from wire import Push
-
     identity = service.agent.identity
     lengths = service.agent.solver.array_lengths(0)
     return encode(
@@ -230,6 +277,4 @@ async def test_garbage_is_counted_by_reason_and_changes_nothing() -> None:
 
 
 def _foreign() -> Any:
-    from wire import Push
-
     return Push("another", "model", "somebody", 0, 1, 0, 1, 1, 0.1, "", ())
