@@ -1,0 +1,336 @@
+"""Ledgers, streams and the solver, one equation of DESIGN section 2 at a time, in exact fractions."""
+
+from __future__ import annotations
+
+import random
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from peer.learner import Evaluation
+from peer.push_sum import PushSum
+from peer.running_sum import RunningSum, SentShares
+from peer.solver import SPACING_CHECK_TICKS, Orders, Solver, block_spans
+from peer.tracking import TrackingStream
+from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
+from tests.unit.driving import push, settings
+
+EXACT = FractionAlgebra()
+WHOLE = slice(0, 2)
+THIRD = Fraction(1, 3)
+STAY = Orders(copies=0, moving=False, hyper_step_size=0.0, evaluate=False)
+MOVE = Orders(copies=0, moving=True, hyper_step_size=0.0, evaluate=False)
+
+
+# ---- ledgers
+
+
+def test_a_running_sum_announces_totals() -> None:
+    """Reference: DESIGN (7): share = y/(k+1), sigma += share, y -= k share."""
+    ledger = RunningSum(vector(8, 4), EXACT)
+    assert list(ledger.push(WHOLE, 3)) == [2, 1]
+    assert list(ledger.held) == [2, 1]
+    assert list(ledger.push(WHOLE, 1)) == [3, Fraction(3, 2)]
+    assert list(ledger.held) == [1, THIRD * Fraction(3, 2)]
+
+
+def test_a_later_message_repairs_every_earlier_loss() -> None:
+    """Reference: DESIGN (8): y += sigma_j - rho_j, so it does not matter which announcements arrive."""
+    for arriving in ([0, 1, 2], [2], [0, 2], [1, 2]):
+        source, target = RunningSum(vector(8, 4), EXACT), RunningSum(vector(0, 0), EXACT)
+        announced = [source.push(WHOLE, 1) for _ in range(3)]
+        for index in arriving:
+            target.absorb("s", WHOLE, announced[index])
+        assert list(target.held) == [7, Fraction(7, 2)]
+        assert list(source.held) == [1, HALF]
+
+
+HALF = Fraction(1, 2)
+
+
+def test_blocks_are_pushed_and_absorbed_by_themselves() -> None:
+    source, target = RunningSum(vector(8, 4), EXACT), RunningSum(vector(0, 0), EXACT)
+    target.absorb("s", slice(1, 2), source.push(slice(1, 2), 1))
+    assert list(source.held) == [8, 2]
+    assert list(target.held) == [0, 2]
+    target.absorb("other", slice(1, 2), vector(5))
+    assert list(target.held) == [0, 7], "links are accounted for one by one"
+
+
+def test_what_rounding_keeps_back_stays_with_the_sender() -> None:
+    """Reference: DESIGN (Precision): y loses exactly what the rounded sigma gained."""
+    coarse = FractionAlgebra(wire_denominator=4)
+    source, target = RunningSum(vector(1, 2), coarse), RunningSum(vector(0, 0), coarse)
+    for _ in range(5):
+        target.absorb("s", WHOLE, source.push(WHOLE, 2))
+        assert [a + 2 * b for a, b in zip(source.held, target.held, strict=True)] == [1, 2]
+        assert all(element.denominator in (1, 2, 4) for element in source.pushed)
+
+
+def test_a_ledger_is_its_own_master() -> None:
+    """Neither what it was given nor what it announced changes with it, nor it with them."""
+    held = vector(8, 4)
+    ledger = RunningSum(held, EXACT)
+    announced = ledger.push(WHOLE, 1)
+    ledger.push(WHOLE, 1)
+    assert list(held) == [8, 4]
+    assert list(announced) == [4, 2]
+    ledger.reset(held)
+    assert list(ledger.push(WHOLE, 1)) == [4, 2], "an epoch starts from zero"
+
+
+def test_lost_shares_are_lost_mass() -> None:
+    source, target = SentShares(vector(8, 4), EXACT), SentShares(vector(0, 0), EXACT)
+    source.push(WHOLE, 1)
+    target.absorb("s", WHOLE, source.push(WHOLE, 1))
+    assert list(target.held) == [2, 1]
+    assert list(source.held) == [2, 1], "4, 2 are gone"
+    target.absorb("s", WHOLE, vector(2, 1))
+    assert list(target.held) == [4, 2], "every message counts"
+    source.reset(vector(1, 1))
+    assert list(source.held) == [1, 1]
+
+
+# ---- tracking
+
+
+def tracking(momentum: Fraction | int = 0) -> TrackingStream[Any]:
+    return TrackingStream(vector(1, 1), EXACT, Fraction(momentum))
+
+
+def test_the_tracker_follows_the_gradient() -> None:
+    """Reference: DESIGN (6): y += g_new - g."""
+    stream = tracking()
+    stream.learn(vector(1, 1), vector(3, 5))
+    assert list(stream.mass.held) == [3, 5]
+    stream.push(WHOLE, 1)
+    stream.learn(vector(1, 1), vector(4, 4))
+    assert list(stream.mass.held) == [Fraction(5, 2), Fraction(3, 2)]
+    assert list(stream.correction()) == [Fraction(5, 2) - 4, Fraction(3, 2) - 4]
+    stream.enter_epoch()
+    assert list(stream.mass.held) == [4, 4], "on entering an epoch y = g"
+    assert stream.residual() == (32**0.5, 32**0.5)
+    assert stream.spacing() == 0.0
+
+
+def test_estimates_are_averaged_each_once() -> None:
+    """Reference: DESIGN (5)."""
+    stream = tracking()
+    for source, block, heard in (("a", 0, 4), ("a", 1, 4), ("c", 0, 7), ("c", 1, 1), ("d", 0, 8)):
+        stream.absorb(source, slice(block, block + 1), (vector(heard), vector(0)))
+    stream.mix()
+    assert list(stream.estimate) == [5, 2]
+    assert list(stream.stepped) == [1, 1]
+    stream.mix()
+    assert list(stream.estimate) == [1, 1], "what was averaged is not averaged again"
+
+
+def test_momentum_keeps_a_part_of_every_own_step() -> None:
+    """Reference: DESIGN (Momentum): m = beta m + (z - x); v = x + m."""
+    stream = tracking(HALF)
+    stream.learn(vector(2, 1), vector(0, 0))
+    assert list(stream.stepped) == [2, 1]
+    stream.learn(vector(2, 1), vector(0, 0))
+    assert list(stream.stepped) == [Fraction(5, 2), 1]
+    stream.enter_epoch()
+    stream.learn(vector(2, 1), vector(0, 0))
+    assert list(stream.stepped) == [2, 1], "an epoch starts without velocity"
+
+
+def test_neighbours_are_told_the_stepped_estimate() -> None:
+    stream = tracking()
+    stream.learn(vector(6, 7), vector(4, 4))
+    arrays = stream.push(WHOLE, 1)
+    assert [list(array) for array in arrays] == [[6, 7], [2, 2]]
+    assert stream.announced_estimate(arrays) is arrays[0]
+    assert stream.array_lengths(slice(0, 1)) == (1, 1)
+    stream.replace_estimate(slice(1, 2), vector(9))
+    assert list(stream.estimate) == [1, 9]
+    assert list(stream.stepped) == [6, 9]
+
+
+# ---- push-sum
+
+
+def push_sum(ledger: Any = RunningSum) -> PushSum[Any]:
+    return PushSum(vector(6, 6), (slice(0, 1), slice(1, 2)), EXACT, ledger)
+
+
+def test_value_over_weight_is_the_estimate() -> None:
+    stream = push_sum()
+    told = stream.push(slice(0, 1), 1)
+    assert [list(array) for array in told] == [[3], [HALF]]
+    assert list(stream.announced_estimate(told)) == [6]
+    assert stream.array_lengths(WHOLE) == (2, 1)
+    stream.absorb("a", slice(0, 1), (vector(5), vector(HALF)))
+    stream.mix()
+    assert list(stream.estimate) == [8, 6]
+    assert list(stream.correction()) == [0, 0]
+    stream.learn(vector(7, 6), vector(3, 4))
+    assert list(stream.value.held) == [7, 6]
+    assert stream.residual() == (5.0, 5.0)
+    assert stream.spacing() == 0.0
+
+
+def test_push_sum_starts_an_epoch_with_weight_one_on_its_estimate() -> None:
+    stream = push_sum(SentShares)
+    stream.push(slice(0, 1), 1)
+    stream.mix()
+    stream.replace_estimate(slice(1, 2), vector(2))
+    stream.enter_epoch()
+    assert list(stream.value.held) == [6, 2]
+    assert list(stream.weight.held) == [1, 1]
+
+
+# ---- blocks
+
+
+def test_blocks_cover_everything_and_are_nearly_equal() -> None:
+    for size in range(1, 40):
+        for fraction in (1.0, 0.5, 0.3, 0.1, 0.01):
+            for limit in (1, 3, 7, 100):
+                spans = block_spans(size, fraction, limit)
+                lengths = [span.stop - span.start for span in spans]
+                assert [index for span in spans for index in range(span.start, span.stop)] == list(
+                    range(size)
+                )
+                assert max(lengths) <= limit, "no message is longer than allowed"
+                assert max(lengths) - min(lengths) <= 1
+                assert min(lengths) >= 1
+    assert len(block_spans(20, 0.1, 1000)) == 10
+    assert len(block_spans(20, 1.0, 1000)) == 1
+    assert len(block_spans(3, 0.1, 1000)) == 3
+
+
+# ---- the solver
+
+
+def make_solver(size: int = 2, learner: Any = None, **changes: Any) -> Solver[Any]:
+    chosen = settings(**changes)
+    if learner is None:
+        ones = vector(*[1] * size)
+        learner = FractionLearner(ones, ones, ones * 2)
+    spans = block_spans(size, chosen.block_fraction, size)
+    return Solver(learner, EXACT, chosen, spans, random.Random(0))
+
+
+def test_every_block_has_its_turn() -> None:
+    """Reference: DESIGN (Blocks): one of ten per tick, each with its own sequence."""
+    solver = make_solver(10, block_fraction=0.1)
+    orders = Orders(copies=2, moving=True, hyper_step_size=0.0, evaluate=False)
+    seen = [one for _ in range(30) for one in solver.tick([], orders)[0]]
+    assert len(seen) == 30
+    assert {one.block for one in seen[:10]} == set(range(10))
+    assert [one.sequence for one in seen] == [1] * 10 + [2] * 10 + [3] * 10
+    assert [one.block for one in seen[:10]] != list(range(10)), (
+        "agents do not all push the same block at once"
+    )
+    solver.enter_epoch()
+    assert solver.tick([], orders)[0][0].sequence == 1
+
+
+def test_fractions_of_a_block_add_up() -> None:
+    solver = make_solver(3, block_fraction=0.4)
+    assert len(solver.spans) == 2
+    orders = Orders(copies=1, moving=False, hyper_step_size=0.0, evaluate=False)
+    assert [len(solver.tick([], orders)[0]) for _ in range(10)] == [0, 1, 1, 1, 1, 0, 1, 1, 1, 1]
+
+
+def test_without_neighbours_nothing_is_pushed_and_no_mass_leaves() -> None:
+    solver = make_solver()
+    blocks, _ = solver.tick([], MOVE)
+    assert blocks == ()
+    assert list(solver.model.mass.pushed) == [0, 0]
+
+
+def test_local_steps_follow_fresh_gradients_and_their_mean_is_tracked() -> None:
+    """Reference: DESIGN (Local steps): K steps along gradient(z) + (y - g), the mean gradient enters (6)."""
+    solver = make_solver(local_steps=2, model_step_size=HALF)
+    _, report = solver.tick([], MOVE)
+    # f = (x - 1)^2 / 2 from x = 0, y = g = 0: gradients -1 and -1/2, x = 1/2 and 3/4.
+    assert list(solver.model.stepped) == [Fraction(3, 4)] * 2
+    assert list(solver.model.gradient) == [-Fraction(3, 4)] * 2
+    assert report.model_residual == (pytest.approx(0.75 * 2**0.5),) * 2
+
+
+def test_the_tracker_of_the_others_corrects_every_local_step() -> None:
+    solver = make_solver(local_steps=2, model_step_size=HALF)
+    solver.model.mass.held = vector(4, 4)  # y - g = 4
+    solver.tick([], MOVE)
+    assert list(solver.model.stepped) == [-Fraction(9, 4)] * 2
+
+
+def test_damping_pulls_the_adjoint_to_zero() -> None:
+    """Reference: DESIGN (6): (d2f/dx2) p - dF/dx + delta p."""
+    solver = make_solver(damping=HALF)
+    solver.adjoint.replace_estimate(WHOLE, vector(4, 4))
+    solver.tick([], MOVE)
+    assert list(solver.adjoint.gradient) == [4 - (0 - 2) + 2] * 2
+    assert list(solver.model.gradient) == [-1, -1]
+
+
+def test_the_adjoint_starts_at_zero_and_has_its_own_step() -> None:
+    solver = make_solver(adjoint_step_size=HALF)
+    assert list(solver.adjoint.estimate) == [0, 0]
+    solver.tick([], MOVE)
+    assert list(solver.adjoint.stepped) == [-HALF * 2] * 2
+    assert list(solver.model.stepped) == [Fraction(1, 8)] * 2
+
+
+def test_the_step_of_local_variables_is_the_model_s_unless_given() -> None:
+    class Watched(FractionLearner):
+        steps: list[object]
+
+        def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+            self.steps.append(step)
+            return super().evaluate(model, adjoint, step)
+
+    for given, expected in ((None, Fraction(1, 8)), (HALF, HALF)):
+        learner = Watched(vector(1, 1), vector(1, 1), vector(1, 1))
+        learner.steps = []
+        make_solver(learner=learner, local_step_size=given).tick([], MOVE)
+        assert learner.steps == [expected]
+
+
+def test_a_local_step_that_is_not_finite_holds_everything() -> None:
+    class Broken(FractionLearner):
+        def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+            found = super().evaluate(model, adjoint, step)
+            return Evaluation(
+                found.model_gradient, found.adjoint_gradient, 0.0, 0.0, local_step_is_finite=False
+            )
+
+    solver = make_solver(learner=Broken(vector(1, 1), vector(1, 1), vector(1, 1)))
+    _, report = solver.tick([], MOVE)
+    assert not report.step_is_finite
+    assert report.hyper is None
+    assert list(solver.model.stepped) == [0, 0]
+
+
+def test_the_spacing_of_sums_is_looked_up_now_and_then() -> None:
+    class Coarse(FractionAlgebra):
+        def spacing(self, vector: Any) -> float:
+            return 0.25
+
+    chosen = settings()
+    learner = FractionLearner(vector(1, 1), vector(1, 1), vector(1, 1))
+    solver = Solver(learner, Coarse(), chosen, block_spans(2, 1.0, 2), random.Random(0))
+    spacings = [solver.tick([], STAY)[1].sum_spacing for _ in range(2 * SPACING_CHECK_TICKS)]
+    assert [index for index, spacing in enumerate(spacings) if spacing] == [63, 127]
+
+
+@pytest.mark.parametrize("name", ["tracking", "push-sum", "push-sum-shares"])
+def test_a_joiner_s_estimates_are_the_mean_of_what_was_heard_block_by_block(name: str) -> None:
+    solver = make_solver(3, solver=name, block_fraction=0.3)
+    lengths = [solver.array_lengths(block) for block in range(3)]
+    assert lengths == [(1, 1, 1, 1)] * 3
+    heard = {
+        ("a", 0): push("a", block=0, arrays=(vector(2), vector(1), vector(4), vector(2))),
+        ("c", 0): push("c", block=0, arrays=(vector(4), vector(1), vector(0), vector(1))),
+        ("a", 2): push("a", block=2, arrays=(vector(5), vector(1), vector(5), vector(1))),
+    }
+    solver.replace_estimates(heard)
+    assert list(solver.model.estimate) == [3, 0, 5]
+    tracked = name == "tracking"
+    assert list(solver.adjoint.estimate) == [2 if tracked else 1, 0, 5]
