@@ -121,7 +121,7 @@ class Outcome:
 
 
 def verdict(outcome: Outcome) -> str:
-    """One honest sentence on who gained and who did not, against the best an agent could do alone."""
+    """One honest sentence on who gained and who did not, against training alone on all labels it has."""
     if outcome.kind == "error":
         worst = max(max(agent.scores.values()) for agent in outcome.agents)
         return f"The largest relative error of any agent against the closed form is {worst:.1e}."
