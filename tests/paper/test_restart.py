@@ -1,4 +1,4 @@
-"""Restarts with state: the number on disk is never used twice, and what comes back listens before it speaks."""
+"""Restarts with state: no number on disk is used twice, and what comes back listens before it speaks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wire import FaultPlan
 def test_who_restarts_does_not_disturb_and_is_counted_again(
     notice_s: tuple[float, float], killed_s: float, back_s: float
 ) -> None:
-    """Reference: DESIGN (Epochs), restart: at persisted + 1, or max seen + 1 if higher; joiners listen first."""
+    """Reference: DESIGN (Epochs): restart at persisted + 1, or max seen + 1 if higher; joiners listen."""
     generator = torch.Generator().manual_seed(0)
     problems = [
         peer.QuadraticProblem.random(generator, dimension=6, condition=6, hyper_dimension=2) for _ in range(6)
