@@ -89,6 +89,15 @@ def test_an_incarnation_never_falls_and_the_gone_come_back_only_when_seen() -> N
     assert table.incarnation("b") == 5
 
 
+def test_late_news_does_not_remove_who_came_back() -> None:
+    table = PeerTable()
+    table.seen("a", 3)
+    assert not table.gone("a", 2)
+    assert table.alive() == ["a"]
+    assert table.gone("a", 3)
+    assert not table.gone("a", 3)
+
+
 def test_a_hostile_network_cannot_fill_the_table() -> None:
     table = PeerTable()
     for number in range(PEERS_KNOWN_MAX):
