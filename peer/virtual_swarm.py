@@ -15,7 +15,7 @@ from torch import Tensor
 
 from peer import assembly
 from peer.errors import SettingError
-from peer.scenario import Change, Join, Kill, Restart, check_scenario
+from peer.scenario import Change, Join, Kill, check_scenario
 from peer.settings import AgentSettings
 from peer.simulation import MessageCounters, Simulation
 from wire import FaultPlan, PeerId
@@ -183,7 +183,7 @@ class Swarm:
                 self._announce(member, self.simulation.tell_gone, member.peer, member.incarnation)
             case Join():
                 self._come(member, founder=False)
-            case Restart():
+            case _:  # a restart
                 member.lives += 1
                 if change.with_state:
                     member.incarnation += 1
