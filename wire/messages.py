@@ -3,6 +3,7 @@
 Nothing here knows bytes on the wire (codec.py) or links (slots.py, faults.py, transport.py).
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
@@ -18,6 +19,7 @@ V = TypeVar("V")
 PEER_ID_BYTES_MAX: Final = 64  # a UUID or a host name with a number; it is a key of every table of peers
 SWARM_BYTES_MAX: Final = 64  # a name somebody types
 FINGERPRINT_BYTES_MAX: Final = 128  # SHA-512 in hexadecimal
+LABEL_BYTES_MAX: Final = 63  # between two dots of a DNS name; resolvers refuse more
 ADDRESS_BYTES_MAX: Final = 261  # the longest DNS name (255), a colon, five digits
 ARRAYS_MAX: Final = 64  # arrays per message: (value, sum) of 32 streams; the design has two
 
@@ -81,7 +83,8 @@ def name_problem(text: str, bytes_max: int) -> str | None:
 def parse_address(text: str) -> tuple[str, int]:
     """Split "host:port" or "[ipv6]:port"; the host comes back without brackets.
 
-    Raises AddressError naming the text and the remedy. Looks nothing up.
+    Whatever is accepted can be dialled, if in vain. Raises AddressError naming the text and the remedy. Looks
+    nothing up.
     """
     host, colon, port_text = text.rpartition(":")
     shown = repr(text[:80])
@@ -96,7 +99,24 @@ def parse_address(text: str) -> tuple[str, int]:
         raise AddressError(f"address {shown} has port {port_text[:20]!r}: write a number from 1 to 65535")
     if len(text) > ADDRESS_BYTES_MAX:
         raise AddressError(f"address {shown}... is {len(text)} bytes long: at most {ADDRESS_BYTES_MAX}")
+    problem = _ipv6_problem(host[1:-1]) if host.startswith("[") else _label_problem(host)
+    if problem is not None:
+        raise AddressError(f"address {shown} {problem}")
     return host.strip("[]"), port
+
+
+def _ipv6_problem(host: str) -> str | None:
+    try:
+        ipaddress.IPv6Address(host)
+    except ipaddress.AddressValueError:
+        return "has brackets around what is no IPv6 address: write [IPv6]:PORT, for example [::1]:7700"
+    return None
+
+
+def _label_problem(host: str) -> str | None:
+    if all(1 <= len(label) <= LABEL_BYTES_MAX for label in host.split(".")):
+        return None
+    return f"has a name with an empty or too long part: write 1 to {LABEL_BYTES_MAX} bytes between two dots"
 
 
 def format_address(host: str, port: int) -> str:

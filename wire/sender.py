@@ -66,6 +66,11 @@ class Sender:
         self._socket: PushSocket | None = None
         self._socket_address = ""
 
+    @property
+    def address(self) -> str:
+        """Where the target listens."""
+        return self._address
+
     def start(self, session: aiohttp.ClientSession) -> None:
         """Begin; cancel `task` to end."""
         self.task = asyncio.create_task(self._run(session), name=f"push to {self.link.target}")
@@ -172,17 +177,22 @@ class PushSocket:
     async def dial(
         cls, session: aiohttp.ClientSession, address: str, on_over: Callable[[], None]
     ) -> "PushSocket":
-        """Connect to "host:port", with a session of open_session. Raises LINK_FAILURES or AddressError.
+        """Connect to "host:port", with a session of open_session. Raises one of LINK_FAILURES.
 
         `on_over` is called when the other side has closed, or the connection is lost.
         """
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            response = await session.ws_connect(
-                url_of(address, "/v1/push"),
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
-                compress=0,  # noise does not compress
-                max_msg_size=ANSWER_BYTES_MAX,
-            )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                response = await session.ws_connect(
+                    url_of(address, "/v1/push"),
+                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
+                    compress=0,  # noise does not compress
+                    max_msg_size=ANSWER_BYTES_MAX,
+                )
+        except (
+            ValueError
+        ) as error:  # of yarl or a codec of host names: a stranger may have written the address
+            raise ConnectionError(f"{address} cannot be dialled: {error}") from error
         if not isinstance(response, _Response):
             raise TypeError("the session must come from open_session")
         connection = response.connection
@@ -274,7 +284,7 @@ def open_session() -> aiohttp.ClientSession:
 
 
 def url_of(address: str, path: str) -> URL:
-    """The URL of `path` at "host:port". Raises AddressError."""
+    """The URL of `path` at "host:port". Raises AddressError, or ValueError if yarl knows better."""
     host, port = parse_address(address)
     return URL.build(scheme="http", host=host, port=port, path=path)
 

@@ -142,9 +142,10 @@ def test_the_longest_push_meets_the_overhead(array_count: int) -> None:
         U64_MAX,
         U64_MAX,
         1.0,
-        "a" * (ADDRESS_BYTES_MAX - 6) + ":65535",
+        ".".join(["a" * 63] * 4) + ":65535",
         (Array("<f4", bytes(4 * 70_001)),) * array_count,
     )
+    assert len(push.address) == ADDRESS_BYTES_MAX
     overhead = len(encode_push(push)) - 4 * 70_001 * array_count
     assert 0.5 * push_bytes_overhead_max(array_count) < overhead <= push_bytes_overhead_max(array_count)
     assert push_bytes_overhead_max(array_count) < HEADER_BYTES_MAX
@@ -276,6 +277,8 @@ def test_deep_nesting_is_refused() -> None:
         ("d", math.inf, "tick_interval_s is inf"),
         ("a", b"x", "address is b'x': expected a string"),
         ("a", "nowhere", "address 'nowhere' has no port"),
+        ("a", "[::::]:1", "no IPv6 address"),
+        ("a", "a" * 64 + ".b:1", "write 1 to 63 bytes"),
         ("v", {}, "arrays is {}"),
         ("v", [["<f4", 0]] * 65, "a list of at most 64"),
         ("v", [7], "arrays[0] is 7: expected [dtype, count]"),
