@@ -8,10 +8,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from wire.codec import PROTOCOL_VERSION, U64_MAX
-from wire.errors import DecodeError, RejectReason
-from wire.messages import FINGERPRINT_BYTES_MAX, PEER_ID_BYTES_MAX, SWARM_BYTES_MAX, PeerId, name_problem
+from wire.errors import AddressError, DecodeError, RejectReason
+from wire.messages import (
+    FINGERPRINT_BYTES_MAX,
+    PEER_ID_BYTES_MAX,
+    SWARM_BYTES_MAX,
+    PeerId,
+    name_problem,
+    parse_address,
+)
 
 PEERS_KNOWN_MAX: Final = 512  # a hostile neighbour on the LAN must not grow tables of peers without bound
+PEERS_TOLD_MAX: Final = 64  # addresses in one answer: 17 kB, and a few answers tell of all
 INTEGER_DIGITS_MAX: Final = 20  # of 2**64 - 1
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9-]+")
@@ -51,6 +59,13 @@ def read_record(fields: Mapping[str, object], address: str) -> PeerRecord:
     )
 
 
+def read_told(fields: Mapping[str, object]) -> tuple[str, ...]:
+    """The addresses a stranger tells of under "peers"; ignores what is invalid or beyond PEERS_TOLD_MAX."""
+    told = fields.get("peers")
+    entries = told[:PEERS_TOLD_MAX] if isinstance(told, list) else []
+    return tuple(entry for entry in entries if isinstance(entry, str) and _is_address(entry))
+
+
 def incompatibility(own: PeerRecord, other: PeerRecord) -> RejectReason | None:
     """Why these two cannot push to each other; None if they can."""
     if other.swarm != own.swarm:
@@ -66,6 +81,14 @@ def instance_label(swarm: str, peer: PeerId) -> str:
     """A DNS label, unique per (swarm, peer): readable in front, a digest behind, at most 63 bytes."""
     digest = hashlib.blake2s(f"{len(swarm)}:{swarm}/{peer}".encode(), digest_size=8).hexdigest()
     return f"{_UNSAFE.sub('-', peer)[:40]}-{digest}"
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parse_address(text)
+    except AddressError:
+        return False
+    return True
 
 
 def _read_name(fields: Mapping[str, object], name: str, bytes_max: int) -> str:

@@ -22,6 +22,7 @@ from wire.errors import DecodeError, RejectReason, TransportError
 from wire.faults import FaultPlan, link_rng
 from wire.messages import PeerId, format_address, parse_address
 from wire.outgoing import OutgoingLink
+from wire.records import PEERS_TOLD_MAX
 from wire.sender import CLOSE_TIMEOUT_S, LINK_FAILURES, Sender, open_session, set_options, url_of
 from wire.slots import TARGETS_MAX, Outbox
 
@@ -29,7 +30,7 @@ CONNECTIONS_MAX: Final = 512  # incoming; as many as peers can be known, beyond 
 SOCKETS_MAX: Final = CONNECTIONS_MAX + 64  # accepted at all: handshakes and identities on top
 HANDSHAKE_S: Final = 10.0  # a socket that is no push connection by then is closed: it only takes a place
 REQUEST_BYTES_MAX: Final = 1_024  # no request has a body
-IDENTITY_BYTES_MAX: Final = 4_096  # a handful of names and numbers
+IDENTITY_BYTES_MAX: Final = 24_576  # a handful of names and numbers, PEERS_TOLD_MAX addresses
 
 # A sender that vanished without a word gives its place back after two minutes.
 _KEEPALIVE_OPTIONS: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
@@ -59,7 +60,7 @@ class Transport(Protocol):
         """Stop; what still waits is dropped. Nothing started is left behind."""
 
     def connect(self, peer: PeerId, address: str) -> None:
-        """Set or change where `peer` listens. Raises AddressError."""
+        """Set or change where `peer` listens. Raises AddressError, or ValueError for one peer too many."""
 
     def disconnect(self, peer: PeerId) -> None:
         """Forget `peer`, what waits for it and its counters."""
@@ -73,7 +74,8 @@ class WebSocketTransport:
 
     `on_frame` is called in the event loop with each binary message. If it raises DecodeError the message is
     counted by reason; any other exception is a bug: it ends the connection and surfaces in `wait_failed`, as
-    do bugs of the senders. `identity` is what GET /v1/identity answers, with the protocol version. With
+    do bugs of the senders. `identity` is what GET /v1/identity answers, with the protocol version and, as
+    "peers", the addresses of at most PEERS_TOLD_MAX connected targets that are not unreachable. With
     `faults`, messages are lost, delayed, doubled before they reach a socket, each link drawing from
     link_rng(fault_seed, ...).
     `advertise_host` is the host part of `address` where it is not the one listened on.
@@ -99,6 +101,7 @@ class WebSocketTransport:
         self._listen_host = listen_host
         self._advertise_host = advertise_host
         self._identity = {**identity, "protocol": PROTOCOL_VERSION}
+        self._told = 0  # peers told of so far
         self._on_frame = on_frame
         self._faults = faults
         self._fault_seed = fault_seed
@@ -178,19 +181,28 @@ class WebSocketTransport:
         await asyncio.shield(self._failed)
 
     def connect(self, peer: PeerId, address: str) -> None:
-        """Set or change where `peer` listens; a change closes the old connection. Raises AddressError."""
+        """Set or change where `peer` listens; a change closes the old connection.
+
+        Raises AddressError, and ValueError if TARGETS_MAX others are connected.
+        """
         parse_address(address)
         sender = self._senders.get(peer)
         if sender is not None:
             sender.move(address)
             return
+        if len(self._senders) >= TARGETS_MAX:
+            raise ValueError(
+                f"target {peer!r} is one too many: {TARGETS_MAX} are connected; disconnect another first"
+            )
+        # Not those of what was sent before there was an address: whoever comes is not unreachable.
+        counters = self.counters.per_peer[peer] = LinkCounters()
         link = OutgoingLink(
             self._peer,
             peer,
             outbox=self._outbox,
             plan=self._faults,
             rng=self._stream(peer),
-            counters=self.counters.per_peer.setdefault(peer, LinkCounters()),
+            counters=counters,
             totals=self.counters,
         )
         sender = self._senders[peer] = Sender(link, address, self._clock, self._elapsed, self._fail)
@@ -226,10 +238,11 @@ class WebSocketTransport:
 
         Raises AddressError for text that is no address.
         """
-        url = url_of(address, "/v1/identity")
+        parse_address(address)
         if self._session is None:
             return None
         try:
+            url = url_of(address, "/v1/identity")
             async with asyncio.timeout(timeout_s), self._session.get(url, allow_redirects=False) as response:
                 if response.status != 200:
                     return None
@@ -239,7 +252,7 @@ class WebSocketTransport:
                     if len(body) > IDENTITY_BYTES_MAX:
                         return None
             answer: object = json.loads(body)
-        except (*LINK_FAILURES, ValueError, RecursionError):  # a stranger wrote the text
+        except (*LINK_FAILURES, ValueError, RecursionError):  # a stranger wrote text and address
             return None
         return answer if isinstance(answer, dict) else None
 
@@ -286,7 +299,21 @@ class WebSocketTransport:
             handler.transport.abort()
 
     async def _handle_identity(self, _request: web.Request) -> web.Response:
-        return web.json_response(self._identity)
+        return web.json_response({**self._identity, "peers": self._peers_to_tell()})
+
+    def _peers_to_tell(self) -> list[str]:
+        """Addresses of reachable targets, sorted; where one answer cannot hold all, they take turns."""
+        reachable = (
+            sender.address
+            for sender in self._senders.values()
+            if sender.link.counters.unreachable_since is None
+        )
+        addresses = sorted(set(reachable))
+        if len(addresses) <= PEERS_TOLD_MAX:
+            return addresses
+        first = self._told % len(addresses)
+        self._told += PEERS_TOLD_MAX
+        return sorted((addresses[first:] + addresses[:first])[:PEERS_TOLD_MAX])
 
     async def _handle_push(self, request: web.Request) -> web.StreamResponse:
         if len(self._upgraded) >= CONNECTIONS_MAX:

@@ -4,7 +4,7 @@ import pytest
 
 from wire import DecodeError, PeerRecord, RejectReason
 from wire.codec import U64_MAX
-from wire.records import incompatibility, instance_label, read_record
+from wire.records import PEERS_TOLD_MAX, incompatibility, instance_label, read_record, read_told
 
 RECORD = PeerRecord("agent-1", 3, "127.0.0.1:7700", "fields", "c0ffee")
 
@@ -39,6 +39,24 @@ def test_what_a_stranger_announces_is_checked(name: str, value: object, message:
         read_record({**RECORD.to_fields(), name: value}, "127.0.0.1:1")
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        (["a:1", 7, "nowhere", "[::::]:1", None, ["b:1"], "[::1]:2"], ("a:1", "[::1]:2")),
+        (
+            [f"a:{port}" for port in range(1, 200)],
+            tuple(f"a:{port}" for port in range(1, PEERS_TOLD_MAX + 1)),
+        ),
+        ("a:1", ()),
+        ({"a:1": 1}, ()),
+        (None, ()),
+    ],
+)
+def test_of_what_a_stranger_tells_only_some_addresses_are_read(told: object, read: tuple[str, ...]) -> None:
+    assert read_told({"peers": told}) == read
+    assert read_told({}) == ()
 
 
 def test_incompatibility_names_the_widest_difference() -> None:

@@ -410,7 +410,8 @@ async def test_a_busy_port_is_named_with_its_remedy() -> None:
 
 async def test_identity() -> None:
     async with opened("a") as (a, _), opened("b") as (b, _):
-        assert await a.fetch_identity(b.address, TIMEOUT_S) == {"peer": "b", "incarnation": 1, "protocol": 1}
+        expected = {"peer": "b", "incarnation": 1, "protocol": 1, "peers": []}
+        assert await a.fetch_identity(b.address, TIMEOUT_S) == expected
         assert await a.fetch_identity(f"127.0.0.1:{free_port()}", TIMEOUT_S) is None
         with pytest.raises(AddressError):
             await a.fetch_identity("nowhere", TIMEOUT_S)
