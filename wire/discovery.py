@@ -19,7 +19,14 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from wire.errors import DecodeError, RejectReason, TransportError
 from wire.messages import PeerId, format_address, parse_address
-from wire.records import PEERS_KNOWN_MAX, PeerRecord, incompatibility, instance_label, read_record
+from wire.records import (
+    PEERS_KNOWN_MAX,
+    PeerRecord,
+    incompatibility,
+    instance_label,
+    read_record,
+    read_told,
+)
 
 __all__ = ["PEERS_KNOWN_MAX", "SERVICE_TYPE", "PeerRecord", "SeedDiscovery", "ZeroconfDiscovery"]
 
@@ -28,8 +35,9 @@ RESOLVE_TIMEOUT_S: Final = 3.0  # three multicast questions
 RESOLVING_MAX: Final = 64  # names asked about at a time; a flood of names must not become a flood of tasks
 SEED_TIMEOUT_S: Final = 3.0  # for one answer
 SEED_RETRY_S: Final = 1.0  # until a seed answers; it may be starting
-SEED_REFRESH_S: Final = 30.0  # afterwards; a new incarnation announces itself by its messages first
-SEED_MISSES_MAX: Final = 3  # answers missed in a row until a seed is gone
+SEED_REFRESH_S: Final = 5.0  # afterwards: a seed is asked for newcomers, too
+SEED_MISSES_MAX: Final = 3  # answers missed in a row until a seed is gone, and a learned address is dropped
+ASKING_MAX: Final = 64  # learned addresses asked at a time, and per refresh_s: a liar may tell of many
 
 OnSeen = Callable[[PeerRecord], None]
 OnGone = Callable[[PeerId], None]
@@ -38,7 +46,10 @@ Fetch = Callable[[str, float], Awaitable[dict[str, object] | None]]
 
 
 class _Known:
-    """Turns what is heard under a name into callbacks, each change once, at most PEERS_KNOWN_MAX names."""
+    """Turns what is heard under a name into callbacks, each change once, at most PEERS_KNOWN_MAX names.
+
+    A peer heard under several names is gone when the last of them is.
+    """
 
     def __init__(
         self, own: PeerRecord, on_seen: OnSeen, on_gone: OnGone, on_incompatible: OnIncompatible | None
@@ -52,7 +63,11 @@ class _Known:
 
     def heard(self, name: str, record: PeerRecord) -> None:
         if record.peer == self._own.peer and record.swarm == self._own.swarm:
+            self.lost(name)
             return
+        former = self._compatible.get(name)
+        if former is not None and former.peer != record.peer:
+            self._leave(name)  # another one took its place
         reason = incompatibility(self._own, record)
         if reason is not None:
             self._leave(name)  # it was one of us before
@@ -67,9 +82,13 @@ class _Known:
         self._others.pop(name, None)
         self._leave(name)
 
+    def forget(self, peer: PeerId) -> None:
+        for name in [name for name, record in self._compatible.items() if record.peer == peer]:
+            del self._compatible[name]
+
     def _leave(self, name: str) -> None:
         record = self._compatible.pop(name, None)
-        if record is not None:
+        if record is not None and all(other.peer != record.peer for other in self._compatible.values()):
             self._on_gone(record.peer)
 
     @staticmethod
@@ -196,6 +215,10 @@ class ZeroconfDiscovery(_Surfacing):
             await closing.async_unregister_all_services()
             await closing.async_close()
 
+    def forget(self, peer: PeerId) -> None:
+        """`peer` was not reported: at the next update of its record `on_seen` is told, changed or not."""
+        self._known.forget(peer)
+
     async def _ip_address(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         """What to announce: DNS carries addresses, not names."""
         with contextlib.suppress(ValueError):
@@ -244,10 +267,14 @@ class ZeroconfDiscovery(_Surfacing):
 
 
 class SeedDiscovery(_Surfacing):
-    """Asks fixed addresses who listens there: often until they answer, then slowly.
+    """Asks known addresses who listens there, and whom those know: often until they answer, then slowly.
 
     `seeds` are "HOST:PORT"; `fetch(address, timeout_s)` is WebSocketTransport.fetch_identity. Raises
     AddressError for a seed that is no address. The agent itself may be among the seeds.
+
+    Seeds are asked for ever. The addresses a compatible agent tells of are asked as well, while they answer
+    and are compatible themselves: at most PEERS_KNOWN_MAX addresses in all, one task each, ASKING_MAX of the
+    learned ones at a time and (roughly) per `refresh_s`, however many there are.
     """
 
     def __init__(
@@ -265,46 +292,76 @@ class SeedDiscovery(_Surfacing):
         super().__init__()
         for seed in seeds:
             parse_address(seed)
+        self._record = record
         self._seeds = tuple(dict.fromkeys(seeds))
         self._fetch = fetch
         self._known = _Known(record, on_seen, on_gone, on_incompatible)
         self._retry_s = retry_s
         self._refresh_s = refresh_s
-        self._tasks: list[asyncio.Task[None]] = []
+        self._asking = asyncio.Semaphore(ASKING_MAX)
+        self._polls: dict[str, asyncio.Task[None]] = {}  # by address, seeds and learned ones
 
     async def start(self) -> None:
         """Begin to ask."""
         self._open()
-        self._tasks = [self._spawn(self._poll(seed), f"seed {seed}") for seed in self._seeds]
+        self._polls = {seed: self._spawn(self._poll_seed(seed), f"seed {seed}") for seed in self._seeds}
 
     async def close(self) -> None:
         """Stop asking."""
-        tasks, self._tasks = self._tasks, []
-        for task in tasks:
+        polls, self._polls = self._polls, {}
+        for task in polls.values():
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*polls.values(), return_exceptions=True)
 
-    async def _poll(self, seed: str) -> None:
+    def forget(self, peer: PeerId) -> None:
+        """`peer` was not reported: when its address next answers `on_seen` is told, record changed or not."""
+        self._known.forget(peer)
+
+    async def _poll_seed(self, seed: str) -> None:
         misses = 0
         while True:
             record = await self._ask(seed)
-            if record is not None:
-                misses = 0
-                self._known.heard(seed, record)
-            else:
-                misses += 1
-                if misses >= SEED_MISSES_MAX:
-                    self._known.lost(seed)
+            misses = 0 if record is not None else misses + 1
+            if misses >= SEED_MISSES_MAX:
+                self._known.lost(seed)
             await asyncio.sleep(self._refresh_s if record is not None else self._retry_s)
 
-    async def _ask(self, seed: str) -> PeerRecord | None:
-        answer = await self._fetch(seed, SEED_TIMEOUT_S)
+    async def _poll_learned(self, address: str) -> None:
+        misses = 0
+        try:
+            while True:
+                async with self._asking:
+                    record = await self._ask(address)
+                useful = record is not None and incompatibility(self._record, record) is None
+                misses = 0 if useful else misses + 1
+                if misses >= SEED_MISSES_MAX:
+                    self._known.lost(address)
+                    return
+                refresh_s = self._refresh_s * max(1.0, len(self._polls) / ASKING_MAX)
+                await asyncio.sleep(refresh_s if useful else self._retry_s)
+        finally:
+            self._polls.pop(address, None)
+
+    async def _ask(self, address: str) -> PeerRecord | None:
+        """Who listens at `address`, if anybody sensible; says so, and follows whom they tell of."""
+        answer = await self._fetch(address, SEED_TIMEOUT_S)
         if answer is None:
             return None
         try:
-            return read_record(answer, seed)
+            record = read_record(answer, address)
         except DecodeError:
             return None
+        self._known.heard(address, record)
+        if incompatibility(self._record, record) is None:
+            self._follow(read_told(answer))
+        return record
+
+    def _follow(self, told: Sequence[str]) -> None:
+        for address in told:
+            if len(self._polls) >= PEERS_KNOWN_MAX:
+                return
+            if address not in self._polls and address != self._record.address:
+                self._polls[address] = self._spawn(self._poll_learned(address), f"learned {address}")
 
 
 def _check_interfaces(interfaces: Sequence[str]) -> None:

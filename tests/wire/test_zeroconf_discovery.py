@@ -137,6 +137,52 @@ async def test_each_change_is_told_once() -> None:
     assert diary.gone == ["bob", "bob"]
 
 
+async def test_another_peer_under_the_same_name_takes_the_place_of_the_former() -> None:
+    """A process restarted on the same port as somebody else."""
+    told: list[str] = []
+    table = _Known(
+        ALICE, lambda record: told.append(f"+{record.peer}"), lambda peer: told.append(f"-{peer}"), None
+    )
+    table.heard("seed", BOB)
+    table.heard("seed", dataclasses.replace(BOB, peer="carol"))
+    assert told == ["+bob", "-bob", "+carol"]
+    table.heard("seed", dataclasses.replace(BOB, peer="dave", swarm="x"))
+    assert told == ["+bob", "-bob", "+carol", "-carol"]
+    table.heard("seed", BOB)
+    table.heard("seed", ALICE)
+    assert told[4:] == ["+bob", "-bob"], "now it is this one itself"
+
+
+async def test_a_peer_under_two_names_is_gone_with_the_last() -> None:
+    diary = Diary()
+    table = known(diary)
+    moved = dataclasses.replace(BOB, incarnation=2, address="127.0.0.1:1")
+    table.heard("old", BOB)
+    table.heard("new", moved)
+    table.lost("old")
+    assert (diary.seen, diary.gone) == ([BOB, moved], [])
+    table.lost("new")
+    assert diary.gone == ["bob"]
+
+
+async def test_who_is_forgotten_is_told_of_again() -> None:
+    diary = Diary()
+    discovery = ZeroconfDiscovery(ALICE, on_seen=diary.on_seen, on_gone=diary.on_gone)
+    carol = dataclasses.replace(BOB, peer="carol")
+    for _ in range(2):
+        discovery._known.heard("bob", BOB)
+        discovery._known.heard("carol", carol)
+    assert diary.seen == [BOB, carol]
+    discovery.forget("bob")
+    discovery.forget("nobody")
+    discovery._known.heard("bob", BOB)
+    discovery._known.heard("carol", carol)
+    assert diary.seen == [BOB, carol, BOB]
+    discovery.forget("bob")
+    discovery._known.lost("bob")
+    assert diary.gone == [], "whoever forgot knows already"
+
+
 async def test_a_flood_of_names_is_bounded() -> None:
     """STYLE 11: a hostile LAN peer must not grow tables without bound."""
     diary = Diary()

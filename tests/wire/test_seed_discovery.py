@@ -1,0 +1,135 @@
+"""Following whom the seeds tell of."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+import wire.discovery
+from tests.wire.test_zeroconf_discovery import ALICE, BOB, Diary, Seeds
+from wire import PeerRecord, RejectReason
+from wire.discovery import SEED_MISSES_MAX, SeedDiscovery
+from wire.records import PEERS_KNOWN_MAX, PEERS_TOLD_MAX
+
+CAROL = PeerRecord("carol", 1, "127.0.0.1:7703", "test-swarm", "c0ffee")
+DAVE = PeerRecord("dave", 1, "127.0.0.1:7704", "test-swarm", "c0ffee")
+DEAD = "127.0.0.1:9"
+
+
+def telling(record: PeerRecord, *peers: object) -> dict[str, object]:
+    return {**record.to_fields(), "peers": list(peers)}
+
+
+@asynccontextmanager
+async def following(seeds: Seeds, diary: Diary, *addresses: str) -> AsyncIterator[SeedDiscovery]:
+    before = asyncio.all_tasks()
+    discovery = SeedDiscovery(
+        ALICE,
+        addresses,
+        fetch=seeds.fetch,
+        on_seen=diary.on_seen,
+        on_gone=diary.on_gone,
+        on_incompatible=diary.on_incompatible,
+        retry_s=0.001,
+        refresh_s=0.001,
+    )
+    await discovery.start()
+    try:
+        yield discovery
+    finally:
+        await discovery.close()
+        assert asyncio.all_tasks() == before, "no task is left behind"
+
+
+class Told(Seeds):
+    """Seeds that wake the diary whenever they are asked, so that a test can wait for a question."""
+
+    def __init__(self, diary: Diary) -> None:
+        super().__init__()
+        self._diary = diary
+
+    async def fetch(self, address: str, timeout_s: float) -> dict[str, object] | None:
+        self._diary._told.set()
+        return await super().fetch(address, timeout_s)
+
+
+async def test_whom_a_seed_tells_of_is_asked_too() -> None:
+    """Bob tells of Carol, who tells of Dave; neither themselves nor nonsense is asked."""
+    diary = Diary()
+    seeds = Told(diary)
+    seeds.answers = {
+        BOB.address: telling(BOB, CAROL.address, ALICE.address, "nowhere", 7, "[::::]:1", BOB.address),
+        CAROL.address: telling(CAROL, DAVE.address, BOB.address),
+        DAVE.address: telling(DAVE),
+    }
+    async with following(seeds, diary, BOB.address) as discovery:
+        await diary.until(lambda: len(diary.seen) == 3)
+        assert diary.seen == [BOB, CAROL, DAVE]
+        assert set(discovery._polls) == {BOB.address, CAROL.address, DAVE.address}
+    assert set(seeds.asked) == {BOB.address, CAROL.address, DAVE.address}
+
+
+async def test_a_learned_address_is_dropped_when_it_falls_silent_a_seed_never() -> None:
+    diary = Diary()
+    seeds = Told(diary)
+    seeds.answers = {BOB.address: telling(BOB, CAROL.address, DEAD), CAROL.address: telling(CAROL)}
+    async with following(seeds, diary, BOB.address) as discovery:
+        await diary.until(lambda: CAROL in diary.seen)
+        seeds.answers = {BOB.address: None}
+        await diary.until(lambda: sorted(diary.gone) == ["bob", "carol"])
+        await diary.until(lambda: set(discovery._polls) == {BOB.address})
+        asked = len(seeds.asked)
+        await diary.until(lambda: len(seeds.asked) > asked + 2 * SEED_MISSES_MAX)
+        assert set(seeds.asked[asked:]) == {BOB.address}
+        seeds.answers = {BOB.address: telling(BOB, CAROL.address), CAROL.address: telling(CAROL)}
+        await diary.until(lambda: diary.seen[2:] == [BOB, CAROL])
+    assert diary.seen[:2] == [BOB, CAROL]
+
+
+async def test_others_are_neither_followed_nor_kept() -> None:
+    diary = Diary()
+    seeds = Told(diary)
+    stranger = dataclasses.replace(CAROL, swarm="x")
+    seeds.answers = {BOB.address: telling(BOB, CAROL.address), CAROL.address: telling(stranger, DAVE.address)}
+    async with following(seeds, diary, BOB.address) as discovery:
+        await diary.until(lambda: (stranger, RejectReason.WRONG_SWARM) in diary.incompatible)
+        seeds.answers[BOB.address] = telling(BOB)
+        await diary.until(lambda: set(discovery._polls) == {BOB.address})
+    assert DAVE.address not in seeds.asked
+
+
+async def test_a_liar_cannot_let_tables_and_tasks_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """STYLE 11: every answer tells of other addresses, all of which answer."""
+    monkeypatch.setattr(wire.discovery, "ASKING_MAX", 8)
+    diary = Diary()
+    asking = most = 0
+
+    async def lie(address: str, timeout_s: float) -> dict[str, object]:
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await asyncio.sleep(0)
+        asking -= 1
+        port = int(address.rpartition(":")[2])
+        others = (f"192.0.2.1:{1 + (port * 100 + index) % 60_000}" for index in range(2 * PEERS_TOLD_MAX))
+        return telling(dataclasses.replace(BOB, peer=f"peer-{port}"), *others)
+
+    seeds = Seeds()
+    monkeypatch.setattr(seeds, "fetch", lie)
+    async with following(seeds, diary, "127.0.0.1:7") as discovery:
+        await diary.until(lambda: len(diary.seen) == PEERS_KNOWN_MAX)
+        assert len(discovery._polls) == PEERS_KNOWN_MAX
+        assert len(discovery._known._compatible) == PEERS_KNOWN_MAX
+    assert most <= 8 + 1, "the learned ones at a time, and the seed"
+
+
+async def test_who_is_forgotten_is_told_of_when_the_seed_answers_again() -> None:
+    diary, seeds = Diary(), Seeds()
+    seeds.answers = {BOB.address: telling(BOB)}
+    async with following(seeds, diary, BOB.address) as discovery:
+        await diary.until(lambda: diary.seen == [BOB])
+        discovery.forget("bob")
+        await diary.until(lambda: diary.seen == [BOB, BOB])
+    assert diary.gone == []
