@@ -18,7 +18,7 @@ from tests.unit.driving import push, settings
 
 EXACT = FractionAlgebra()
 WHOLE = slice(0, 2)
-THIRD = Fraction(1, 3)
+HALF, THIRD = Fraction(1, 2), Fraction(1, 3)
 STAY = Orders(copies=0, moving=False, hyper_step_size=0.0, evaluate=False)
 MOVE = Orders(copies=0, moving=True, hyper_step_size=0.0, evaluate=False)
 
@@ -44,9 +44,6 @@ def test_a_later_message_repairs_every_earlier_loss() -> None:
             target.absorb("s", WHOLE, announced[index])
         assert list(target.held) == [7, Fraction(7, 2)]
         assert list(source.held) == [1, HALF]
-
-
-HALF = Fraction(1, 2)
 
 
 def test_blocks_are_pushed_and_absorbed_by_themselves() -> None:
@@ -78,6 +75,10 @@ def test_a_ledger_is_its_own_master() -> None:
     assert list(announced) == [4, 2]
     ledger.reset(held)
     assert list(ledger.push(WHOLE, 1)) == [4, 2], "an epoch starts from zero"
+    ledger.absorb("s", WHOLE, vector(3, 3))
+    ledger.reset(held)
+    ledger.absorb("s", WHOLE, vector(1, 1))
+    assert list(ledger.held) == [9, 5], "on both ends of a link"
 
 
 def test_lost_shares_are_lost_mass() -> None:
