@@ -218,7 +218,7 @@ def _summary_line(views: Sequence[AgentView]) -> str:
     line += f"  validation {mean('validation_loss', '.3f')}"
     if any(math.isfinite(view.shared) for view in views):
         line += f"  shared {mean('shared', '.3f')}  personal {mean('personal', '.3f')}"
-    line += f"  |hypergradient| {mean('hypergradient_norm', '.1e')}  residual {mean('residual', '.1e')}"
+    line += f"  |hypergr.| {mean('hypergradient_norm', '.1e')}  residual {mean('residual', '.1e')}"
     return f"{line}  {received} received, {missing:.0%} missing"
 
 
