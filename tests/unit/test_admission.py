@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from peer.admission import EPOCH_JUMP_MAX
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
 from tests.oracles.fractions import vector
 from tests.unit.driving import Driver, push, start
 from wire import DecodeError, RejectReason
@@ -59,8 +59,11 @@ def test_the_largest_jump_that_is_believed() -> None:
     assert driver.agent.inbox.highest_epoch() == 5 + EPOCH_JUMP_MAX
 
 
-def test_before_its_first_epoch_an_agent_knows_no_jump() -> None:
+def test_before_its_first_epoch_an_agent_knows_no_jump_but_a_limit() -> None:
     driver = start(founder=False)
     driver.see("a")
-    driver.hear("a", epoch=10 * EPOCH_JUMP_MAX)
-    assert driver.agent.inbox.highest_epoch() == 10 * EPOCH_JUMP_MAX
+    with pytest.raises(DecodeError) as raised:
+        driver.hear("a", epoch=EPOCH_MAX + 1)
+    assert raised.value.reason is RejectReason.EPOCH_JUMP
+    driver.hear("a", epoch=EPOCH_MAX)
+    assert driver.agent.inbox.highest_epoch() == EPOCH_MAX

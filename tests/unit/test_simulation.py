@@ -74,6 +74,22 @@ def test_messages_are_counted_by_what_became_of_them() -> None:
     assert world.durable == {"a": 1, "b": 1}
 
 
+def test_every_link_has_its_own_luck() -> None:
+    world = simulation(wire.FaultPlan(drop=0.5))
+    one, targets = start("b").agent, [start(name).agent for name in ("a", "c")]
+    for target in targets:
+        one.peer_seen(target.identity.peer, 0, 0.0)
+        target.peer_seen("b", 0, 0.0)
+    for agent in (one, *targets):
+        world.start(agent)
+    gaps: list[tuple[int, ...]] = []
+    for tick in range(40):
+        world.run_until(float(tick))
+        gaps.append(tuple(target.inbox.counters.received for target in targets))
+    assert any(left != right for left, right in gaps)
+    assert all(left > 5 and right > 5 for left, right in gaps[-1:])
+
+
 def test_what_an_agent_refuses_is_counted_by_reason() -> None:
     world = simulation()
     one, deaf = start("b").agent, start("a").agent
