@@ -325,6 +325,26 @@ def test_a_module_becomes_a_problem_and_stays_as_it_is() -> None:
         assert parameter.grad is None
 
 
+def test_frozen_parameters_are_used_but_neither_learned_nor_sent() -> None:
+    module = small_module()
+    frozen = next(module.parameters()).requires_grad_(False)
+    problem = ModuleProblem(module, samples(5), samples(4))
+    assert set(problem.model) == {"0.bias", "2.weight", "2.bias"}
+    before = problem.inner_loss(problem.model, {}, next(problem.batches()))
+    with torch.no_grad():
+        frozen.add_(1.0)
+    assert problem.inner_loss(problem.model, {}, next(problem.batches())) != before
+
+
+def test_local_variables_and_closed_form_products_do_not_go_together() -> None:
+    class Both(Toy):
+        def derivatives(self, model: Named, hyperparameters: Named, adjoint: Named) -> Any:
+            raise AssertionError
+
+    with pytest.raises(ProblemError, match="no closed-form derivatives; leave one out"):
+        TorchLearner(Both(local=True))
+
+
 def test_a_bias_that_decides_shows_in_the_personal_accuracy_only() -> None:
     inputs, _ = samples(6)
     test = (inputs, torch.ones(6, dtype=torch.int64))
@@ -378,7 +398,7 @@ def test_batches_use_every_sample_once_per_permutation() -> None:
             {"module": nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))},
             "module 1 (Dropout) draws from torch's",
         ),
-        ({"module": nn.Tanh()}, "Tanh has no parameters; there is nothing to learn"),
+        ({"module": nn.Tanh()}, "Tanh has no parameters that require a gradient; nothing is to learn"),
         ({"module": nn.Linear(4, 2)}, "the module does not accept train inputs"),
         ({"train": samples(0)}, "train has 0 inputs and 0 targets; give equal numbers above 0"),
         ({"validation": (torch.ones(3, 3), torch.ones(2))}, "validation has 3 inputs and 2 targets"),
