@@ -88,6 +88,9 @@ def test_there_is_no_backlog_of_ticks_when_the_machine_cannot_keep_up() -> None:
     driver.agent.computed(compute.work(), 103.0)
     assert driver.agent.next_deadline() == 103.0
     assert driver.agent.ticks == 2
+    listener = start(founder=False, listen_s_max=1000.0)
+    listener.agent.handle_timer(100.0)
+    assert listener.agent.next_deadline() == 100.0
 
 
 def test_intervals_are_drawn_within_the_jitter() -> None:
