@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -104,16 +105,5 @@ def decode(frame: bytes) -> Push[Tensor]:
 
 
 def _with_arrays(push: Push[Any], arrays: tuple[Any, ...]) -> Push[Any]:
-    return Push(
-        push.swarm,
-        push.fingerprint,
-        push.sender,
-        push.incarnation,
-        push.epoch,
-        push.block,
-        push.sequence,
-        push.tick,
-        push.tick_interval_s,
-        push.address,
-        arrays,
-    )
+    """The same message, its arrays in another form."""
+    return replace(push, arrays=arrays)
