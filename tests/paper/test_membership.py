@@ -117,3 +117,29 @@ def test_a_one_way_cut_that_heals_costs_time_and_nothing_else() -> None:
     result = run(problems, faults=links, fanout=1, step_size=0.1, momentum=0.5, ticks=500)
     found = errors(result.agents, problems)
     assert max(found.values()) < 1e-6, found
+
+
+def test_a_warm_up_makes_rotating_epochs_harmless() -> None:
+    """Reference: DESIGN (Warm-up), (Precision): here every epoch is left as soon as it may be.
+
+    The sums of a float64 wire are always further apart than the tolerance asked for.
+    """
+    problems = quadratics(4, dimension=6, condition=5.0)
+
+    def rotating(warm_up_ticks: float, ticks: float) -> tuple[int, float]:
+        result = run(
+            problems,
+            step_size=0.3,
+            momentum=0.6,
+            precision_tolerance=1e-18,
+            warm_up_ticks=warm_up_ticks,
+            ticks=ticks,
+        )
+        return result.agents[0].epoch, max(errors(result.agents, problems).values())
+
+    epochs, error = rotating(25, 380)
+    assert epochs == 3
+    assert error < 1e-6
+    epochs, error = rotating(0, 300)
+    assert epochs > 3
+    assert error > 1e-4
