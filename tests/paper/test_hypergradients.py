@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-AGENTS = 3
+AGENTS = 2
 KINDS: dict[str, Callable[..., Any]] = {
     "no local variables": biased_module,
     "personal head, joint minimum": PersonalHead,
