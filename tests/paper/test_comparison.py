@@ -28,7 +28,7 @@ def without_losses(count: int) -> list[peer.QuadraticProblem]:
 def distance_from_average(solver: str, faults: wire.FaultPlan) -> float:
     problems = without_losses(6)
     average = torch.stack([problem.model["x"] for problem in problems]).mean(0)
-    result = run(problems, solver=solver, faults=faults, step_size=0.1, ticks=60)
+    result = run(problems, solver=solver, faults=faults, step_size=0.1, ticks=80)
     return max(relative(agent.model["x"], average) for agent in result.agents)
 
 
@@ -52,9 +52,9 @@ def error_of_the_model(solver: str, *, lossy: bool, uneven: bool) -> float:
         solver=solver,
         faults=bad_links() if lossy else LOSSLESS,
         speeds=SPEEDS if uneven else None,
-        step_size=0.4 if exact else 0.05,
+        step_size=0.3 if exact else 0.05,
         momentum=0.5 if exact else 0.0,
-        ticks=120 if exact else 150,
+        ticks=150 if exact else 250,
     )
     return errors(result.agents, problems)["model"]
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-AGENTS = 2
+AGENTS = 3
 KINDS: dict[str, Callable[..., Any]] = {
     "no local variables": biased_module,
     "personal head, joint minimum": PersonalHead,

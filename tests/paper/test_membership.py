@@ -35,9 +35,9 @@ def test_survivors_and_joiner_reach_their_own_closed_form() -> None:
         speeds=[*SPEEDS, 3.0],
         step_size=0.1,
         momentum=0.8,
-        warm_up_ticks=20,
-        ticks=420,
-        scenario=[Kill(2, 40 * TICK_S), Kill(7, 60 * TICK_S), Join(10, 160 * TICK_S)],
+        warm_up_ticks=30,
+        ticks=500,
+        scenario=[Kill(2, 60 * TICK_S), Kill(7, 80 * TICK_S), Join(10, 220 * TICK_S)],
         notice_s=(0.0, 1.0),
     )
     remaining = [i for i in range(11) if i not in (2, 7)]

@@ -47,8 +47,8 @@ def test_a_rate_that_is_too_high_is_lowered_and_reported() -> None:
 
 def test_hyper_steps_every_few_ticks_reach_it_too() -> None:
     problems = small_problems()
-    result = run(problems, step_size=0.3, momentum=0.5, hyper_step_size=0.05, hyper_every=5, ticks=500)
-    assert worst(result, problems) < 0.05
+    result = run(problems, step_size=0.3, momentum=0.5, hyper_step_size=0.05, hyper_every=5, ticks=700)
+    assert worst(result, problems) < 1e-2
 
 
 def test_any_torch_optimizer_takes_the_hyper_steps() -> None:
@@ -59,10 +59,10 @@ def test_any_torch_optimizer_takes_the_hyper_steps() -> None:
         step_size=0.3,
         momentum=0.5,
         hyper_step_size=0.005,
-        ticks=500,
+        ticks=700,
         make_optimizer=lambda parameters: torch.optim.SGD(parameters, momentum=0.5),
     )
-    assert worst(result, problems) < 0.05
+    assert worst(result, problems) < 1e-2
 
 
 def test_held_hyperparameters_do_not_move() -> None:
