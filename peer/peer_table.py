@@ -51,7 +51,7 @@ class PeerTable:
         if known is None or (incarnation is not None and incarnation < known):
             return False
         del self._alive[peer]
-        self._gone[peer] = known
+        self._gone[peer] = known if incarnation is None else incarnation
         while len(self._gone) > PEERS_KNOWN_MAX:
             del self._gone[next(iter(self._gone))]
         return True

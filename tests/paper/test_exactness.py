@@ -19,7 +19,7 @@ WAYS: dict[str, dict[str, Any]] = {
     "one block of ten": {"step_size": 0.2, "ticks": 500, "block_fraction": 0.1},
     "momentum": {"step_size": 0.2, "ticks": 100, "momentum": 0.8},
     "five local steps": {"step_size": 0.2, "ticks": 110, "local_steps": 5},
-    "all three": {"step_size": 0.01, "ticks": 490, "block_fraction": 0.1, "momentum": 0.8, "local_steps": 5},
+    "all three": {"step_size": 0.01, "ticks": 500, "block_fraction": 0.1, "momentum": 0.8, "local_steps": 5},
 }
 
 

@@ -94,8 +94,10 @@ def test_late_news_does_not_remove_who_came_back() -> None:
     table.seen("a", 3)
     assert not table.gone("a", 2)
     assert table.alive() == ["a"]
-    assert table.gone("a", 3)
-    assert not table.gone("a", 3)
+    assert table.gone("a", 5), "whoever heard of 5 knows more"
+    assert not table.gone("a", 5)
+    assert not table.seen("a", 4)
+    assert table.seen("a", 5)
 
 
 def test_a_hostile_network_cannot_fill_the_table() -> None:
