@@ -48,6 +48,11 @@ class Parted:
     ask_at: float
     hold_off_s: float
 
+    def again(self, record: PeerRecord, now: float) -> Parted:
+        """Wait twice as long as the last time, up to a limit."""
+        hold_off_s = min(2 * self.hold_off_s, HOLD_OFF_S_MAX)
+        return Parted(record, now + hold_off_s, hold_off_s)
+
 
 class AgentService:
     """One agent of a swarm, complete: `start`, `run` until `stop`, `close`.
@@ -133,8 +138,8 @@ class AgentService:
             return
         now = time.monotonic()
         before = self._parted.pop(peer, None)
-        hold_off_s = HOLD_OFF_S if before is None else min(2 * before.hold_off_s, HOLD_OFF_S_MAX)
-        self._parted[peer] = Parted(record, now + hold_off_s, hold_off_s)
+        first = Parted(record, now + HOLD_OFF_S, HOLD_OFF_S)
+        self._parted[peer] = first if before is None else before.again(record, now)
         while len(self._parted) > PARTED_MAX:
             del self._parted[next(iter(self._parted))]
         self.transport.disconnect(peer)
@@ -260,5 +265,4 @@ class AgentService:
         for peer, parted in list(self._parted.items()):
             if peer not in self._met and now >= parted.ask_at:
                 self._ask(parted.record.address)
-                hold_off_s = min(2 * parted.hold_off_s, HOLD_OFF_S_MAX)
-                self._parted[peer] = Parted(parted.record, now + hold_off_s, hold_off_s)
+                self._parted[peer] = parted.again(parted.record, now)

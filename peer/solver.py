@@ -104,15 +104,16 @@ class Solver(Generic[V]):
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
         """Set both estimates to the mean of what was heard, block by block; unheard blocks stay."""
-        for block, span in enumerate(self.spans):
-            pushes = [heard[key] for key in sorted(heard) if key[1] == block]
+        by_block: dict[int, list[Push[V]]] = {}
+        for key in sorted(heard):
+            by_block.setdefault(key[1], []).append(heard[key])
+        for block, pushes in by_block.items():
             for index, stream in enumerate(self.streams):
-                announced = [stream.announced_estimate(_arrays_of(push, index)) for push in pushes]
-                if announced:
-                    total = self._algebra.copy(announced[0])
-                    for other in announced[1:]:
-                        total = total + other
-                    stream.replace_estimate(span, total / len(announced))
+                first, *others = [stream.announced_estimate(_arrays_of(push, index)) for push in pushes]
+                total = self._algebra.copy(first)
+                for other in others:
+                    total = total + other
+                stream.replace_estimate(self.spans[block], total / len(pushes))
 
     def tick(self, pushes: Sequence[Push[V]], orders: Orders) -> tuple[tuple[BlockPush[V], ...], TickReport]:
         """Absorb these messages, average, step, and prepare the next messages.

@@ -85,7 +85,7 @@ class TrackingStream(Generic[V]):
     def enter_epoch(self) -> None:
         """Reset the tracker to the agent's own gradient; keep the estimate. DESIGN (Epochs)."""
         self.mass.reset(self.gradient)
-        self.velocity = self.velocity - self.velocity
+        self.velocity = self._algebra.zeros(len(self.velocity))
         self.fresh.clear()
 
     def replace_estimate(self, span: Span, estimate: V) -> None:
@@ -130,7 +130,7 @@ class TrackingStream(Generic[V]):
     def rest(self) -> None:
         """Announce the average itself: an agent that cannot step must not hold the others where it was."""
         self.stepped = self._algebra.copy(self.estimate)
-        self.velocity = self.velocity - self.velocity
+        self.velocity = self._algebra.zeros(len(self.velocity))
 
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """DESIGN (7): the stepped estimate and the running sum of one block."""
