@@ -32,6 +32,14 @@ class RejectReason(enum.StrEnum):
     UNKNOWN_SENDER = "unknown_sender"
     OWN_MESSAGE = "own_message"
     EPOCH_JUMP = "epoch_jump"
+    EPOCH_RATE = "epoch_rate"
+    NOT_FOR_US = "not_for_us"
+    QUARANTINED = "quarantined"
+    UNENCRYPTED = "unencrypted"
+    WRONG_KEY = "wrong_key"
+    WRONG_IDENTITY = "wrong_identity"
+    NOT_ALLOWED = "not_allowed"
+    REPLAYED = "replayed"
 
 
 class DecodeError(WireError):
