@@ -19,7 +19,7 @@ WireDtype = Literal["float32", "float64"]
 
 FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a handful
 LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
-BLOCK_BYTES_MIN = 2**12  # less would be mostly envelope
+BLOCK_BYTES_MIN = 2**14  # less might be all envelope
 
 _CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every")

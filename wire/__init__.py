@@ -7,11 +7,12 @@ The names below are pure: values in, values out, no clock, no sockets. The edges
 import importlib
 from typing import TYPE_CHECKING
 
+from wire.checks import U64_MAX
 from wire.codec import (
     HEADER_BYTES_MAX,
     MESSAGE_BYTES_MAX,
+    PROTOCOL_OLDEST,
     PROTOCOL_VERSION,
-    U64_MAX,
     decode_push,
     encode_push,
     push_bytes_overhead_max,
@@ -35,10 +36,13 @@ from wire.messages import (
     PEER_ID_BYTES_MAX,
     SWARM_BYTES_MAX,
     Array,
+    Heard,
+    Heartbeat,
     PeerId,
     Push,
     format_address,
     parse_address,
+    peer_mark,
 )
 from wire.records import PEERS_KNOWN_MAX, PeerRecord
 from wire.slots import Outbox
@@ -55,6 +59,7 @@ __all__ = [
     "MESSAGE_BYTES_MAX",
     "PEERS_KNOWN_MAX",
     "PEER_ID_BYTES_MAX",
+    "PROTOCOL_OLDEST",
     "PROTOCOL_VERSION",
     "SWARM_BYTES_MAX",
     "U64_MAX",
@@ -68,6 +73,8 @@ __all__ = [
     "FaultPlan",
     "FaultPlanError",
     "FaultWindow",
+    "Heard",
+    "Heartbeat",
     "LinkCounters",
     "LinkFaults",
     "LogNormal",
@@ -92,6 +99,7 @@ __all__ = [
     "parse_address",
     "parse_delay",
     "partition",
+    "peer_mark",
     "push_bytes_overhead_max",
 ]
 

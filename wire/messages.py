@@ -3,6 +3,7 @@
 Nothing here knows bytes on the wire (codec.py) or links (slots.py, faults.py, transport.py).
 """
 
+import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ FINGERPRINT_BYTES_MAX: Final = 128  # SHA-512 in hexadecimal
 LABEL_BYTES_MAX: Final = 63  # between two dots of a DNS name; resolvers refuse more
 ADDRESS_BYTES_MAX: Final = 261  # the longest DNS name (255), a colon, five digits
 ARRAYS_MAX: Final = 64  # arrays per message: (value, sum) of 32 streams; the design has two
+
+TARGETS_TOLD_MAX: Final = 64  # the largest fanout
+DIGEST_MAX: Final = 12  # heartbeats per message: with all other caps 12 kB, and news of 100 peers in 9 ticks
+HEARS_MAX: Final = 24  # peers one agent says it hears; it has about as many in-neighbours as its fanout
+ACCUSES_MAX: Final = 8  # a swarm with more liars around one agent has other problems
+MARK_BYTES: Final = 8  # of a name: short enough for lists, and members do not collide by accident
+AGE_TICKS_MAX: Final = 2**16 - 1
 
 ITEM_BYTES: Final = {"<f4": 4, "<f8": 8}
 """The two dtypes of the wire, little-endian floats, and their size."""
@@ -46,11 +54,43 @@ class Array:
         return memoryview(self.data).nbytes // ITEM_BYTES[self.dtype]
 
 
+def peer_mark(peer: PeerId) -> bytes:
+    """MARK_BYTES that stand for a name where many names would take too much room."""
+    return hashlib.blake2b(peer.encode(), digest_size=MARK_BYTES).digest()
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """That one agent hears another. Heard directly, not through others."""
+
+    mark: bytes  # peer_mark of the one heard
+    heartbeat: int  # the newest of its that arrived
+    age_ticks: int  # since then, in ticks of the hearer; AGE_TICKS_MAX stands for more
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What an agent says of itself, as told by itself or passed on. DESIGN (Liveness).
+
+    One with a higher (incarnation, heartbeat) is newer and replaces others of the same peer.
+    """
+
+    peer: PeerId
+    incarnation: int
+    heartbeat: int  # rises with every tick of the agent, whatever it does
+    address: str = ""  # as in Push
+    left: bool = False  # it said goodbye
+    hears: tuple[Heard, ...] = ()
+    accuses: tuple[bytes, ...] = ()  # marks of the peers whose sums it does not believe
+
+
 @dataclass(frozen=True, slots=True)
 class Push(Generic[V]):
     """One block of one sender's running sums: DESIGN (7), and everything (8) needs to take it in.
 
     A push with a higher `sequence` of the same (sender, incarnation, epoch, block) contains all earlier ones.
+    A sum is split between `targets`: whoever else gets the bytes must not take them in. A push without arrays
+    is a beacon: it carries signs of life only, and may be for anybody.
     """
 
     swarm: str
@@ -64,6 +104,8 @@ class Push(Generic[V]):
     tick_interval_s: float  # the sender's pace, finite and positive
     address: str  # "host:port" where the sender listens, "" if unknown
     arrays: tuple[V, ...]
+    targets: tuple[bytes, ...] = ()  # peer_mark of each, sorted; () in version 1 and in beacons
+    digest: tuple[Heartbeat, ...] = ()  # the sender's own first, if there is any
 
 
 def name_problem(text: str, bytes_max: int) -> str | None:

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from wire.codec import PROTOCOL_VERSION, U64_MAX
+from wire.checks import U64_MAX
+from wire.codec import PROTOCOL_VERSION
 from wire.errors import AddressError, DecodeError, RejectReason
 from wire.messages import (
     FINGERPRINT_BYTES_MAX,

@@ -283,7 +283,7 @@ def test_large_models_are_cut_so_that_every_message_fits() -> None:
         if record[9:].startswith(b"send"):
             sent.append(record)
 
-    peer.simulate(big, ticks=3, block_bytes_max=4096, wire_dtype="float64", record=keep)
+    peer.simulate(big, ticks=3, block_bytes_max=16384, wire_dtype="float64", record=keep)
     assert sent
     assert max(len(record) for record in sent) <= 4096 + 30
     assert len({wire.decode_push(record[9 + len("send|agent-0|") :]).block for record in sent}) == 6

@@ -21,14 +21,17 @@ from wire import (
     Array,
     DecodeError,
     EncodeError,
+    Heard,
+    Heartbeat,
     Push,
     RejectReason,
     decode_push,
     encode_push,
     push_bytes_overhead_max,
 )
+from wire.messages import ACCUSES_MAX, AGE_TICKS_MAX, DIGEST_MAX, HEARS_MAX, TARGETS_TOLD_MAX
 
-PUSH = Push(
+PUSH_1 = Push(
     swarm="fields",
     fingerprint="c0ffee",
     sender="agent-1",
@@ -42,7 +45,7 @@ PUSH = Push(
     arrays=(Array("<f4", struct.pack("<3f", 1.0, -2.5, 0.0)), Array("<f8", struct.pack("<d", math.pi))),
 )
 # Prefix, the keys s f p i e b n t d a v, padding to 112, three <f4, padding to 128, one <f8.
-PUSH_HEX = """
+PUSH_1_HEX = """
     4850 01 00 65000000 8b
     a173 a66669656c6473
     a166 a6633066666565
@@ -61,17 +64,71 @@ PUSH_HEX = """
     182d4454fb210940
 """
 SMALLEST = Push("s", "f", "p", 0, 0, 0, 1, 0, 1.0, "", ())
-SMALLEST_HEX = """
+SMALLEST_1_HEX = """
     4850 01 00 2d000000 8b
     a173a173 a166a166 a170a170 a16900 a16500 a16200 a16e01 a17400 a164cb3ff0000000000000 a161a0 a17690
 """
+SMALLEST_HEX = """
+    4850 02 00 34000000 8d
+    a173a173 a166a166 a170a170 a16900 a16500 a16200 a16e01 a17400 a164cb3ff0000000000000 a161a0 a17690
+    a16fc400 a16c90
+"""
+PUSH = dataclasses.replace(
+    PUSH_1,
+    targets=(b"target-1", b"target-2"),
+    digest=(
+        Heartbeat("agent-1", 3, 300, "192.0.2.7:7700", False, (Heard(b"hears-it", 258, 3),), (b"liar-one",)),
+        Heartbeat("b", 0, 1, left=True),
+    ),
+)
+# As in version 1 with o and l behind, padding to 208, three <f4, padding to 224, one <f8.
+PUSH_HEX = """
+    4850 02 00 c2000000 8d
+    a173 a66669656c6473
+    a166 a6633066666565
+    a170 a76167656e742d31
+    a169 03
+    a165 cd012c
+    a162 02
+    a16e ce00011170
+    a174 cf0000010000000000
+    a164 cb3fd0000000000000
+    a161 ae3139322e302e322e373a37373030
+    a176 92 92a33c663403 92a33c663801
+    a16f c410 7461726765742d31 7461726765742d32
+    a16c 92
+      97 a76167656e742d31 03 cd012c ae3139322e302e322e373a37373030 c2
+         c412 68656172732d6974 0000000000000102 0003 c408 6c6961722d6f6e65
+      97 a162 00 01 a0 c3 c400 c400
+    000000000000
+    0000803f 000020c0 00000000
+    00000000
+    182d4454fb210940
+"""
 
 
-@pytest.mark.parametrize(("push", "golden"), [(PUSH, PUSH_HEX), (SMALLEST, SMALLEST_HEX)])
-def test_golden_frames(push: Push[Array], golden: str) -> None:
+@pytest.mark.parametrize(
+    ("push", "version", "golden"),
+    [
+        (PUSH_1, 1, PUSH_1_HEX),
+        (SMALLEST, 1, SMALLEST_1_HEX),
+        (PUSH, 2, PUSH_HEX),
+        (SMALLEST, 2, SMALLEST_HEX),
+    ],
+)
+def test_golden_frames(push: Push[Array], version: int, golden: str) -> None:
     """These bytes are the protocol: a change here needs a new PROTOCOL_VERSION."""
-    assert encode_push(push).hex(" ") == bytes.fromhex(golden).hex(" ")
+    assert encode_push(push, version).hex(" ") == bytes.fromhex(golden).hex(" ")
     assert decode_push(bytes.fromhex(golden)) == push
+
+
+def test_version_1_leaves_out_what_it_does_not_know() -> None:
+    assert decode_push(encode_push(PUSH, 1)) == PUSH_1
+
+
+def test_elements_of_a_heartbeat_that_a_later_release_adds_are_ignored() -> None:
+    beat = ["b", 0, 1, "", True, b"", b"", {"later": 1}]
+    assert decode_push(framed(header_of(SMALLEST) | {"l": [beat]})).digest == (PUSH.digest[1],)
 
 
 def names(bytes_max: int) -> st.SearchStrategy[str]:
@@ -90,6 +147,17 @@ ARRAYS = st.builds(
     st.binary(min_size=40, max_size=40),
 )
 U64 = st.integers(0, U64_MAX)
+MARKS = st.binary(min_size=8, max_size=8)
+HEARTBEATS = st.builds(
+    Heartbeat,
+    st.sampled_from(["b", "é" * (PEER_ID_BYTES_MAX // 2)]),
+    U64,
+    U64,
+    st.sampled_from(["", "host.example:7700"]),
+    st.booleans(),
+    st.lists(st.builds(Heard, MARKS, U64, st.integers(0, AGE_TICKS_MAX)), max_size=3).map(tuple),
+    st.lists(MARKS, max_size=3).map(tuple),
+)
 PUSHES = st.builds(
     Push,
     swarm=names(SWARM_BYTES_MAX),
@@ -103,6 +171,8 @@ PUSHES = st.builds(
     tick_interval_s=st.floats(min_value=0, exclude_min=True, allow_infinity=False),
     address=st.sampled_from(["", "127.0.0.1:1", "[::1]:65535", "host.example:7700"]),
     arrays=st.lists(ARRAYS, max_size=5).map(tuple),
+    targets=st.lists(MARKS, min_size=1, max_size=5).map(tuple),
+    digest=st.lists(HEARTBEATS, max_size=5).map(tuple),
 )
 
 
@@ -144,6 +214,19 @@ def test_the_longest_push_meets_the_overhead(array_count: int) -> None:
         1.0,
         ".".join(["a" * 63] * 4) + ":65535",
         (Array("<f4", bytes(4 * 70_001)),) * array_count,
+        (bytes(8),) * TARGETS_TOLD_MAX,
+        (
+            Heartbeat(
+                "p" * PEER_ID_BYTES_MAX,
+                U64_MAX,
+                U64_MAX,
+                ".".join(["a" * 63] * 4) + ":65535",
+                True,
+                (Heard(bytes(8), 0, 0),) * HEARS_MAX,
+                (bytes(8),) * ACCUSES_MAX,
+            ),
+        )
+        * DIGEST_MAX,
     )
     assert len(push.address) == ADDRESS_BYTES_MAX
     overhead = len(encode_push(push)) - 4 * 70_001 * array_count
@@ -165,7 +248,7 @@ def test_no_bytes_raise_anything_else(data: bytes) -> None:
 
 @given(st.binary(max_size=200))
 def test_no_header_bytes_raise_anything_else(data: bytes) -> None:
-    refused(b"HP\x01\x00" + len(data).to_bytes(4, "little") + data)
+    refused(b"HP\x02\x00" + len(data).to_bytes(4, "little") + data)
 
 
 JUNK = st.recursive(
@@ -182,7 +265,7 @@ JUNK = st.recursive(
 
 def framed(header: object, rest: bytes = b"") -> bytes:
     packed = msgpack.packb(header)
-    return b"HP\x01\x00" + len(packed).to_bytes(4, "little") + packed + rest
+    return b"HP\x02\x00" + len(packed).to_bytes(4, "little") + packed + rest
 
 
 def header_of(push: Push[Array]) -> dict[str, object]:
@@ -192,7 +275,7 @@ def header_of(push: Push[Array]) -> dict[str, object]:
     return header
 
 
-@given(st.sampled_from("sfpiebntdav"), JUNK)
+@given(st.sampled_from("sfpiebntdavol"), JUNK)
 def test_no_field_raises_anything_else(key: str, junk: object) -> None:
     with contextlib.suppress(DecodeError):
         decode_push(framed(header_of(SMALLEST) | {key: junk}))
@@ -217,11 +300,11 @@ def test_every_truncation_and_extension_is_refused() -> None:
 
 def test_versions_and_flags() -> None:
     frame = bytearray(encode_push(PUSH))
-    frame[2] = 2
+    frame[2] = 3
     assert refused(bytes(frame)).reason is RejectReason.FUTURE_VERSION
     frame[2] = 0
     assert refused(bytes(frame)).reason is RejectReason.MALFORMED
-    frame[2], frame[3] = 1, 0x80
+    frame[2], frame[3] = 2, 0x80
     error = refused(bytes(frame))
     assert error.reason is RejectReason.FUTURE_VERSION
     assert "0x80" in str(error)
@@ -240,20 +323,20 @@ def test_sizes() -> None:
     assert refused(bytes(MESSAGE_BYTES_MAX + 1)).reason is RejectReason.OVERSIZED
     long_header = framed(header_of(SMALLEST) | {"new": "x" * HEADER_BYTES_MAX})
     assert refused(long_header).reason is RejectReason.OVERSIZED
-    beyond = b"HP\x01\x00" + (100).to_bytes(4, "little") + bytes(99)
+    beyond = b"HP\x02\x00" + (100).to_bytes(4, "little") + bytes(99)
     assert "header length is 100" in str(refused(beyond))
 
 
 @pytest.mark.parametrize("extension", [b"\xd4\x05\x00", b"\xc7\x00\x01", b"\xd6\xff\x00\x00\x00\x00"])
 def test_extension_types_are_refused(extension: bytes) -> None:
     packed = b"\x81\xa1z" + extension
-    error = refused(b"HP\x01\x00" + len(packed).to_bytes(4, "little") + packed)
+    error = refused(b"HP\x02\x00" + len(packed).to_bytes(4, "little") + packed)
     assert "no msgpack" in str(error)
 
 
 def test_deep_nesting_is_refused() -> None:
     packed = b"\x81\xa1z" + b"\x91" * (HEADER_BYTES_MAX - 4) + b"\x90"
-    refused(b"HP\x01\x00" + len(packed).to_bytes(4, "little") + packed)
+    refused(b"HP\x02\x00" + len(packed).to_bytes(4, "little") + packed)
 
 
 @pytest.mark.parametrize(
@@ -285,7 +368,21 @@ def test_deep_nesting_is_refused() -> None:
         ("v", [["<f4", 0], ["<f4"]], "arrays[1] is ['<f4']"),
         ("v", [[4, 0]], "arrays[0] is [4, 0]"),
         ("v", [["<f4", -1]], "arrays[0] count is -1"),
-        ("v", [["<f4", U64_MAX]], "for arrays[0] to fit"),
+        ("v", [["<f4", 0]], "targets is (): expected whom the arrays are for"),
+        ("o", b"1234567", "targets is b'1234567': expected at most 64 times 8 bytes"),
+        ("o", bytes(8 * 65), "expected at most 64 times 8 bytes"),
+        ("o", [], "targets is []"),
+        ("l", {}, "digest is {}: expected a list of at most 12 heartbeats"),
+        ("l", [0] * 13, "a list of at most 12"),
+        ("l", [7], "digest[0] is 7: expected a list of 7"),
+        ("l", [["b", 0, 0, "", False, b""]], "expected a list of 7"),
+        ("l", [["", 0, 0, "", False, b"", b""]], "digest[0] peer is '': must not be empty"),
+        ("l", [["b", -1, 0, "", False, b"", b""]], "digest[0] incarnation is -1"),
+        ("l", [["b", 0, 0.5, "", False, b"", b""]], "digest[0] heartbeat is 0.5"),
+        ("l", [["b", 0, 0, "nowhere", False, b"", b""]], "has no port"),
+        ("l", [["b", 0, 0, "", 0, b"", b""]], "digest[0] left is 0: expected true or false"),
+        ("l", [["b", 0, 0, "", False, b"x", b""]], "digest[0] hears is b'x': expected at most 24 times 18"),
+        ("l", [["b", 0, 0, "", False, b"", bytes(72)]], "digest[0] accuses is"),
     ],
 )
 def test_each_field_is_checked_and_named(key: str, value: object, message: str) -> None:
@@ -300,11 +397,17 @@ def test_other_dtypes_are_refused(dtype: str) -> None:
     assert error.reason is RejectReason.WRONG_DTYPE
 
 
-@pytest.mark.parametrize("key", list("sfpiebntdav"))
+@pytest.mark.parametrize("key", list("sfpiebntdavol"))
 def test_every_key_is_required(key: str) -> None:
     header = header_of(SMALLEST)
     del header[key]
     assert f"(key '{key}') is missing" in str(refused(framed(header)))
+
+
+def test_an_array_beyond_the_frame_is_refused() -> None:
+    error = refused(framed(header_of(SMALLEST) | {"v": [["<f4", U64_MAX]], "o": bytes(8)}))
+    assert error.reason is RejectReason.MALFORMED
+    assert "for arrays[0] to fit" in str(error)
 
 
 def test_a_header_that_is_no_map_is_refused() -> None:
@@ -313,7 +416,7 @@ def test_a_header_that_is_no_map_is_refused() -> None:
 
 def test_padding_is_zero() -> None:
     frame = bytearray(encode_push(PUSH))
-    frame[111] = 1
+    frame[207] = 1
     assert "padding before arrays[0]" in str(refused(bytes(frame)))
 
 
@@ -327,7 +430,10 @@ def test_padding_is_zero() -> None:
         ({"tick_interval_s": math.inf}, "tick_interval_s is inf"),
         ({"address": "nowhere"}, "has no port"),
         ({"arrays": (Array("<f4", b""),) * (ARRAYS_MAX + 1)}, "arrays is"),
-        ({"arrays": (Array("<f8", bytes(12)),)}, "array 0 has 12 bytes: not a whole number of <f8"),
+        (
+            {"arrays": (Array("<f8", bytes(12)),), "targets": (bytes(8),)},
+            "array 0 has 12 bytes: not a whole number of <f8",
+        ),
     ],
 )
 def test_what_no_receiver_would_accept_is_not_encoded(change: dict[str, object], message: str) -> None:

@@ -1,0 +1,104 @@
+"""Heartbeats as they stand in the header of a frame, and back.
+
+    key  field    type   content
+    o    targets  bin    MARK_BYTES each, at most TARGETS_TOLD_MAX
+    l    digest   array  at most DIGEST_MAX of [peer, incarnation, heartbeat, address, left, hears, accuses]
+         hears    bin    HEARD_BYTES each, at most HEARS_MAX: mark, heartbeat (8 bytes), age (2), big-endian
+         accuses  bin    MARK_BYTES each, at most ACCUSES_MAX
+
+Elements of a heartbeat beyond the seventh are ignored, so that a later release can add some.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Final, TypeVar
+
+from wire.checks import check_address, count_of, malformed, name_of
+from wire.messages import (
+    ACCUSES_MAX,
+    ADDRESS_BYTES_MAX,
+    DIGEST_MAX,
+    HEARS_MAX,
+    MARK_BYTES,
+    PEER_ID_BYTES_MAX,
+    TARGETS_TOLD_MAX,
+    Heard,
+    Heartbeat,
+)
+
+_Item = TypeVar("_Item")
+
+_HEARD: Final = struct.Struct(f">{MARK_BYTES}sQH")
+HEARD_BYTES: Final = _HEARD.size
+_FIELDS: Final = 7
+
+_INTEGER: Final = 9  # the longest msgpack forms, as in codec.py
+_LENGTH: Final = 3
+HEARTBEAT_BYTES_MAX: Final = (
+    1
+    + (_LENGTH + PEER_ID_BYTES_MAX)
+    + 2 * _INTEGER
+    + (_LENGTH + ADDRESS_BYTES_MAX)
+    + 1
+    + (_LENGTH + HEARS_MAX * HEARD_BYTES)
+    + (_LENGTH + ACCUSES_MAX * MARK_BYTES)
+)
+DIGEST_BYTES_MAX: Final = 1 + DIGEST_MAX * HEARTBEAT_BYTES_MAX + _LENGTH + TARGETS_TOLD_MAX * MARK_BYTES
+
+
+def pack_digest(digest: tuple[Heartbeat, ...]) -> list[list[object]]:
+    """The value of key "l"."""
+    return [
+        [
+            entry.peer,
+            entry.incarnation,
+            entry.heartbeat,
+            entry.address,
+            entry.left,
+            b"".join(_HEARD.pack(heard.mark, heard.heartbeat, heard.age_ticks) for heard in entry.hears),
+            b"".join(entry.accuses),
+        ]
+        for entry in digest
+    ]
+
+
+def read_marks(name: str, value: object, count_max: int = TARGETS_TOLD_MAX) -> tuple[bytes, ...]:
+    """Cut MARK_BYTES each. Raises DecodeError."""
+    return tuple(_cut(name, value, MARK_BYTES, count_max, bytes))
+
+
+def read_digest(name: str, value: object) -> tuple[Heartbeat, ...]:
+    """The heartbeats. Raises DecodeError naming the field."""
+    if not isinstance(value, list) or len(value) > DIGEST_MAX:
+        raise malformed(name, value, f"a list of at most {DIGEST_MAX} heartbeats")
+    return tuple(_read_heartbeat(f"{name}[{index}]", entry) for index, entry in enumerate(value))
+
+
+def _read_heartbeat(name: str, entry: object) -> Heartbeat:
+    if not isinstance(entry, list) or len(entry) < _FIELDS:
+        raise malformed(name, entry, f"a list of {_FIELDS}")
+    peer, incarnation, heartbeat, address, left, hears, accuses = entry[:_FIELDS]
+    if not isinstance(left, bool):
+        raise malformed(f"{name} left", left, "true or false")
+    return Heartbeat(
+        name_of(PEER_ID_BYTES_MAX)(f"{name} peer", peer),
+        count_of(0)(f"{name} incarnation", incarnation),
+        count_of(0)(f"{name} heartbeat", heartbeat),
+        check_address(f"{name} address", address),
+        left,
+        tuple(_cut(f"{name} hears", hears, HEARD_BYTES, HEARS_MAX, _read_heard)),
+        read_marks(f"{name} accuses", accuses, ACCUSES_MAX),
+    )
+
+
+def _read_heard(part: bytes) -> Heard:
+    return Heard(*_HEARD.unpack(part))
+
+
+def _cut(
+    name: str, value: object, item_bytes: int, count_max: int, read: Callable[[bytes], _Item]
+) -> Iterator[_Item]:
+    """Read items of equal length that stand one after another."""
+    if not isinstance(value, bytes) or len(value) % item_bytes or len(value) > count_max * item_bytes:
+        raise malformed(name, value, f"at most {count_max} times {item_bytes} bytes")
+    return (read(value[start : start + item_bytes]) for start in range(0, len(value), item_bytes))
