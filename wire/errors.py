@@ -6,6 +6,8 @@
         ├── EncodeError (ValueError)    ours: a message the other side would have to refuse
         ├── FaultPlanError (ValueError) the user's: a fault plan that means nothing
         ├── AddressError (ValueError)   the user's: text that is no HOST:PORT
+        ├── KeyFileError (ValueError)   the user's: a file of keys or fingerprints that cannot be read
+        ├── CounterError                ours: more frames sealed in one start than can be told apart
         └── TransportError              the machine's: a port that cannot be had, a listener that went away
 
 Anything else that leaves wire/ is a bug and must stop the program.
@@ -63,6 +65,14 @@ class FaultPlanError(WireError, ValueError):
 
 class AddressError(WireError, ValueError):
     """Text that is no HOST:PORT: the user's fault. Names the text and the remedy."""
+
+
+class KeyFileError(WireError, ValueError):
+    """Keys or fingerprints that cannot be meant: the user's fault. Names line and remedy, never a secret."""
+
+
+class CounterError(WireError, OverflowError):
+    """No counter is left to seal with: the agent has to be started again."""
 
 
 class TransportError(WireError):
