@@ -7,6 +7,7 @@ The names below are pure: values in, values out, no clock, no sockets. The edges
 import importlib
 from typing import TYPE_CHECKING
 
+from wire.bandwidth import BandwidthGate, parse_bandwidth
 from wire.checks import U64_MAX
 from wire.codec import (
     HEADER_BYTES_MAX,
@@ -18,7 +19,7 @@ from wire.codec import (
     push_bytes_overhead_max,
 )
 from wire.counters import LinkCounters, TransportCounters
-from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, parse_delay
+from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, parse_delay, parse_duration
 from wire.errors import (
     AddressError,
     DecodeError,
@@ -28,7 +29,8 @@ from wire.errors import (
     TransportError,
     WireError,
 )
-from wire.faults import FaultPlan, FaultWindow, LinkFaults, cut, link_rng, partition
+from wire.faults import FaultChange, FaultPlan, FaultWindow, LinkFaults, cut, link_rng, partition
+from wire.live_faults import LiveFaults
 from wire.messages import (
     ADDRESS_BYTES_MAX,
     ARRAYS_MAX,
@@ -65,11 +67,13 @@ __all__ = [
     "U64_MAX",
     "AddressError",
     "Array",
+    "BandwidthGate",
     "Constant",
     "DecodeError",
     "Delay",
     "EncodeError",
     "Exponential",
+    "FaultChange",
     "FaultPlan",
     "FaultPlanError",
     "FaultWindow",
@@ -77,6 +81,7 @@ __all__ = [
     "Heartbeat",
     "LinkCounters",
     "LinkFaults",
+    "LiveFaults",
     "LogNormal",
     "Outbox",
     "PeerId",
@@ -97,7 +102,9 @@ __all__ = [
     "format_address",
     "link_rng",
     "parse_address",
+    "parse_bandwidth",
     "parse_delay",
+    "parse_duration",
     "partition",
     "peer_mark",
     "push_bytes_overhead_max",

@@ -1,4 +1,4 @@
-"""How long a message is on its way: four distributions, their text form, one draw each.
+"""How long a message is on its way: four distributions, their text form, one draw each. And durations.
 
     text                     class                     delay
     20ms                     Constant(0.02)            always 20 ms
@@ -24,8 +24,13 @@ SIGMA_MAX: Final = 10.0  # e**10 is a factor of 22,000 for one standard deviatio
 
 _UNIFORM_MIN: Final = 2.0**-54  # random() may be 0, which the inverse of the normal distribution refuses
 _NORMAL: Final = NormalDist()
-_SECONDS = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)(us|ms|s)")
+DURATION_FORMS: Final = "write 500ms, 30s, 2m or 1h"
+
+_NUMBER: Final = r"([0-9]+(?:\.[0-9]*)?(?:e[+-]?[0-9]+)?)"
+_SECONDS = re.compile(_NUMBER + "(us|ms|s)")
+_DURATION = re.compile(_NUMBER + "(us|ms|s|m|h)")
 _PER_SECOND: Final = {"us": 1_000_000, "ms": 1_000, "s": 1}
+_SECONDS_IN: Final = {"m": 60, "h": 3_600}
 _FORMS: Final = "write 20ms, 0.5s, uniform:10ms:90ms, exponential:50ms or lognormal:50ms:0.5"
 
 
@@ -153,6 +158,16 @@ def parse_delay(text: str) -> Delay:
     if not parts:
         return Constant(_parse_seconds(kind, text))
     raise FaultPlanError(f"delay = {text[:80]!r}: no such distribution, or not its parameters; {_FORMS}")
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of a time with a unit, such as 30s or 2m; raises FaultPlanError naming text and remedy."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise FaultPlanError(f"duration = {text[:40]!r}: no time with a unit; {DURATION_FORMS}")
+    number, unit = match.groups()
+    seconds = float(number) * _SECONDS_IN.get(unit, 1) / _PER_SECOND.get(unit, 1)
+    return check_number("duration", seconds, 0.0, DELAY_S_MAX, DURATION_FORMS)
 
 
 def _parse_seconds(part: str, text: str) -> float:

@@ -3,36 +3,32 @@
 A plan is directed: (source, target) and (target, source) are two links. It is a value: nothing here draws
 unless a random stream is handed in, and time is an argument (`elapsed_s`, seconds since the start).
 
-    which faults a link has   1. the last window that matches source, target and time
-                              2. else the entry of `links`
-                              3. else the plan's own drop, delay_s, ...
+    which faults a link has   1. the entry of `links`, else the plan's own drop, delay_s, ...
+                              2. changed by every window that matches source, target and time, in their order
+
+A window names agents by their whole id, or by the name before the fingerprint of their key (or the number of
+their life in a simulation), so that it still means them when they have come back as somebody new.
 """
 
 import itertools
 import math
 import random
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from wire.delays import (
-    DELAY_S_MAX,
-    Constant,
-    Delay,
-    Exponential,
-    LogNormal,
-    Uniform,
-    check_number,
-    parse_delay,
-)
+from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, check_number, parse_delay
 from wire.errors import FaultPlanError
-from wire.messages import PEER_ID_BYTES_MAX, PeerId, name_problem
+from wire.link_faults import FAULT_KEYS, FaultChange, LinkFaults, check_keys, check_peers
+from wire.messages import PeerId
 
 __all__ = [
     "DRAWS_PER_MESSAGE",
     "Constant",
     "Delay",
     "Exponential",
+    "FaultChange",
     "FaultPlan",
     "FaultWindow",
     "LinkFaults",
@@ -40,76 +36,29 @@ __all__ = [
     "Uniform",
     "cut",
     "link_rng",
+    "name_before_key",
     "parse_delay",
     "partition",
 ]
 
 DRAWS_PER_MESSAGE: Final = 8  # drop, duplicate, and (delay, reorder, hold) of two copies
 
-_FAULT_KEYS: Final = ("drop", "delay_s", "duplicate", "reorder", "reorder_window_s")
-
-
-@dataclass(frozen=True, slots=True)
-class LinkFaults:
-    """What one directed link does to each message, independently.
-
-    drop             probability that it is lost, with its duplicate
-    delay_s          seconds on its way (a number is a constant)
-    duplicate        probability that it arrives twice; the copy has its own delay
-    reorder          probability that a copy is held back by up to reorder_window_s more: later ones overtake
-    """
-
-    drop: float = 0.0
-    delay_s: float | Delay = 0.0
-    duplicate: float = 0.0
-    reorder: float = 0.0
-    reorder_window_s: float = 0.25
-
-    def __post_init__(self) -> None:
-        for name in ("drop", "duplicate", "reorder"):
-            check_number(name, getattr(self, name), 0.0, 1.0, "it is a probability: write 0.3 for 30 %")
-        if not isinstance(self.delay_s, Delay):
-            check_number(
-                "delay_s", self.delay_s, 0.0, DELAY_S_MAX, "it is in seconds; for text use parse_delay"
-            )
-        check_number("reorder_window_s", self.reorder_window_s, 0.0, DELAY_S_MAX, "it is in seconds")
-
-    @property
-    def delay(self) -> Delay:
-        """`delay_s` as a distribution."""
-        return self.delay_s if isinstance(self.delay_s, Delay) else Constant(self.delay_s)
-
-    def to_dict(self) -> dict[str, object]:
-        """JSON-able; LinkFaults.from_dict gives an equal value back."""
-        values: dict[str, object] = {name: getattr(self, name) for name in _FAULT_KEYS}
-        if isinstance(self.delay_s, Delay):
-            values["delay_s"] = str(self.delay_s)
-        return values
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, object]) -> "LinkFaults":
-        """Read what to_dict writes; missing keys have their defaults, unknown ones raise FaultPlanError."""
-        _check_keys("faults", values, _FAULT_KEYS)
-        delay_s = values.get("delay_s", 0.0)
-        return cls(
-            drop=_number(values, "drop", 0.0),
-            delay_s=parse_delay(delay_s) if isinstance(delay_s, str) else _number(values, "delay_s", 0.0),
-            duplicate=_number(values, "duplicate", 0.0),
-            reorder=_number(values, "reorder", 0.0),
-            reorder_window_s=_number(values, "reorder_window_s", 0.25),
-        )
+_WHO_EXACTLY = re.compile(
+    r"(?:-(?:[a-z2-7]{20}|[0-9a-f]{8})|\+[0-9]+)\Z"
+)  # key, unkeyed process, simulated life
 
 
 @dataclass(frozen=True, slots=True)
 class FaultWindow:
     """Other faults for a while: from `start_s` up to, not including, `end_s` (math.inf: for ever).
 
-    `faults` None cuts the links: nothing passes. `sources`, `targets` None mean every peer.
+    `faults` None cuts the links: nothing passes. A FaultChange keeps what it does not name, and a cut link
+    cut. `sources`, `targets` None mean every peer.
     """
 
     start_s: float
     end_s: float
-    faults: LinkFaults | None
+    faults: LinkFaults | FaultChange | None
     sources: tuple[PeerId, ...] | None = None
     targets: tuple[PeerId, ...] | None = None
     # For membership only; never iterated, so that no order comes out of it.
@@ -123,8 +72,10 @@ class FaultWindow:
             raise FaultPlanError(
                 f"end_s = {self.end_s!r}: not after start_s = {self.start_s!r}; the window would never open"
             )
-        if self.faults is not None and not isinstance(self.faults, LinkFaults):
-            raise FaultPlanError(f"faults = {self.faults!r}: give LinkFaults, or None to cut the links")
+        if self.faults is not None and not isinstance(self.faults, LinkFaults | FaultChange):
+            raise FaultPlanError(
+                f"faults = {self.faults!r}: give LinkFaults, a FaultChange, or None to cut the links"
+            )
         object.__setattr__(self, "_source_set", _peer_set("sources", self.sources))
         object.__setattr__(self, "_target_set", _peer_set("targets", self.targets))
 
@@ -132,34 +83,47 @@ class FaultWindow:
         """True if this window decides about a message sent now on this link."""
         return (
             self.start_s <= elapsed_s < self.end_s
-            and (self._source_set is None or source in self._source_set)
-            and (self._target_set is None or target in self._target_set)
+            and (self._source_set is None or _is_among(source, self._source_set))
+            and (self._target_set is None or _is_among(target, self._target_set))
         )
+
+    def applied_to(self, faults: LinkFaults | None) -> LinkFaults | None:
+        """What a link that this window matches does instead of `faults`."""
+        if not isinstance(self.faults, FaultChange):
+            return self.faults
+        return None if faults is None else self.faults.applied_to(faults)
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able: `end_s` None is for ever, since JSON has no infinity."""
+        changes = isinstance(self.faults, FaultChange)
         return {
             "start_s": self.start_s,
             "end_s": None if self.end_s == math.inf else self.end_s,
-            "faults": None if self.faults is None else self.faults.to_dict(),
+            "change" if changes else "faults": None if self.faults is None else self.faults.to_dict(),
             "sources": None if self.sources is None else list(self.sources),
             "targets": None if self.targets is None else list(self.targets),
         }
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "FaultWindow":
-        """Read what to_dict writes. `start_s` and `faults` are required; raises FaultPlanError."""
-        _check_keys("window", values, ("start_s", "end_s", "faults", "sources", "targets"))
-        for name in ("start_s", "faults"):
-            if name not in values:
-                raise FaultPlanError(
-                    f"window {dict(values)!r}: {name} is missing; faults = null cuts the links"
-                )
-        faults = values["faults"]
+        """Read what to_dict writes. `start_s`, and `faults` or `change`, are required; or FaultPlanError."""
+        check_keys("window", values, ("start_s", "end_s", "faults", "change", "sources", "targets"))
+        if "start_s" not in values:
+            raise FaultPlanError(f"window {dict(values)!r}: start_s is missing; give seconds since the start")
+        if ("faults" in values) == ("change" in values):
+            raise FaultPlanError(
+                f"window {dict(values)!r}: faults is missing, or change beside it; give one of them: "
+                "faults = null cuts the links"
+            )
+        faults: LinkFaults | FaultChange | None = None
+        if "change" in values:
+            faults = FaultChange.from_dict(_mapping("change", values["change"]))
+        elif values["faults"] is not None:
+            faults = LinkFaults.from_dict(_mapping("faults", values["faults"]))
         return cls(
             start_s=_number(values, "start_s", 0.0),
             end_s=math.inf if values.get("end_s") is None else _number(values, "end_s", math.inf),
-            faults=None if faults is None else LinkFaults.from_dict(_mapping("faults", faults)),
+            faults=faults,
             sources=_peers(values, "sources"),
             targets=_peers(values, "targets"),
         )
@@ -196,8 +160,8 @@ def partition(groups: Sequence[Sequence[PeerId]], start_s: float, end_s: float) 
 class FaultPlan:
     """What all links do, now and later. Frozen: `links` is copied and not to be changed.
 
-    Its own five numbers are the faults of every link that neither `links` nor a window says otherwise about.
-    Windows may overlap: the last one that matches wins.
+    Its own numbers are the faults of every link that neither `links` nor a window says otherwise about.
+    Windows may overlap: a later one changes what the earlier ones left.
     """
 
     drop: float = 0.0
@@ -205,16 +169,24 @@ class FaultPlan:
     duplicate: float = 0.0
     reorder: float = 0.0
     reorder_window_s: float = 0.25
+    bandwidth_bits_per_s: float | None = None
     links: Mapping[tuple[PeerId, PeerId], LinkFaults] = field(default_factory=dict, hash=False)
     windows: tuple[FaultWindow, ...] = ()
     _base: LinkFaults = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        base = LinkFaults(self.drop, self.delay_s, self.duplicate, self.reorder, self.reorder_window_s)
+        base = LinkFaults(
+            self.drop,
+            self.delay_s,
+            self.duplicate,
+            self.reorder,
+            self.reorder_window_s,
+            self.bandwidth_bits_per_s,
+        )
         object.__setattr__(self, "_base", base)
         object.__setattr__(self, "links", dict(self.links))
         for link, faults in self.links.items():
-            if len(_check_peers("links key", link)) != 2:
+            if len(check_peers("links key", link)) != 2:
                 raise FaultPlanError(f"links key = {link!r}: give (source, target)")
             if not isinstance(faults, LinkFaults):
                 raise FaultPlanError(
@@ -227,10 +199,11 @@ class FaultPlan:
 
     def faults_on(self, source: PeerId, target: PeerId, elapsed_s: float) -> LinkFaults | None:
         """The faults of one link now; None if it is cut."""
-        for window in reversed(self.windows):
+        faults: LinkFaults | None = self.links.get((source, target), self._base)
+        for window in self.windows:
             if window.matches(source, target, elapsed_s):
-                return window.faults
-        return self.links.get((source, target), self._base)
+                faults = window.applied_to(faults)
+        return faults
 
     def deliveries(
         self, source: PeerId, target: PeerId, elapsed_s: float, rng: random.Random
@@ -264,13 +237,13 @@ class FaultPlan:
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "FaultPlan":
         """Read what to_dict writes; missing keys have their defaults, unknown ones raise FaultPlanError."""
-        _check_keys("plan", values, (*_FAULT_KEYS, "links", "windows"))
-        base = LinkFaults.from_dict({name: values[name] for name in _FAULT_KEYS if name in values})
+        check_keys("plan", values, (*FAULT_KEYS, "links", "windows"))
+        base = LinkFaults.from_dict({name: values[name] for name in FAULT_KEYS if name in values})
         links: dict[tuple[PeerId, PeerId], LinkFaults] = {}
         for entry in _list(values, "links"):
             link = dict(_mapping("links", entry))
             ends = (link.pop("source", None), link.pop("target", None))
-            source, target = _check_peers("links source, target", ends)
+            source, target = check_peers("links source, target", ends)
             if (source, target) in links:
                 raise FaultPlanError(f"links = {source!r} -> {target!r}: given twice; keep one")
             links[source, target] = LinkFaults.from_dict(link)
@@ -281,6 +254,7 @@ class FaultPlan:
             base.duplicate,
             base.reorder,
             base.reorder_window_s,
+            base.bandwidth_bits_per_s,
             links=links,
             windows=windows,
         )
@@ -291,6 +265,16 @@ def link_rng(seed: int, source: PeerId, target: PeerId) -> random.Random:
     return random.Random(f"{seed}/{source}->{target}")
 
 
+def name_before_key(peer: PeerId) -> str:
+    """The part of a peer's id that stays when it comes back with another key or life."""
+    found = _WHO_EXACTLY.search(peer)
+    return peer[: found.start()] if found is not None and found.start() else peer
+
+
+def _is_among(peer: PeerId, names: frozenset[str]) -> bool:
+    return peer in names or name_before_key(peer) in names
+
+
 def _draw_copy(faults: LinkFaults, delay: Delay, rng: random.Random) -> float:
     """Delay of one copy; three numbers from `rng`."""
     delay_s = delay.draw(rng)
@@ -299,24 +283,8 @@ def _draw_copy(faults: LinkFaults, delay: Delay, rng: random.Random) -> float:
     return delay_s + hold_s if held else delay_s
 
 
-def _check_peers(name: str, peers: object) -> tuple[PeerId, ...]:
-    if not isinstance(peers, tuple) or not peers:
-        raise FaultPlanError(f"{name} = {peers!r}: give a tuple of peer names, not empty")
-    for peer in peers:
-        problem = name_problem(peer, PEER_ID_BYTES_MAX) if isinstance(peer, str) else "must be text"
-        if problem is not None:
-            raise FaultPlanError(f"{name} = {peer!r}: a peer name {problem}")
-    return peers
-
-
 def _peer_set(name: str, peers: tuple[PeerId, ...] | None) -> frozenset[PeerId] | None:
-    return None if peers is None else frozenset(_check_peers(name, peers))
-
-
-def _check_keys(where: str, values: Mapping[str, object], known: Sequence[str]) -> None:
-    for key in values:
-        if key not in known:
-            raise FaultPlanError(f"{where} key {key!r}: unknown; known are {', '.join(known)}")
+    return None if peers is None else frozenset(check_peers(name, peers))
 
 
 def _number(values: Mapping[str, object], name: str, default: float) -> float:
@@ -340,4 +308,4 @@ def _peers(values: Mapping[str, object], name: str) -> tuple[PeerId, ...] | None
     value = values.get(name)
     if value is None:
         return None
-    return _check_peers(name, tuple(value) if isinstance(value, list | tuple) else value)
+    return check_peers(name, tuple(value) if isinstance(value, list | tuple) else value)

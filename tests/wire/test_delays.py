@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wire import Constant, Delay, Exponential, FaultPlanError, LogNormal, Uniform, parse_delay
+from wire import (
+    Constant,
+    Delay,
+    Exponential,
+    FaultPlanError,
+    LogNormal,
+    Uniform,
+    parse_delay,
+    parse_duration,
+)
 
 SECONDS = st.floats(0.0, 1e6)
 DELAYS = (
@@ -117,3 +126,17 @@ class Zero(random.Random):
 @pytest.mark.parametrize("delay", [Constant(1), Uniform(1, 2), Exponential(1), LogNormal(1, 10)])
 def test_the_smallest_draw_is_a_delay(delay: Delay) -> None:
     assert delay.draw(Zero()) >= 0
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("30s", 30.0), ("500ms", 0.5), (" 2m ", 120.0), ("1.5h", 5400.0), ("250us", 0.00025), ("3m", 180.0)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "30", "s", "-1s", "1 s", "nans", "1d", "1e99s", "9" * 400 + "h"])
+def test_a_bad_duration_names_itself_and_the_remedy(text: str) -> None:
+    with pytest.raises(FaultPlanError, match=r"duration = .*; write 500ms, 30s, 2m or 1h"):
+        parse_duration(text)

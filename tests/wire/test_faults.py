@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from wire import (
     Constant,
     Exponential,
+    FaultChange,
     FaultPlan,
     FaultPlanError,
     FaultWindow,
@@ -22,7 +23,8 @@ from wire import (
     link_rng,
     partition,
 )
-from wire.faults import DRAWS_PER_MESSAGE
+from wire.faults import DRAWS_PER_MESSAGE, name_before_key
+from wire.link_faults import FAULT_KEYS
 
 SHAPED = FaultPlan(drop=0.3, delay_s=Exponential(0.05), duplicate=0.2, reorder=0.1, reorder_window_s=0.5)
 
@@ -106,6 +108,43 @@ def test_windows_open_and_close_and_the_last_one_wins() -> None:
     assert drop("a", "d", 16.0) == 0.5
 
 
+def test_a_change_keeps_what_it_does_not_name() -> None:
+    """So that "drop 0.5 from t=60s on" keeps the delay that the links have."""
+    plan = FaultPlan(
+        delay_s=Constant(0.02),
+        bandwidth_bits_per_s=1e6,
+        links={("a", "b"): LinkFaults(drop=0.1, duplicate=0.2)},
+        windows=(
+            cut("c", "a", 0.0, 30.0),
+            FaultWindow(10.0, 40.0, FaultChange(drop=0.5)),
+            FaultWindow(20.0, 40.0, FaultChange(delay_s=1.0, bandwidth_bits_per_s=math.inf), ("c", "d")),
+        ),
+    )
+    everywhere = LinkFaults(0.5, Constant(0.02), bandwidth_bits_per_s=1e6)
+    assert plan.faults_on("a", "b", 10.0) == LinkFaults(0.5, duplicate=0.2)
+    assert plan.faults_on("b", "a", 10.0) == everywhere
+    assert plan.faults_on("d", "a", 20.0) == LinkFaults(0.5, 1.0)
+    assert plan.faults_on("c", "a", 29.9) is None
+    assert plan.faults_on("c", "a", 30.0) == LinkFaults(0.5, 1.0)
+    assert plan.faults_on("b", "a", 40.0) == LinkFaults(0.0, Constant(0.02), bandwidth_bits_per_s=1e6)
+    every = FaultChange(0.1, 2.0, 0.3, 0.4, 5.0, 6.0)
+    assert every.names == FAULT_KEYS
+    assert every.applied_to(LinkFaults()) == LinkFaults(0.1, 2.0, 0.3, 0.4, 5.0, 6.0)
+
+
+def test_a_name_means_its_agent_whatever_key_or_life_it_has_now() -> None:
+    plan = FaultPlan(windows=(cut("agent-1", "agent-2", 0.0),))
+    key = "abcdefghij234567klmn"
+    for source in ("agent-1", f"agent-1-{key}", "agent-1-0123abcd", "agent-1+2"):
+        assert plan.faults_on(source, f"agent-2-{key}", 0.0) is None, source
+    for source in ("agent-10", "agent-1-x", "agent", f"agent-{key}", "+1", f"agent-1-{key}x"):
+        assert plan.faults_on(source, "agent-2", 0.0) == LinkFaults(), source
+    assert name_before_key("+1") == "+1"
+    exactly = FaultPlan(windows=(cut(f"agent-1-{key}", "agent-2", 0.0),))
+    assert exactly.faults_on(f"agent-1-{key}", "agent-2", 0.0) is None
+    assert exactly.faults_on("agent-1", "agent-2", 0.0) == LinkFaults()
+
+
 def test_a_cut_link_passes_nothing_and_only_one_way() -> None:
     plan = FaultPlan(windows=(cut("a", "b", 5.0),))
     rng = random.Random(0)
@@ -129,6 +168,10 @@ BAD_PLANS: list[tuple[Callable[[], object], str]] = [
     (lambda: FaultPlan(drop="0.3"), "drop = '0.3'"),
     (lambda: FaultPlan(duplicate=-0.1), "duplicate = -0.1"),
     (lambda: LinkFaults(reorder=2), "reorder = 2"),
+    (lambda: FaultChange(drop=2.0), "drop = 2.0: must be a number from 0 to 1"),
+    (lambda: FaultChange(bandwidth_bits_per_s=0.5), "write 256kbit"),
+    (lambda: LinkFaults(bandwidth_bits_per_s=math.inf), "bandwidth_bits_per_s = inf"),
+    (lambda: FaultPlan(bandwidth_bits_per_s="256kbit"), "bandwidth_bits_per_s = '256kbit'"),
     (lambda: LinkFaults(reorder_window_s=-1), "reorder_window_s = -1"),
     (lambda: LinkFaults(reorder_window_s=math.inf), "reorder_window_s = inf"),
     (lambda: FaultPlan(delay_s=-0.02), "delay_s = -0.02"),
@@ -169,13 +212,20 @@ FAULTS = st.builds(
     duplicate=RATES,
     reorder=RATES,
     reorder_window_s=st.floats(0.0, 10.0),
+    bandwidth_bits_per_s=st.none() | st.floats(1.0, 1e15),
+)
+CHANGES = st.builds(
+    FaultChange,
+    drop=st.none() | RATES,
+    delay_s=st.none() | st.floats(0.0, 10.0) | st.just(Exponential(0.05)),
+    bandwidth_bits_per_s=st.none() | st.floats(1.0, 1e15) | st.just(math.inf),
 )
 PEERS = st.none() | st.lists(st.sampled_from("abc"), min_size=1, max_size=3).map(tuple)
 WINDOWS = st.builds(
     FaultWindow,
     st.floats(0.0, 10.0),
     st.floats(11.0, 20.0) | st.just(math.inf),
-    st.none() | FAULTS,
+    st.none() | FAULTS | CHANGES,
     PEERS,
     PEERS,
 )
@@ -200,6 +250,14 @@ def test_a_plan_may_be_written_briefly() -> None:
         {"drop": 0.3, "delay_s": "exponential:50ms", "windows": [{"start_s": 5, "end_s": 9, "faults": None}]}
     )
     assert plan == FaultPlan(0.3, Exponential(0.05), windows=(FaultWindow(5.0, 9.0, None),))
+    slow = {"delay_s": "20ms", "bandwidth_bits_per_s": "64kbyte"}
+    wide = {"bandwidth_bits_per_s": None}
+    assert FaultChange.from_dict(slow) == FaultChange(delay_s=Constant(0.02), bandwidth_bits_per_s=512e3)
+    assert FaultChange.from_dict(slow).applied_to(LinkFaults(0.1)) == LinkFaults.from_dict(
+        slow | {"drop": 0.1}
+    )
+    assert FaultChange.from_dict(wide) == FaultChange(bandwidth_bits_per_s=math.inf)
+    assert LinkFaults.from_dict(wide) == LinkFaults()
 
 
 @pytest.mark.parametrize(
@@ -216,6 +274,11 @@ def test_a_plan_may_be_written_briefly() -> None:
         ({"links": [{"source": "a", "target": "b"}] * 2}, "given twice"),
         ({"links": [{"source": "a", "target": "b", "lag": 1}]}, "faults key 'lag': unknown"),
         ({"windows": [{"start_s": 1}]}, "faults is missing"),
+        ({"windows": [{"start_s": 1, "faults": None, "change": {}}]}, "or change beside it"),
+        ({"windows": [{"start_s": 1, "change": None}]}, "change = None: give a table"),
+        ({"windows": [{"start_s": 1, "change": {"dorp": 1}}]}, "faults key 'dorp': unknown"),
+        ({"bandwidth_bits_per_s": "wide"}, "bandwidth = 'wide'"),
+        ({"bandwidth_bits_per_s": True}, "bandwidth_bits_per_s = True"),
         ({"windows": [{"faults": None}]}, "start_s is missing"),
         ({"windows": [{"start_s": 1, "faults": None, "peers": []}]}, "window key 'peers': unknown"),
         ({"windows": [{"start_s": 1, "faults": 0.3}]}, "faults = 0.3: give a table"),
