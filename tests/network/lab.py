@@ -1,4 +1,4 @@
-"""A laboratory of Linux network namespaces: hosts with a network card each on one switch, and processes there.
+"""A laboratory of network namespaces: hosts with a network card each on one switch, and processes on them.
 
 Needs root, `ip` of iproute2 and /dev/net/tun. Nothing is shared with the network of this machine, and nothing
 outlives the laboratory: `close` ends its processes and removes its namespaces, and the next laboratory

@@ -1,0 +1,124 @@
+"""A swarm of real `hyperpush run` processes in a laboratory, and how far each is from the closed form."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from peer.quadratic import QuadraticProblem, closed_form
+from peer.tasks import make_task
+from tests.network.lab import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from tests.network.lab import HostProcess, Lab
+
+ROOT = Path(__file__).resolve().parents[2]
+PORT = 7700
+
+
+class Swarm:
+    """One agent per host of the laboratory at most; the agent of host N holds shard N + 1."""
+
+    def __init__(self, lab: Lab, folder: Path, name: str, *options: str) -> None:
+        self.lab = lab
+        self.processes: dict[int, HostProcess] = {}
+        self._folder = folder
+        self._name = name
+        self._options = options
+        self._began = time.monotonic()
+        self._problems = make_task("synthetic", len(lab.hosts), 0, "none").problems
+        self._starts = 0
+
+    def say(self, text: str) -> None:
+        """A line of the scenario's log: `pytest -s` shows it."""
+        print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
+
+    def start(self, *hosts: int) -> None:
+        """Start agents and wait until they listen; one that was there before comes back with its state."""
+        for host in hosts:
+            self._starts += 1
+            self._file(host).unlink(missing_ok=True)
+            self.processes[host] = self.lab.start(
+                host,
+                *(sys.executable, "-m", "tests.network.agent_main", str(self._file(host))),
+                *("run", "--shard", f"{host + 1}/{len(self.lab.hosts)}", "--swarm", self._name),
+                *("--name", f"host-{host}", "--listen", f"0.0.0.0:{PORT}", "--insecure"),
+                *("--state", str(self._folder / f"state-{host}"), *self._options),
+                log=self._folder / f"log-{host}-{self._starts}",
+                env={"PYTHONPATH": str(ROOT)},
+            )
+        for host in hosts:
+            self.processes[host].wait_for("listens on")
+
+    def kill(self, host: int) -> None:
+        """SIGKILL: it says nothing to anybody."""
+        self.processes.pop(host).kill()
+
+    def state(self, host: int) -> Mapping[str, Any]:
+        """What the agent has come to; empty as long as it has written nothing."""
+        process = self.processes[host]
+        assert process.ended() is None, f"host {host} ended with {process.ended()}: {process.text()[-2000:]}"
+        file = self._file(host)
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+
+    def errors(self, *groups: Collection[int]) -> dict[str, float]:
+        """Largest relative distance of any agent from the closed form of the agents in its group."""
+        worst = {"model": 0.0, "adjoint": 0.0, "hypergradient": 0.0}
+        for group in groups:
+            problems = [self._problems[host] for host in group]
+            assert all(isinstance(problem, QuadraticProblem) for problem in problems)
+            truth = closed_form(problems)
+            for host, hypergradient in zip(group, truth.hypergradients, strict=True):
+                state = self.state(host)
+                if not state:
+                    return dict.fromkeys(worst, float("inf"))
+                exact = {"model": truth.model, "adjoint": truth.adjoint, "hypergradient": hypergradient}
+                for part, wanted in exact.items():
+                    worst[part] = max(worst[part], _relative(state[part], wanted))
+        return worst
+
+    def learn(self, what: str, *groups: Collection[int], goal: float, limit_s: float) -> None:
+        """Wait until every agent is that close to the closed form of its group; tell how close, and when."""
+        began = time.monotonic()
+
+        def reached() -> dict[str, float]:
+            found = self.errors(*groups)
+            return found if max(found.values()) < goal else {}
+
+        try:
+            found = wait_until(reached, what, limit_s)
+        except AssertionError:
+            self.say(f"{what}: not reached, {self._told(self.errors(*groups))}")
+            for host in sorted(self.processes):
+                self.say(f"host {host}: {self._summary(host)}\n{self.processes[host].text()[-800:]}")
+            raise
+        epochs = sorted({self.state(host)["epoch"] for group in groups for host in group})
+        self.say(f"{what}: {self._told(found)} after {time.monotonic() - began:.1f} s, epoch {epochs}")
+
+    def stop(self) -> None:
+        """SIGTERM to all; each ends with its results."""
+        for host in sorted(self.processes):
+            assert self.processes[host].stop() == 0, self.processes[host].text()[-2000:]
+
+    def _file(self, host: int) -> Path:
+        return self._folder / f"found-{host}.json"
+
+    @staticmethod
+    def _told(errors: Mapping[str, float]) -> str:
+        return ", ".join(f"{part} {error:.1e}" for part, error in errors.items())
+
+    def _summary(self, host: int) -> str:
+        parts = ("model", "adjoint", "hypergradient")
+        return json.dumps({key: value for key, value in self.state(host).items() if key not in parts})
+
+
+def _relative(found: Mapping[str, list[float]], truth: torch.Tensor) -> float:
+    (values,) = found.values()
+    return float((torch.tensor(values, dtype=torch.float64) - truth).norm() / truth.norm())
