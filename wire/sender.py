@@ -1,59 +1,45 @@
-"""The outgoing end of one link. An edge: asyncio, aiohttp, sockets.
+"""The outgoing end of one link, with its sockets. An edge: asyncio, aiohttp.
 
-aiohttp lets a writer run ahead by 64 KiB and the kernel by megabytes: on a slow link that is minutes of
-frames that newer ones should have replaced. A PushSocket is done with a frame only when the kernel has all
-of it, and the kernel is told to take little more than it can send at once.
-
-Measured, 8 Mbit/s of frames offered to a link of 1 Mbit/s: they arrive 0.6 s old, most of it spent in the
-router's queue; 7 s without this.
+which way a frame takes   1. the websocket dialled to the target's address
+                          2. else, the websocket that the target has opened to here: it may be behind NAT
+                          3. else the address is dialled; later and later, while that fails
 """
 
 import asyncio
 import contextlib
-import socket
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+import math
+from collections.abc import Callable
+from typing import Final
 
 import aiohttp
-from yarl import URL
 
-from wire.messages import parse_address
+from wire.intake import Intake
 from wire.outgoing import OutgoingLink
+from wire.push_socket import PushSocket
+from wire.socket_writer import LINK_FAILURES, SocketWriter
 
-CONNECT_TIMEOUT_S: Final = 5.0  # name, TCP and upgrade together: two lost SYNs are allowed for
-CLOSE_TIMEOUT_S: Final = 1.0  # waiting for the other side to say goodbye too
-STALL_S: Final = 60.0  # not one byte accepted for so long: dead. A slow link makes progress and stays
-UNSENT_BYTES: Final = 16 * 2**10  # in the kernel beyond what is under way
-ANSWER_BYTES_MAX: Final = 1_024  # a receiver has nothing to say but close
 ERROR_TEXT_MAX: Final = 200  # of last_error: an answer's reason phrase is a stranger's text
-
-LINK_FAILURES: Final = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError; anything else is a bug
-
-_SOCKET_OPTIONS: Final = (
-    ("TCP_NODELAY", 1),  # one frame is one message: nothing to wait for
-    ("TCP_NOTSENT_LOWAT", UNSENT_BYTES),
-    ("TCP_USER_TIMEOUT", int(STALL_S * 1000)),  # the same limit for what is under way
-)
-_OVER: Final = (
-    aiohttp.WSMsgType.CLOSE,
-    aiohttp.WSMsgType.CLOSING,
-    aiohttp.WSMsgType.CLOSED,
-    aiohttp.WSMsgType.ERROR,
-)
+PING_S: Final = 20.0  # of silence on a dialled websocket; routers forget a mapping after 60 s or more
 
 
 class Sender:
     """The task of one target: takes a frame, has a socket, writes it, and only then takes the next.
 
-    `wake` is set when there may be work. `on_bug` gets any exception that is no failure of the link.
+    `address` is where the target listens, "" if it cannot be dialled. `reverse` gives the websocket that the
+    target has opened, if there is one. `wake` is set when there may be work. `on_bug` gets any exception that
+    is no failure of the link.
     """
 
     def __init__(
         self,
         link: OutgoingLink,
         address: str,
+        *,
         clock: Callable[[], float],
         elapsed: Callable[[float], float],
+        intake: Intake,
+        message_bytes_max: int,
+        reverse: Callable[[], SocketWriter | None],
         on_bug: Callable[[BaseException], None],
     ) -> None:
         self.link = link
@@ -62,13 +48,17 @@ class Sender:
         self._address = address
         self._clock = clock
         self._elapsed = elapsed
+        self._intake = intake
+        self._message_bytes_max = message_bytes_max
+        self._reverse = reverse
         self._on_bug = on_bug
+        self._dialling: asyncio.Task[PushSocket] | None = None
         self._socket: PushSocket | None = None
-        self._socket_address = ""
+        self._written_at = -math.inf  # into the dialled websocket
 
     @property
     def address(self) -> str:
-        """Where the target listens."""
+        """Where the target listens; "" if it cannot be dialled."""
         return self._address
 
     def start(self, session: aiohttp.ClientSession) -> None:
@@ -81,8 +71,10 @@ class Sender:
         if address != self._address:
             self._address = address
             self.link.moved()
+            if self._dialling is not None:
+                self._dialling.cancel()
             if self._socket is not None:
-                self._socket.abort()
+                self._socket.writer.abort()
             self.wake.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
@@ -93,208 +85,125 @@ class Sender:
         try:
             while True:
                 self.wake.clear()
-                await self._close_if_over()
+                await self._leave_what_is_over()
+                await self._take_dialled()
                 now = self._clock()
-                if self._socket is None and now < self.link.retry_at:
-                    await self._wait(self.link.retry_at - now)
-                    continue
+                if self._socket is None and self._reverse() is None:
+                    if not self._address:
+                        self.link.stranded(now)
+                        await self._wait(math.inf)
+                        continue
+                    if now < self.link.retry_at:
+                        await self._wait(self.link.retry_at - now)
+                        continue
                 frame = self.link.next_frame(now, self._elapsed(now))
                 if frame is None:
-                    due = self.link.wake_at()
-                    await self._wait(None if due is None else due - now)
+                    await self._rest(now)
                     continue
-                try:
-                    await self._push(session, frame)
-                    self.link.succeeded(frame)
-                except LINK_FAILURES as error:
-                    self.link.failed(self._clock(), f"{type(error).__name__}: {error}"[:ERROR_TEXT_MAX])
-                    await self._close_socket()
+                await self._push(session, frame, now)
                 await asyncio.sleep(0)  # the other targets' turn
         finally:
-            await self._close_socket()
+            await self._close()
 
-    async def _wait(self, seconds: float | None) -> None:
+    async def _rest(self, now: float) -> None:
+        """Wait for work, with a sign of life now and then."""
+        if self._socket is not None and now >= self._written_at + PING_S:
+            self._written_at = now
+            await self._socket.writer.ping()
+        ping_at = math.inf if self._socket is None else self._written_at + PING_S
+        due = self.link.wake_at(now)
+        await self._wait(min(ping_at, math.inf if due is None else due) - now)
+
+    async def _wait(self, seconds: float) -> None:
         """Until woken, or for `seconds`."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self.wake.wait()
 
-    async def _push(self, session: aiohttp.ClientSession, frame: bytes) -> None:
-        if self._socket is None:
-            self.link.dialled(self._clock())
-            self._socket_address = self._address
-            self._socket = await PushSocket.dial(session, self._address, self.wake.set)
-        await self._socket.push(frame)
+    async def _push(self, session: aiohttp.ClientSession, frame: bytes, now: float) -> None:
+        """Write one frame; dial, and wait for that, only if there is no other way."""
+        try:
+            beside = self._reverse() is not None
+            if self._socket is None and self._address and now >= self.link.dial_at(beside_reverse=beside):
+                self._dial(session, now)
+            if self._socket is None and not beside:
+                await self._dialled()
+            if self._socket is not None:
+                await self._socket.writer.push(frame)
+                self._written_at = self._clock()
+                self.link.succeeded(frame, "dialled")
+            elif (reverse := self._reverse()) is not None:
+                await reverse.push(frame)
+                self.link.succeeded(frame, "reverse")
+            else:
+                raise ConnectionResetError("the websocket that the target had opened is gone")
+        except LINK_FAILURES as error:
+            await self._close_socket()
+            self.link.failed(self._clock(), _text_of(error), other_way=self._reverse() is not None)
 
-    async def _close_if_over(self) -> None:
+    def _dial(self, session: aiohttp.ClientSession, now: float) -> None:
+        if self._dialling is None:
+            self.link.dialled(now)
+            self._dialling = asyncio.create_task(
+                PushSocket.dial(
+                    session,
+                    self._address,
+                    intake=self._intake,
+                    message_bytes_max=self._message_bytes_max,
+                    on_over=self.wake.set,
+                ),
+                name=f"dial {self.link.target}",
+            )
+            self._dialling.add_done_callback(lambda _: self.wake.set())
+
+    async def _dialled(self) -> None:
+        """Wait for the dialling under way. Raises one of LINK_FAILURES, if no other way has come up since."""
+        assert self._dialling is not None, "without another way, dialling is due"
+        await asyncio.wait((self._dialling,))
+        error = await self._take_dialled()
+        if error is not None and self._reverse() is None:
+            raise error
+
+    async def _take_dialled(self) -> BaseException | None:
+        """Use what dialling has led to, once it has; why it has failed, if so."""
+        if self._dialling is None or not self._dialling.done():
+            return None
+        dialled, self._dialling = self._dialling, None
+        error = ConnectionAbortedError("the target has moved") if dialled.cancelled() else dialled.exception()
+        if error is None:
+            self._socket = dialled.result()
+            self._written_at = self._clock()
+            return None
+        if not isinstance(error, LINK_FAILURES):
+            raise error
+        self.link.counters.last_error = _text_of(error)
+        return error
+
+    async def _leave_what_is_over(self) -> None:
         """Let go of a socket that is closed, or that leads to where the target no longer listens."""
         if self._socket is not None:
             reason = self._socket.closed
             if reason is not None:
                 self.link.counters.last_error = reason
-            if reason is not None or self._socket_address != self._address:
+            if reason is not None or self._socket.address != self._address:
                 await self._close_socket()
+        elif self.link.counters.route == "reverse" and self._reverse() is None:
+            self.link.counters.route = None
 
     async def _close_socket(self) -> None:
         if self._socket is not None:
             closing, self._socket = self._socket, None
+            self.link.counters.route = None
             await closing.close()
 
-
-class _Response(aiohttp.ClientWebSocketResponse):
-    """Keeps hold of the connection, which ws_connect shows to the constructor only."""
-
-    def __init__(
-        self,
-        reader: Any,
-        writer: Any,
-        protocol: str | None,
-        response: aiohttp.ClientResponse,
-        *rest: Any,
-        **named: Any,
-    ) -> None:
-        super().__init__(reader, writer, protocol, response, *rest, **named)
-        self.connection = response.connection
+    async def _close(self) -> None:
+        if self._dialling is not None:
+            self._dialling.cancel()
+            await asyncio.gather(self._dialling, return_exceptions=True)
+            if not self._dialling.cancelled() and self._dialling.exception() is None:
+                await self._dialling.result().close()
+        await self._close_socket()
 
 
-class PushSocket:
-    """One connected websocket to a target. Close it: the reader task inside ends with it."""
-
-    def __init__(
-        self, response: _Response, connection: Any, transport: asyncio.Transport, on_over: Callable[[], None]
-    ) -> None:
-        self._response = response
-        self._connection = connection
-        self._protocol = connection.protocol
-        self._transport = transport
-        # Nothing may wait in the program: paused when the kernel takes no more, resumed when it has all.
-        transport.set_write_buffer_limits(high=0)
-        set_options(transport.get_extra_info("socket"), _SOCKET_OPTIONS)
-        self._reader = asyncio.create_task(self._read(), name="push socket reader")
-        self._reader.add_done_callback(lambda _: on_over())
-
-    @classmethod
-    async def dial(
-        cls, session: aiohttp.ClientSession, address: str, on_over: Callable[[], None]
-    ) -> "PushSocket":
-        """Connect to "host:port", with a session of open_session. Raises one of LINK_FAILURES.
-
-        `on_over` is called when the other side has closed, or the connection is lost.
-        """
-        try:
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                response = await session.ws_connect(
-                    url_of(address, "/v1/push"),
-                    timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_TIMEOUT_S),
-                    compress=0,  # noise does not compress
-                    max_msg_size=ANSWER_BYTES_MAX,
-                )
-        except (
-            ValueError
-        ) as error:  # of yarl or a codec of host names: a stranger may have written the address
-            raise ConnectionError(f"{address} cannot be dialled: {error}") from error
-        if not isinstance(response, _Response):
-            raise TypeError("the session must come from open_session")
-        connection = response.connection
-        if connection is None or connection.protocol is None or connection.transport is None:
-            await response.close()
-            raise ConnectionResetError("closed right after the handshake")
-        return cls(response, connection, connection.transport, on_over)
-
-    @property
-    def closed(self) -> str | None:
-        """Why nothing can be written any more; None while it can."""
-        if self._response.close_code is not None:
-            return f"closed by the receiver with code {self._response.close_code}"
-        return "connection lost" if self._response.closed or self._transport.is_closing() else None
-
-    async def push(self, frame: bytes) -> None:
-        """Write one frame and wait until the kernel has all of it, however slow the link is.
-
-        Raises one of LINK_FAILURES if the connection goes away, or makes no progress for STALL_S.
-        """
-        stall = _Stall(self._transport, len(frame))
-        try:
-            await self._response.send_bytes(frame)
-            if self._transport.get_write_buffer_size():
-                # The one way to wait for all of it: send_bytes does so for more than 64 KiB only.
-                await self._protocol._drain_helper()  # noqa: SLF001
-        except LINK_FAILURES as error:
-            raise stall.explain(error) from error
-        finally:
-            stall.stop()
-        if self._transport.is_closing():
-            raise stall.explain(ConnectionResetError("connection lost"))
-
-    def abort(self) -> None:
-        """Let go at once: a push under way raises ConnectionResetError."""
-        self._transport.abort()
-
-    async def close(self) -> None:
-        """Say goodbye if nothing is in the way, and let go."""
-        if not self._transport.is_closing() and self._transport.get_write_buffer_size() == 0:
-            await self._response.close()
-        self._transport.abort()
-        self._connection.close()
-        self._reader.cancel()
-        await asyncio.gather(self._reader, return_exceptions=True)
-
-    async def _read(self) -> None:
-        """Answer the other side's close and ping; what else it says is ignored."""
-        while (await self._response.receive()).type not in _OVER:
-            pass
-
-
-class _Stall:
-    """Aborts a transport that accepts no byte for STALL_S."""
-
-    def __init__(self, transport: asyncio.Transport, frame_bytes: int) -> None:
-        self._transport = transport
-        self._detected = False
-        self._watch(frame_bytes)
-
-    def stop(self) -> None:
-        self._timer.cancel()
-
-    def explain(self, error: Exception) -> Exception:
-        """`error`, or what is behind it."""
-        return ConnectionAbortedError(f"not one byte accepted for {STALL_S:g} s") if self._detected else error
-
-    def _watch(self, waiting: int) -> None:
-        self._waiting = waiting
-        self._timer = asyncio.get_running_loop().call_later(STALL_S, self._check)
-
-    def _check(self) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        if waiting < self._waiting:
-            self._watch(waiting)
-        else:
-            self._detected = True
-            self._transport.abort()
-
-
-def open_session() -> aiohttp.ClientSession:
-    """A session for PushSocket.dial: no cookies, no limit but the number of links, nothing unpacked."""
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        ws_response_class=_Response,
-        auto_decompress=False,
-    )
-
-
-def url_of(address: str, path: str) -> URL:
-    """The URL of `path` at "host:port". Raises AddressError, or ValueError if yarl knows better."""
-    host, port = parse_address(address)
-    return URL.build(scheme="http", host=host, port=port, path=path)
-
-
-def set_options(connection: socket.socket | None, options: Sequence[tuple[str, int]]) -> None:
-    """Set what this platform knows of `options`; a refusal costs freshness, not correctness."""
-    if connection is None:
-        return
-    for name, value in options:
-        option = getattr(socket, name, None)
-        if option is not None:
-            with contextlib.suppress(OSError):
-                connection.setsockopt(socket.IPPROTO_TCP, option, value)
+def _text_of(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"[:ERROR_TEXT_MAX]

@@ -1,8 +1,9 @@
 """Links that carry frames: what they guarantee, and those over websockets. An edge: asyncio and aiohttp.
 
-    send --> Outbox --> OutgoingLink (fault plan) --> Sender ===> GET /v1/push --> on_frame
+    send --> Outbox --> OutgoingLink (fault plan) --> Sender ===> websocket ===> Intake --> on_frame
 
-The agent knows Transport only. Listening and receiving are here, one task per target in sender.py.
+The agent knows Transport only. One task per target is in sender.py, the listening side in listener.py; what
+comes in, over websockets of either side, is in intake.py.
 """
 
 import asyncio
@@ -11,29 +12,27 @@ import random
 import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, Protocol
-
-import aiohttp
-from aiohttp import web
+from typing import TYPE_CHECKING, Final, Protocol
 
 from wire.codec import MESSAGE_BYTES_MAX, PROTOCOL_VERSION
 from wire.counters import LinkCounters, TransportCounters
-from wire.errors import DecodeError, RejectReason, TransportError
-from wire.faults import FaultPlan, link_rng
+from wire.faults import link_rng
+from wire.intake import Intake
+from wire.listener import Listener
 from wire.messages import PeerId, format_address, parse_address
-from wire.outgoing import OutgoingLink
+from wire.outgoing import FaultModel, OutgoingLink
+from wire.push_socket import open_session, url_of
 from wire.records import PEERS_TOLD_MAX
-from wire.sender import CLOSE_TIMEOUT_S, LINK_FAILURES, Sender, open_session, set_options, url_of
+from wire.sender import Sender
 from wire.slots import TARGETS_MAX, Outbox
+from wire.socket_writer import LINK_FAILURES
 
-CONNECTIONS_MAX: Final = 512  # incoming; as many as peers can be known, beyond it 503
-SOCKETS_MAX: Final = CONNECTIONS_MAX + 64  # accepted at all: handshakes and identities on top
-HANDSHAKE_S: Final = 10.0  # a socket that is no push connection by then is closed: it only takes a place
-REQUEST_BYTES_MAX: Final = 1_024  # no request has a body
+if TYPE_CHECKING:
+    import aiohttp
+
 IDENTITY_BYTES_MAX: Final = 24_576  # a handful of names and numbers, PEERS_TOLD_MAX addresses
-
-# A sender that vanished without a word gives its place back after two minutes.
-_KEEPALIVE_OPTIONS: Final = (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 20), ("TCP_KEEPCNT", 3))
+SEALED_BYTES_MAX: Final = 512  # what keys may add to a message: name, counter, signature, tag
+FRAME_BYTES_MAX: Final = MESSAGE_BYTES_MAX + SEALED_BYTES_MAX
 
 
 class Transport(Protocol):
@@ -60,7 +59,10 @@ class Transport(Protocol):
         """Stop; what still waits is dropped. Nothing started is left behind."""
 
     def connect(self, peer: PeerId, address: str) -> None:
-        """Set or change where `peer` listens. Raises AddressError, or ValueError for one peer too many."""
+        """Set or change where `peer` listens, "" if it cannot be dialled.
+
+        Raises AddressError, or ValueError for one peer too many.
+        """
 
     def disconnect(self, peer: PeerId) -> None:
         """Forget `peer`, what waits for it and its counters."""
@@ -70,13 +72,14 @@ class Transport(Protocol):
 
 
 class WebSocketTransport:
-    """Transport over one long-lived websocket per target.
+    """Transport over long-lived websockets: one dialled to each target, or else one that it has opened.
 
-    `on_frame` is called in the event loop with each binary message. If it raises DecodeError the message is
+    `on_frame` is called in the event loop with each binary message, and returns who sent it, or None. By
+    that, websockets of peers that cannot be dialled are found. If it raises DecodeError the message is
     counted by reason; any other exception is a bug: it ends the connection and surfaces in `wait_failed`, as
     do bugs of the senders. `identity` is what GET /v1/identity answers, with the protocol version and, as
-    "peers", the addresses of at most PEERS_TOLD_MAX connected targets that are not unreachable. With
-    `faults`, messages are lost, delayed, doubled before they reach a socket, each link drawing from
+    "peers", the addresses of at most PEERS_TOLD_MAX connected targets that can be dialled. With `faults`,
+    messages are lost, delayed, doubled before they reach a socket, each link drawing from
     link_rng(fault_seed, ...).
     `advertise_host` is the host part of `address` where it is not the one listened on.
     """
@@ -88,10 +91,10 @@ class WebSocketTransport:
         listen_host: str = "127.0.0.1",
         listen_port: int = 0,
         identity: Mapping[str, str | int],
-        on_frame: Callable[[bytes], None],
-        faults: FaultPlan | None = None,
+        on_frame: Callable[[bytes], PeerId | None],
+        faults: FaultModel | None = None,
         fault_seed: int = 0,
-        message_bytes_max: int = MESSAGE_BYTES_MAX,
+        message_bytes_max: int = FRAME_BYTES_MAX,
         clock: Callable[[], float] = time.monotonic,
         advertise_host: str | None = None,
     ) -> None:
@@ -102,7 +105,6 @@ class WebSocketTransport:
         self._advertise_host = advertise_host
         self._identity = {**identity, "protocol": PROTOCOL_VERSION}
         self._told = 0  # peers told of so far
-        self._on_frame = on_frame
         self._faults = faults
         self._fault_seed = fault_seed
         self._message_bytes_max = message_bytes_max
@@ -111,11 +113,16 @@ class WebSocketTransport:
         self._senders: dict[PeerId, Sender] = {}
         self._streams: dict[PeerId, random.Random] = {}  # outlive the links: a new epoch repeats no draws
         self._retired: dict[asyncio.Task[None], None] = {}  # of disconnected targets, saying goodbye
-        self._incoming: dict[web.WebSocketResponse, None] = {}
-        self._upgraded: dict[asyncio.BaseProtocol, None] = {}  # one each per place of CONNECTIONS_MAX
-        self._server: asyncio.Server | None = None
+        self._intake = Intake(on_frame, self.counters, self._fail)
+        self._listener = Listener(
+            intake=self._intake,
+            counters=self.counters,
+            identity=self._answer_identity,
+            message_bytes_max=message_bytes_max,
+            on_bound=self._wake,
+            on_bug=self._fail,
+        )
         self._started_at = 0.0
-        self._runner: web.AppRunner | None = None
         self._session: aiohttp.ClientSession | None = None
         self._failed: asyncio.Future[None] | None = None
 
@@ -135,43 +142,23 @@ class WebSocketTransport:
         Raises TransportError naming host, port and remedy if the port cannot be had; nothing is left open
         then.
         """
-        application = web.Application(client_max_size=REQUEST_BYTES_MAX)
-        application.router.add_get("/v1/push", self._handle_push)
-        application.router.add_get("/v1/identity", self._handle_identity)
-        application.on_shutdown.append(self._close_incoming)
-        runner = web.AppRunner(
-            application, access_log=None, handle_signals=False, shutdown_timeout=CLOSE_TIMEOUT_S
-        )
-        await runner.setup()
-        try:
-            self._server = await asyncio.get_running_loop().create_server(
-                lambda: self._accept(runner), self._listen_host, self.port
-            )
-        except OSError as error:
-            await runner.cleanup()
-            raise TransportError(
-                f"cannot listen on host {self._listen_host!r}, port {self.port}: {error.strerror or error}; "
-                "choose another port, or port 0 for a free one, and a host of this machine"
-            ) from error
-        self.port = int(self._server.sockets[0].getsockname()[1])
-        self._runner = runner
-        self._session = open_session()
+        self.port = await self._listener.start(self._listen_host, self.port)
         self._failed = asyncio.get_running_loop().create_future()
+        self._session = open_session()
         self._started_at = self._clock()
         for sender in self._senders.values():
             sender.start(self._session)
 
     async def close(self) -> None:
         """Cancel all that was started and wait for it; sockets say goodbye for at most CLOSE_TIMEOUT_S."""
-        if self._runner is None or self._session is None or self._server is None:
+        if self._session is None:
             return
-        runner, session, server = self._runner, self._session, self._server
-        self._runner = self._session = self._server = None
-        server.close()
+        session, self._session = self._session, None
+        self._listener.stop_accepting()
         for peer in list(self._senders):
             self._stop(peer)
         await asyncio.gather(*self._retired, return_exceptions=True)
-        await runner.cleanup()
+        await self._listener.close()
         await session.close()
 
     async def wait_failed(self) -> None:
@@ -183,9 +170,11 @@ class WebSocketTransport:
     def connect(self, peer: PeerId, address: str) -> None:
         """Set or change where `peer` listens; a change closes the old connection.
 
-        Raises AddressError, and ValueError if TARGETS_MAX others are connected.
+        With "" it is only reachable through websockets that it opens. Raises AddressError, and ValueError if
+        TARGETS_MAX others are connected.
         """
-        parse_address(address)
+        if address:
+            parse_address(address)
         sender = self._senders.get(peer)
         if sender is not None:
             sender.move(address)
@@ -205,7 +194,16 @@ class WebSocketTransport:
             counters=counters,
             totals=self.counters,
         )
-        sender = self._senders[peer] = Sender(link, address, self._clock, self._elapsed, self._fail)
+        sender = self._senders[peer] = Sender(
+            link,
+            address,
+            clock=self._clock,
+            elapsed=self._elapsed,
+            intake=self._intake,
+            message_bytes_max=self._message_bytes_max,
+            reverse=lambda: self._listener.reverse(peer),
+            on_bug=self._fail,
+        )
         if self._session is not None:
             sender.start(self._session)
 
@@ -271,6 +269,12 @@ class WebSocketTransport:
             del self._streams[next(iter(self._streams))]
         return self._streams.setdefault(peer, link_rng(self._fault_seed, self._peer, peer))
 
+    def _wake(self, peer: PeerId) -> None:
+        """Another websocket leads to `peer`, or none any more."""
+        sender = self._senders.get(peer)
+        if sender is not None:
+            sender.wake.set()
+
     def _elapsed(self, now: float) -> float:
         return now - self._started_at
 
@@ -285,28 +289,16 @@ class WebSocketTransport:
         if target in known or len(known) < TARGETS_MAX:
             known.setdefault(target, LinkCounters()).fail(self._clock(), "no address known")
 
-    def _accept(self, runner: web.AppRunner) -> asyncio.BaseProtocol:
-        """The protocol of a new socket: one of aiohttp while there is room, else none at all."""
-        server = runner.server
-        if server is None or len(server.connections) >= SOCKETS_MAX:
-            return _Refused()
-        handler = server()
-        asyncio.get_running_loop().call_later(HANDSHAKE_S, self._expire, handler)
-        return handler
-
-    def _expire(self, handler: web.RequestHandler) -> None:
-        if handler not in self._upgraded and handler.transport is not None:
-            handler.transport.abort()
-
-    async def _handle_identity(self, _request: web.Request) -> web.Response:
-        return web.json_response({**self._identity, "peers": self._peers_to_tell()})
+    def _answer_identity(self) -> dict[str, object]:
+        return {**self._identity, "peers": self._peers_to_tell()}
 
     def _peers_to_tell(self) -> list[str]:
         """Addresses of reachable targets, sorted; where one answer cannot hold all, they take turns."""
+        links = ((sender.address, sender.link.counters) for sender in self._senders.values())
         reachable = (
-            sender.address
-            for sender in self._senders.values()
-            if sender.link.counters.unreachable_since is None
+            address
+            for address, link in links
+            if address and link.unreachable_since is None and link.route != "reverse"
         )
         addresses = sorted(set(reachable))
         if len(addresses) <= PEERS_TOLD_MAX:
@@ -314,60 +306,6 @@ class WebSocketTransport:
         first = self._told % len(addresses)
         self._told += PEERS_TOLD_MAX
         return sorted((addresses[first:] + addresses[:first])[:PEERS_TOLD_MAX])
-
-    async def _handle_push(self, request: web.Request) -> web.StreamResponse:
-        if len(self._upgraded) >= CONNECTIONS_MAX:
-            raise web.HTTPServiceUnavailable(text=f"{CONNECTIONS_MAX} connections are open\n")
-        handler = request.protocol
-        self._upgraded[handler] = None
-        # aiohttp refuses a message of max_msg_size bytes; ours may have all of message_bytes_max.
-        incoming = web.WebSocketResponse(
-            timeout=CLOSE_TIMEOUT_S, compress=False, max_msg_size=self._message_bytes_max + 1
-        )
-        try:
-            await incoming.prepare(request)
-            self._incoming[incoming] = None
-            set_options(incoming.get_extra_info("socket"), _KEEPALIVE_OPTIONS)
-            while self._receive(await incoming.receive()):
-                pass
-            await incoming.close()
-        finally:
-            self._incoming.pop(incoming, None)
-            del self._upgraded[handler]
-        return incoming
-
-    def _receive(self, message: aiohttp.WSMessage) -> bool:
-        """Take in one message; False if the connection is over."""
-        if message.type is aiohttp.WSMsgType.TEXT:
-            self.counters.reject(RejectReason.MALFORMED)
-            return True
-        if message.type is aiohttp.WSMsgType.ERROR and isinstance(message.data, aiohttp.WebSocketError):
-            too_big = message.data.code == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
-            self.counters.reject(RejectReason.OVERSIZED if too_big else RejectReason.MALFORMED)
-        if message.type is not aiohttp.WSMsgType.BINARY:
-            return False
-        frame: bytes = message.data
-        self.counters.received += 1
-        self.counters.bytes_received += len(frame)
-        try:
-            self._on_frame(frame)
-        except DecodeError as error:
-            self.counters.reject(error.reason)
-        except Exception as error:  # not handled: handed to whoever waits in wait_failed
-            self._fail(error)
-            return False
-        return True
-
-    async def _close_incoming(self, _application: web.Application) -> None:
-        goodbyes = (incoming.close(code=aiohttp.WSCloseCode.GOING_AWAY) for incoming in list(self._incoming))
-        await asyncio.gather(*goodbyes, return_exceptions=True)
-
-
-class _Refused(asyncio.Protocol):
-    """Closes the socket it is given."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 def _reachable_host(listen_host: str) -> str:

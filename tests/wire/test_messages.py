@@ -5,7 +5,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from wire import AddressError, Array, format_address, parse_address
-from wire.sender import url_of
+from wire.push_socket import url_of
 
 
 @pytest.mark.parametrize(

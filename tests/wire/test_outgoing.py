@@ -37,7 +37,7 @@ def test_without_a_plan_the_slots_are_taken_in_order() -> None:
     bench.put(b"new")
     bench.put(b"other", block=1)
     assert bench.drain(0.0) == [b"new", b"other"]
-    assert bench.link.wake_at() is None
+    assert bench.link.wake_at(0.0) is None
 
 
 def test_a_delayed_frame_is_held_until_due_while_newer_ones_are_taken() -> None:
@@ -47,10 +47,10 @@ def test_a_delayed_frame_is_held_until_due_while_newer_ones_are_taken() -> None:
     assert bench.drain(10.0) == []
     bench.put(b"second")
     assert bench.drain(10.5) == []
-    assert bench.link.wake_at() == 11.0
+    assert bench.link.wake_at(0.0) == 11.0
     assert bench.drain(11.0) == [b"first"]
     assert bench.drain(11.5) == [b"second"]
-    assert bench.link.wake_at() is None
+    assert bench.link.wake_at(0.0) is None
 
 
 def test_lost_and_doubled_frames() -> None:
@@ -96,11 +96,11 @@ def test_dialling_backs_off_to_a_bound_and_starts_again_after_a_success() -> Non
     assert (bench.counters.unsent, bench.totals.unsent) == (8, 8)
     assert bench.counters.unreachable_since == 100.0
     bench.link.dialled(now)
-    bench.link.succeeded(b"frame")
+    bench.link.succeeded(b"frame", "dialled")
     assert bench.link.retry_at == now + RETRY_DELAY_S_MAX
     bench.link.dialled(now)
     assert bench.link.retry_at == now + RETRY_DELAY_S_MIN
-    assert bench.counters == LinkCounters(sent=1, unsent=8, last_error="refused")
+    assert bench.counters == LinkCounters(sent=1, unsent=8, last_error="refused", route="dialled")
     assert (bench.totals.sent, bench.totals.bytes_sent) == (1, 5)
     bench.link.failed(now, "reset")
     bench.link.moved()

@@ -6,7 +6,7 @@ from typing import cast
 import aiohttp
 import pytest
 
-import wire.sender
+import wire.push_socket
 import wire.transport
 from tests.wire.test_websocket_transport import (
     TIMEOUT_S,
@@ -29,7 +29,7 @@ async def test_an_address_that_cannot_be_dialled_is_a_link_failure(
     def refuse(address: str, path: str) -> object:
         raise error
 
-    monkeypatch.setattr(wire.sender, "url_of", refuse)
+    monkeypatch.setattr(wire.push_socket, "url_of", refuse)
     monkeypatch.setattr(wire.transport, "url_of", refuse)
     async with opened("a") as (sender, _):
         sender.connect("b", "xn--a:1")
@@ -45,10 +45,10 @@ async def test_an_address_that_cannot_be_dialled_is_a_link_failure(
 
 
 async def test_other_errors_of_a_sender_are_bugs(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def dial(*_: object) -> object:
+    async def dial(*_: object, **__: object) -> object:
         raise ZeroDivisionError("ours")
 
-    monkeypatch.setattr(wire.sender.PushSocket, "dial", dial)
+    monkeypatch.setattr(wire.push_socket.PushSocket, "dial", dial)
     async with opened("a") as (sender, _):
         sender.connect("b", "127.0.0.1:1")
         sender.send(["b"], 0, push())

@@ -12,6 +12,7 @@ from aiohttp import web
 
 import wire.transport
 from wire import (
+    PROTOCOL_VERSION,
     AddressError,
     Array,
     Constant,
@@ -23,8 +24,9 @@ from wire import (
     cut,
     decode_push,
     encode_push,
+    peer_mark,
 )
-from wire.transport import Transport, WebSocketTransport
+from wire.transport import FRAME_BYTES_MAX, Transport, WebSocketTransport
 
 TIMEOUT_S = 10.0  # of every wait; nothing here takes a second unless it fails
 
@@ -94,7 +96,8 @@ def free_port() -> int:
 
 def push(sequence: int = 1, floats: int = 4) -> bytes:
     data = struct.pack(f"<{floats}f", *range(floats))
-    return encode_push(Push("s", "f", "a", 1, 1, 0, sequence, 1, 0.1, "", (Array("<f4", data),)))
+    arrays = (Array("<f4", data),)
+    return encode_push(Push("s", "f", "a", 1, 1, 0, sequence, 1, 0.1, "", arrays, (peer_mark("b"),)))
 
 
 async def test_a_frame_arrives_as_it_was_sent_at_every_target() -> None:
@@ -122,16 +125,16 @@ async def test_blocks_of_one_target_all_arrive_over_one_connection() -> None:
         for block, frame in enumerate(frames):
             sender.send(["b"], block, frame)
         assert await mailbox.count(50) == frames
-        assert len(receiver._upgraded) == 1
+        assert len(receiver._listener._websockets) == 1
 
 
 async def test_a_frame_of_the_largest_size_arrives() -> None:
     async with opened("a") as (sender, _), opened("b") as (receiver, mailbox):
         sender.connect("b", receiver.address)
-        frame = bytes(wire.MESSAGE_BYTES_MAX)
+        frame = bytes(FRAME_BYTES_MAX)
         sender.send(["b"], 0, frame)
         assert await mailbox.count(1) == [frame]
-        with pytest.raises(ValueError, match="at most 1048576"):
+        with pytest.raises(ValueError, match="at most 1049088"):
             sender.send(["b"], 0, frame + b"\0")
 
 
@@ -190,7 +193,7 @@ async def test_newest_wins_under_a_stalled_reader_and_nobody_else_waits() -> Non
 
 
 async def test_a_stalled_receiver_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wire.sender.STALL_S", 0.05)
+    monkeypatch.setattr("wire.socket_writer.STALL_S", 0.05)
     async with stalled_receiver() as address, opened("a") as (sender, _):
         sender.connect("slow", address)
         for block in range(64):
@@ -255,7 +258,7 @@ async def test_a_peer_can_move() -> None:
         sender.connect("b", new.address)
         sender.send(["b"], 0, b"3")
         assert await after.count(1) == [b"3"]
-        await until(lambda: len(old._upgraded) == 0)
+        await until(lambda: len(old._listener._websockets) == 0)
         with pytest.raises(AddressError):
             sender.connect("b", "nowhere")
 
@@ -268,7 +271,7 @@ async def test_disconnect_drops_what_waits() -> None:
         sender.send(["b"], 0, b"2")
         sender.disconnect("b")
         assert sender.counters.unsent == 1
-        await until(lambda: len(receiver._upgraded) == 0)
+        await until(lambda: len(receiver._listener._websockets) == 0)
         sender.connect("b", receiver.address)
         sender.send(["b"], 0, b"3")
         assert await mailbox.count(2) == [b"1", b"3"]
@@ -410,7 +413,7 @@ async def test_a_busy_port_is_named_with_its_remedy() -> None:
 
 async def test_identity() -> None:
     async with opened("a") as (a, _), opened("b") as (b, _):
-        expected = {"peer": "b", "incarnation": 1, "protocol": 1, "peers": []}
+        expected = {"peer": "b", "incarnation": 1, "protocol": PROTOCOL_VERSION, "peers": []}
         assert await a.fetch_identity(b.address, TIMEOUT_S) == expected
         assert await a.fetch_identity(f"127.0.0.1:{free_port()}", TIMEOUT_S) is None
         with pytest.raises(AddressError):
@@ -437,7 +440,7 @@ async def test_a_stranger_s_identity_is_bounded_and_checked(body: bytes, status:
 
 
 async def test_connections_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wire.transport, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr("wire.listener.CONNECTIONS_MAX", 1)
     async with opened("a") as (first, _), opened("c") as (second, _), opened("b") as (receiver, mailbox):
         first.connect("b", receiver.address)
         first.send(["b"], 0, b"first")
@@ -447,15 +450,15 @@ async def test_connections_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
         await until(lambda: second.counters.unsent == 1)
         assert "503" in str(second.per_peer["b"].last_error)
         first.disconnect("b")
-        await until(lambda: len(receiver._upgraded) == 0)
+        await until(lambda: len(receiver._listener._websockets) == 0)
         second.send(["b"], 0, b"third")
         assert await mailbox.count(2) == [b"first", b"third"]
 
 
 async def test_idle_sockets_are_capped_and_closed_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """STYLE 11: a stranger who connects and says nothing must not take a place for ever."""
-    monkeypatch.setattr(wire.transport, "SOCKETS_MAX", 2)
-    monkeypatch.setattr(wire.transport, "HANDSHAKE_S", 0.1)
+    monkeypatch.setattr("wire.callers.SOCKETS_MAX", 2)
+    monkeypatch.setattr("wire.listener.HANDSHAKE_S", 0.1)
     async with opened("a") as (sender, _), opened("b") as (receiver, mailbox), asyncio.timeout(TIMEOUT_S):
         sender.connect("b", receiver.address)
         sender.send(["b"], 0, b"1")
