@@ -21,6 +21,8 @@ class SettingError(HyperpushError, ValueError):
     def __init__(self, field: str, value: object, remedy: str) -> None:
         super().__init__(f"{field}: {value!r} is not possible; {remedy}")
         self.field = field
+        self.value = value
+        self.remedy = remedy
 
 
 class ProblemError(HyperpushError, ValueError):

@@ -1,67 +1,163 @@
-"""What happens to the members of a simulated swarm, and when."""
+"""What happens to the members of a swarm and to its links, and when: values, and what fits together.
+
+A change names its agent by number (`peer.simulate`) or by name (scenario files).
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from peer.errors import SettingError
+from wire.faults import name_before_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wire import FaultPlan, FaultWindow, PeerId
+
+A = TypeVar("A", int, str)
+"""How an agent is named."""
+
 
 @dataclass(frozen=True, slots=True)
-class Kill:
-    """Agent number `agent` stops without a word at this virtual time."""
+class Kill(Generic[A]):
+    """This agent stops without a word at this time, in seconds since the start."""
 
-    agent: int
+    agent: A
     at_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Join:
-    """Agent number `agent` is not there from the start but comes at this virtual time."""
+class Join(Generic[A]):
+    """This agent is not there from the start but comes at this time."""
 
-    agent: int
+    agent: A
     at_s: float
 
 
 @dataclass(frozen=True, slots=True)
-class Restart:
-    """A killed agent comes back: with state as a new incarnation, without as a new identity."""
+class Restart(Generic[A]):
+    """An agent that was killed or left comes back: with state as a new incarnation, else as somebody new."""
 
-    agent: int
+    agent: A
     at_s: float
     with_state: bool = True
 
 
-Change = Kill | Join | Restart
+@dataclass(frozen=True, slots=True)
+class Leave(Generic[A]):
+    """This agent says goodbye and stops."""
+
+    agent: A
+    at_s: float
 
 
-def check_scenario(changes: Sequence[Change], agents: int) -> None:
+@dataclass(frozen=True, slots=True)
+class Pause(Generic[A]):
+    """This agent's process stands still for a while, as under SIGSTOP: it does and says nothing."""
+
+    agent: A
+    at_s: float
+    duration_s: float
+
+
+Change = Kill[int] | Join[int] | Restart[int]
+"""What `peer.simulate` can do."""
+
+AnyChange = Kill[A] | Join[A] | Restart[A] | Leave[A] | Pause[A]
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """A scenario file: faults of links and changes of members, both in the order of time.
+
+    Its fault windows change what the links do anyway. They and the changes name agents as the file does.
+    """
+
+    file: str = ""
+    windows: tuple[FaultWindow, ...] = ()
+    changes: tuple[AnyChange[str], ...] = ()
+
+    def plan(self, base: FaultPlan) -> FaultPlan:
+        """`base` with the windows of this scenario after its own."""
+        return dataclasses.replace(base, windows=(*base.windows, *self.windows))
+
+    def numbered(self, members: Sequence[str]) -> tuple[AnyChange[int], ...]:
+        """The changes with `members.index(name)` instead of names. The file was read for these members."""
+        return tuple(_renamed(change, members.index(change.agent)) for change in self.changes)
+
+    def of(self, peer: PeerId) -> tuple[tuple[AnyChange[str], ...], tuple[AnyChange[str], ...]]:
+        """The changes of this agent, and those of others, which are their business where each runs alone."""
+        names = (peer, name_before_key(peer))
+        own = tuple(change for change in self.changes if change.agent in names)
+        return own, tuple(change for change in self.changes if change.agent not in names)
+
+
+def _renamed(change: AnyChange[str], agent: int) -> AnyChange[int]:
+    match change:
+        case Kill():
+            return Kill(agent, change.at_s)
+        case Join():
+            return Join(agent, change.at_s)
+        case Restart():
+            return Restart(agent, change.at_s, change.with_state)
+        case Leave():
+            return Leave(agent, change.at_s)
+        case _:
+            return Pause(agent, change.at_s, change.duration_s)
+
+
+def check_scenario(changes: Sequence[AnyChange[int]], agents: int) -> None:
     """Raise `SettingError` if the changes, in order of time, do not fit together."""
     for index, change in enumerate(changes):
         if not 0 <= change.agent < agents:
             raise SettingError(
                 f"scenario[{index}].agent", change.agent, f"give a number from 0 to {agents - 1}"
             )
-        if not 0 <= change.at_s < float("inf"):
+        if not 0 <= change.at_s < math.inf:
             raise SettingError(f"scenario[{index}].at_s", change.at_s, "give virtual seconds, 0 or more")
-    running = set(range(agents)) - {change.agent for change in changes if isinstance(change, Join)}
-    killed: set[int] = set()
+        if isinstance(change, Pause) and not 0 < change.duration_s < math.inf:
+            raise SettingError(
+                f"scenario[{index}].duration_s", change.duration_s, "give virtual seconds, more than 0"
+            )
+    problem = misfit(changes)
+    if problem is not None:
+        index, remedy = problem
+        raise SettingError(f"scenario[{index}]", changes[index], remedy)
+
+
+def misfit(changes: Sequence[AnyChange[A]]) -> tuple[int, str] | None:
+    """Index of the first change, in order of time, that cannot happen, and why; None if all can.
+
+    Whoever does not join is there from the start.
+    """
+    coming = {change.agent for change in changes if isinstance(change, Join)}
+    stopped: set[A] = set()  # killed, or left
+    paused_until: dict[A, float] = {}
     for index, change in sorted(enumerate(changes), key=lambda item: (item[1].at_s, item[0])):
         agent = change.agent
-        if isinstance(change, Kill):
-            fits, remedy = agent in running, "only a running agent can be killed"
-            running.discard(agent)
-            killed.add(agent)
-        elif isinstance(change, Join):
-            fits, remedy = agent not in running | killed, "an agent joins once; Restart brings it back"
-            running.add(agent)
-        else:
-            fits, remedy = agent in killed, "only a killed agent restarts"
-            running.add(agent)
-            killed.discard(agent)
+        running = agent not in coming and agent not in stopped
+        awake = running and change.at_s >= paused_until.get(agent, 0.0)
+        match change:
+            case Kill():
+                fits, remedy = running, "only a running agent can be killed"
+                stopped.add(agent)
+                paused_until.pop(agent, None)
+            case Join():
+                fits, remedy = agent in coming, "an agent joins once; Restart brings it back"
+                coming.discard(agent)
+            case Restart():
+                fits, remedy = agent in stopped, "only a killed agent restarts, or one that left"
+                stopped.discard(agent)
+            case Leave():
+                fits, remedy = awake, "only a running agent that is not paused can leave"
+                stopped.add(agent)
+            case _:
+                fits, remedy = awake, "only a running agent that is not paused can be paused"
+                paused_until[agent] = change.at_s + change.duration_s
         if not fits:
-            raise SettingError(f"scenario[{index}]", change, remedy)
+            return index, remedy
+    return None

@@ -31,7 +31,7 @@ _SECONDS = re.compile(_NUMBER + "(us|ms|s)")
 _DURATION = re.compile(_NUMBER + "(us|ms|s|m|h)")
 _PER_SECOND: Final = {"us": 1_000_000, "ms": 1_000, "s": 1}
 _SECONDS_IN: Final = {"m": 60, "h": 3_600}
-_FORMS: Final = "write 20ms, 0.5s, uniform:10ms:90ms, exponential:50ms or lognormal:50ms:0.5"
+DELAY_FORMS: Final = "write 20ms, 0.5s, uniform:10ms:90ms, exponential:50ms or lognormal:50ms:0.5"
 
 
 def check_number(name: str, value: object, low: float, high: float, remedy: str) -> float:
@@ -157,7 +157,7 @@ def parse_delay(text: str) -> Delay:
         return LogNormal(_parse_seconds(parts[0], text), _parse_number(parts[1], text))
     if not parts:
         return Constant(_parse_seconds(kind, text))
-    raise FaultPlanError(f"delay = {text[:80]!r}: no such distribution, or not its parameters; {_FORMS}")
+    raise FaultPlanError(f"delay = {text[:80]!r}: no such distribution, or not its parameters; {DELAY_FORMS}")
 
 
 def parse_duration(text: str) -> float:
@@ -173,7 +173,7 @@ def parse_duration(text: str) -> float:
 def _parse_seconds(part: str, text: str) -> float:
     match = _SECONDS.fullmatch(part)
     if match is None:
-        raise FaultPlanError(f"delay = {text[:80]!r}: {part[:40]!r} is no time with a unit; {_FORMS}")
+        raise FaultPlanError(f"delay = {text[:80]!r}: {part[:40]!r} is no time with a unit; {DELAY_FORMS}")
     number, unit = match.groups()
     return float(number) / _PER_SECOND[unit]
 
@@ -182,4 +182,4 @@ def _parse_number(part: str, text: str) -> float:
     try:
         return float(part)
     except ValueError:
-        raise FaultPlanError(f"delay = {text[:80]!r}: {part[:40]!r} is no number; {_FORMS}") from None
+        raise FaultPlanError(f"delay = {text[:80]!r}: {part[:40]!r} is no number; {DELAY_FORMS}") from None

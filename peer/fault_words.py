@@ -1,0 +1,117 @@
+"""Faults in the words of users: flags, scenario files, the admin interface; and how they are shown.
+
+word        key of LinkFaults      value
+drop        drop                   0.3
+delay       delay_s                "20ms", "lognormal:50ms:0.5"
+duplicate   duplicate              0.1
+reorder     reorder                0.1
+bandwidth   bandwidth_bits_per_s   "256kbit", "unlimited"
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from peer.errors import SettingError
+from wire import Constant, FaultChange, FaultPlanError, LinkFaults, parse_duration
+from wire.bandwidth import BANDWIDTH_FORMS, bandwidth_text
+from wire.delays import DELAY_FORMS, DELAY_S_MAX, DURATION_FORMS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wire import Delay
+
+WORDS: Final = {
+    "drop": "drop",
+    "delay": "delay_s",
+    "duplicate": "duplicate",
+    "reorder": "reorder",
+    "bandwidth": "bandwidth_bits_per_s",
+}
+UNLIMITED: Final = "unlimited"
+SHOWN_MAX: Final = 80  # characters of a bad value in the error about it
+
+_SHARE: Final = "give a number from 0 to 1: 0.3 is 30 %"
+_REMEDIES: Final = {
+    "drop": _SHARE,
+    "duplicate": _SHARE,
+    "reorder": _SHARE,
+    "delay_s": DELAY_FORMS,
+    "reorder_window_s": "give seconds",
+    "bandwidth_bits_per_s": f"{BANDWIDTH_FORMS}, or {UNLIMITED}",
+}
+
+
+def brief(value: object) -> object:
+    """`value`, or the beginning of its text if that is long."""
+    text = repr(value)
+    return value if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
+
+
+def read_change(
+    values: Mapping[str, object], keys: Mapping[str, str], field: Callable[[str], str]
+) -> FaultChange:
+    """What `values` change; `keys` maps the names that may be used to those of LinkFaults.
+
+    Raises `SettingError` for the first value that is not possible, with `field(name)` as its field.
+    """
+    plain: dict[str, object] = {}
+    for name, value in values.items():
+        if name not in keys:
+            raise SettingError(field(name), brief(value), f"there are only {', '.join(keys)}")
+        key = keys[name]
+        plain[key] = None if (key, value) == ("bandwidth_bits_per_s", UNLIMITED) else value
+        try:
+            FaultChange.from_dict({key: plain[key]})
+        except FaultPlanError:
+            raise SettingError(field(name), brief(value), _REMEDIES[key]) from None
+    return FaultChange.from_dict(plain)
+
+
+def read_duration(value: object, field: str) -> float:
+    """Seconds above 0: a number of them, or text such as "30s". Raises `SettingError`."""
+    seconds = read_time(value, field)
+    if seconds == 0:
+        raise SettingError(field, value, f"{DURATION_FORMS}, more than 0")
+    return seconds
+
+
+def read_time(value: object, field: str) -> float:
+    """Seconds, 0 or more, as `read_duration` reads them."""
+    seconds = value
+    if isinstance(value, str):
+        try:
+            seconds = parse_duration(value)
+        except FaultPlanError:
+            seconds = None
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds <= DELAY_S_MAX:
+        raise SettingError(field, brief(value), DURATION_FORMS)
+    return float(seconds)
+
+
+def describe(faults: LinkFaults | FaultChange | None) -> str:
+    """In a few words, what differs from a perfect link; of a change, what it changes."""
+    if faults is None:
+        return "cut"
+    change = isinstance(faults, FaultChange)
+    words = [
+        f"{word} {share:.6g}"
+        for word, share in (
+            ("drop", faults.drop),
+            ("duplicate", faults.duplicate),
+            ("reorder", faults.reorder),
+        )
+        if share is not None and (change or share > 0)
+    ]
+    if faults.delay_s is not None and (change or faults.delay_s != 0.0):
+        words.append(f"delay {_delay_text(faults.delay_s)}")
+    limit = faults.bandwidth_bits_per_s
+    if limit is not None:
+        words.append(f"bandwidth {UNLIMITED if limit == math.inf else bandwidth_text(limit)}")
+    return ", ".join(words) or "no faults"
+
+
+def _delay_text(delay: float | Delay) -> str:
+    return str(Constant(delay)) if isinstance(delay, int | float) else str(delay)
