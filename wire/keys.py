@@ -1,10 +1,10 @@
 """Keys as values: the key ring of a swarm, the identity of an agent, and the list of identities let in.
 
-    file         a line                          meaning
-    key ring     hyperpush-swarm-key-1 BASE64    32 secret bytes that every member has: the first key seals what
-                                                 is sent, all of them open what arrives
-    identity     hyperpush-identity-key-1 BASE64 the only line: the secret Ed25519 seed of one agent
-    allow list   abcd-efgh-ijkl-mnop-qrst        the fingerprint of an identity, with or without the dashes
+    file         a line                            meaning
+    key ring     hyperpush-swarm-key-1 BASE64      32 secret bytes that every member has: the first key seals
+                                                   what is sent, all of them open what arrives
+    identity     hyperpush-identity-key-1 BASE64   the only line: the secret Ed25519 seed of one agent
+    allow list   abcd-efgh-ijkl-mnop-qrst          the fingerprint of an identity; the dashes may be left out
 
 Empty lines, and whatever stands behind a '#', are ignored. A swarm changes its key without stopping: add the
 new one as the second line everywhere, then make it the first everywhere, then drop the old one.
