@@ -32,9 +32,7 @@ def found(service: AgentService) -> dict[str, Any]:
         "residual": agent.residual(),
         "out_neighbours": agent.out_neighbours,
         "alive": agent.peers.alive(),
-        **{
-            part: {name: tensor.tolist() for name, tensor in getattr(now, part).items()} for part in parts
-        },
+        **{part: {name: tensor.tolist() for name, tensor in getattr(now, part).items()} for part in parts},
     }
 
 
@@ -65,7 +63,7 @@ def watch(file: Path) -> None:
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
 
-    AgentService.run = watched  # type: ignore[method-assign]
+    AgentService.run = watched  # type: ignore[assignment, method-assign]
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ import signal
 import subprocess
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -128,6 +129,9 @@ class Lab:
         self.hosts = range(hosts)
         self._namespaces = [f"{prefix}-{host}" for host in self.hosts]
         self._processes: list[HostProcess] = []
+        self._shape = LinkRule()
+        self._cuts: set[tuple[int, int]] = set()
+        self._group_of: dict[int, int] = {}
         self._switch: Switch | None = None
         taps: list[int] = []
         try:
@@ -188,23 +192,24 @@ class Lab:
     # ---- what links do
 
     def shape(self, *, delay_s: float = 0.0, jitter_s: float = 0.0, loss: float = 0.0) -> None:
-        """Delay and lose frames on all links; cuts stay as they are."""
-        for link in self._links():
-            self._set(link, LinkRule(delay_s, jitter_s, loss, self._rule(link).cut))
+        """Delay and lose frames on all links; what is cut stays cut."""
+        self._shape = LinkRule(delay_s, jitter_s, loss)
+        self._apply()
 
     def cut(self, source: int, target: int) -> None:
         """Nothing from `source` reaches `target` any more; the other direction is as before."""
-        self._cut((source, target), cut=True)
+        self._cuts.add((source, target))
+        self._apply()
 
     def heal(self, source: int, target: int) -> None:
         """Undo `cut`."""
-        self._cut((source, target), cut=False)
+        self._cuts.discard((source, target))
+        self._apply()
 
     def partition(self, *groups: Collection[int]) -> None:
-        """Cut all links between these groups, in both directions, and heal those inside of each."""
-        group_of = {host: number for number, group in enumerate(groups) for host in group}
-        for source, target in self._links():
-            self._cut((source, target), cut=group_of[source] != group_of[target])
+        """Cut all links between these groups, in both directions; without groups, undo that."""
+        self._group_of = {host: number for number, group in enumerate(groups) for host in group}
+        self._apply()
 
     def firewall(self, host: int, *, closed: bool = True) -> None:
         """Let the host dial out, and nobody dial it: as behind NAT, or a firewall."""
@@ -221,18 +226,11 @@ class Lab:
 
     # ---- inside
 
-    def _links(self) -> list[tuple[int, int]]:
-        return list(itertools.permutations(self.hosts, 2))
-
-    def _rule(self, link: tuple[int, int]) -> LinkRule:
-        return self._the_switch().rules.get(link, LinkRule())
-
-    def _set(self, link: tuple[int, int], rule: LinkRule) -> None:
-        self._the_switch().rules[link] = rule
-
-    def _cut(self, link: tuple[int, int], *, cut: bool) -> None:
-        rule = self._rule(link)
-        self._set(link, LinkRule(rule.delay_s, rule.jitter_s, rule.loss, cut))
+    def _apply(self) -> None:
+        for link in itertools.permutations(self.hosts, 2):
+            source, target = (self._group_of.get(host) for host in link)
+            rule = replace(self._shape, cut=link in self._cuts or source != target)
+            self._the_switch().rules[link] = rule
 
     def _the_switch(self) -> Switch:
         assert self._switch is not None

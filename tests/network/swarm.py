@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -15,9 +15,11 @@ from peer.tasks import make_task
 from tests.network.lab import wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from tests.network.lab import HostProcess, Lab
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 PORT = 7700
@@ -33,7 +35,8 @@ class Swarm:
         self._name = name
         self._options = options
         self._began = time.monotonic()
-        self._problems = make_task("synthetic", len(lab.hosts), 0, "none").problems
+        problems = make_task("synthetic", len(lab.hosts), 0, "none").problems
+        self._problems = [problem for problem in problems if isinstance(problem, QuadraticProblem)]
         self._starts = 0
 
     def say(self, text: str) -> None:
@@ -72,9 +75,7 @@ class Swarm:
         """Largest relative distance of any agent from the closed form of the agents in its group."""
         worst = {"model": 0.0, "adjoint": 0.0, "hypergradient": 0.0}
         for group in groups:
-            problems = [self._problems[host] for host in group]
-            assert all(isinstance(problem, QuadraticProblem) for problem in problems)
-            truth = closed_form(problems)
+            truth = closed_form([self._problems[host] for host in group])
             for host, hypergradient in zip(group, truth.hypergradients, strict=True):
                 state = self.state(host)
                 if not state:
@@ -86,37 +87,42 @@ class Swarm:
 
     def learn(self, what: str, *groups: Collection[int], goal: float, limit_s: float) -> None:
         """Wait until every agent is that close to the closed form of its group; tell how close, and when."""
-        began = time.monotonic()
+        began, far = time.monotonic(), self.errors(*groups)
 
         def reached() -> dict[str, float]:
             found = self.errors(*groups)
             return found if max(found.values()) < goal else {}
 
-        try:
-            found = wait_until(reached, what, limit_s)
-        except AssertionError:
-            self.say(f"{what}: not reached, {self._told(self.errors(*groups))}")
-            for host in sorted(self.processes):
-                self.say(f"host {host}: {self._summary(host)}\n{self.processes[host].text()[-800:]}")
-            raise
+        self.say(f"{what}: {_told(far)}")
+        found = self.wait(reached, what, limit_s)
         epochs = sorted({self.state(host)["epoch"] for group in groups for host in group})
-        self.say(f"{what}: {self._told(found)} after {time.monotonic() - began:.1f} s, epoch {epochs}")
+        self.say(f"    after {time.monotonic() - began:4.1f} s: {_told(found)}, epoch {epochs}")
 
-    def stop(self) -> None:
-        """SIGTERM to all; each ends with its results."""
-        for host in sorted(self.processes):
-            assert self.processes[host].stop() == 0, self.processes[host].text()[-2000:]
+    def wait(self, condition: Callable[[], T], what: str, limit_s: float) -> T:
+        """`wait_until`; if it fails the log tells where everybody stands."""
+        try:
+            return wait_until(condition, what, limit_s)
+        except AssertionError:
+            parts = ("model", "adjoint", "hypergradient")
+            for host, process in sorted(self.processes.items()):
+                stands = {key: value for key, value in self.state(host).items() if key not in parts}
+                self.say(f"host {host}: {json.dumps(stands)}\n{process.text()[-800:]}")
+            raise
+
+    def pushes(self, source: int, target: int) -> bool:
+        """Whether that one is among its out-neighbours in its epoch."""
+        return any(peer.startswith(f"host-{target}") for peer in self.state(source)["out_neighbours"])
+
+    def stop(self, host: int) -> int:
+        """SIGTERM: it says goodbye and ends with its results; returns the exit code."""
+        return self.processes.pop(host).stop()
 
     def _file(self, host: int) -> Path:
         return self._folder / f"found-{host}.json"
 
-    @staticmethod
-    def _told(errors: Mapping[str, float]) -> str:
-        return ", ".join(f"{part} {error:.1e}" for part, error in errors.items())
 
-    def _summary(self, host: int) -> str:
-        parts = ("model", "adjoint", "hypergradient")
-        return json.dumps({key: value for key, value in self.state(host).items() if key not in parts})
+def _told(errors: Mapping[str, float]) -> str:
+    return ", ".join(f"{part} {error:.1e}" for part, error in errors.items())
 
 
 def _relative(found: Mapping[str, list[float]], truth: torch.Tensor) -> float:
