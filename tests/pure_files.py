@@ -9,7 +9,15 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 
-WIRE_EDGES = {"transport.py", "sender.py", "discovery.py"}
+WIRE_EDGES = {
+    "transport.py",
+    "sender.py",
+    "socket_writer.py",
+    "push_socket.py",
+    "listener.py",
+    "intake.py",
+    "discovery.py",
+}
 PURE_WIRE = sorted(path for path in (ROOT / "wire").glob("*.py") if path.name not in WIRE_EDGES)
 PURE_CORE = [
     ROOT / "peer" / f"{name}.py"
@@ -25,7 +33,7 @@ PURE_CORE = [
             "solver",
             "topology",
         ),
-        *("tracking",),
+        *("tracking", "until"),
     )
 ]
 TORCH_SIDE = [
@@ -35,6 +43,16 @@ TORCH_SIDE = [
         *("quadratic", "tensors", "torch_learner"),
     )
 ]
+# Not of the core, and without tensors: what people say, turned into what the program works with.
+PURE_PROGRAM = [
+    ROOT / "peer" / f"{name}.py"
+    for name in (
+        *("fault_words", "scenario_file"),
+        *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
+        *("options/tools",),
+    )
+]
+PURE = [*PURE_WIRE, *PURE_CORE, *TORCH_SIDE, *PURE_PROGRAM]
 
 if __name__ == "__main__":
-    print(",".join(path.relative_to(ROOT).as_posix() for path in (*PURE_WIRE, *PURE_CORE, *TORCH_SIDE)))
+    print(",".join(path.relative_to(ROOT).as_posix() for path in PURE))
