@@ -2,15 +2,25 @@ import random
 
 import pytest
 
-from wire import FaultPlan, Outbox, Uniform
+from wire import FaultPlan, LinkFaults, Outbox, Uniform, cut
 from wire.counters import LinkCounters, TransportCounters
-from wire.outgoing import HELD_BYTES_MAX, HELD_FRAMES_MAX, RETRY_DELAY_S_MAX, RETRY_DELAY_S_MIN, OutgoingLink
+from wire.live_faults import LiveFaults
+from wire.outgoing import (
+    HELD_BYTES_MAX,
+    HELD_FRAMES_MAX,
+    LOOK_AGAIN_S,
+    REDIAL_S,
+    RETRY_DELAY_S_MAX,
+    RETRY_DELAY_S_MIN,
+    FaultModel,
+    OutgoingLink,
+)
 
 
 class Bench:
     """A link with its outbox and counters."""
 
-    def __init__(self, plan: FaultPlan | None = None) -> None:
+    def __init__(self, plan: FaultModel | None = None) -> None:
         self.outbox = Outbox()
         self.totals = TransportCounters()
         self.counters = LinkCounters()
@@ -105,3 +115,61 @@ def test_dialling_backs_off_to_a_bound_and_starts_again_after_a_success() -> Non
     bench.link.failed(now, "reset")
     bench.link.moved()
     assert bench.link.retry_at < 0
+
+
+def test_a_narrow_link_takes_the_next_frame_when_the_last_has_passed() -> None:
+    """DESIGN 2: newest wins while the link is busy; a lost frame keeps it busy as well."""
+    for drop in (0.0, 1.0):
+        bench = Bench(FaultPlan(bandwidth_bits_per_s=8_000.0, drop=drop, delay_s=0.25))
+        bench.put(bytes(500))
+        bench.put(b"1", block=1)
+        assert bench.drain(0.0) == []
+        assert bench.link.wake_at(0.0) == (0.5 if drop else 0.25)
+        bench.put(b"2", block=1)
+        assert bench.drain(0.3) == [bytes(500)][: not drop]
+        assert bench.link.wake_at(0.3) == 0.5
+        assert bench.drain(0.499) == []
+        bench.drain(0.5)
+        assert bench.drain(0.75) == [b"2"][: not drop]
+        assert bench.totals.lost_by_faults == 2 * drop
+
+
+def test_a_link_that_is_widened_or_cut_does_not_wait_for_what_was() -> None:
+    faults = LiveFaults(FaultPlan(bandwidth_bits_per_s=1.0))
+    bench = Bench(faults)
+    bench.put(bytes(1_000))
+    assert bench.drain(0.0) == [bytes(1_000)]
+    bench.put(b"next")
+    assert bench.drain(1.0) == []
+    assert bench.link.wake_at(1.0) == 1.0 + LOOK_AGAIN_S, "8,000 s, unless somebody changes it"
+    faults.set("b", LinkFaults(), 1.5)
+    assert bench.drain(2.0) == [b"next"]
+    bench = Bench(FaultPlan(bandwidth_bits_per_s=1.0, windows=(cut("a", "b", 0.0),)))
+    for frame in (b"1", b"2"):
+        bench.put(frame)
+        assert bench.drain(0.0) == []
+    assert bench.totals.lost_by_faults == 2
+
+
+def test_beside_a_reverse_websocket_dialling_is_rare() -> None:
+    link = Bench().link
+    assert link.dial_at(beside_reverse=True) < 0
+    link.dialled(100.0)
+    assert link.dial_at(beside_reverse=True) == 100.0 + REDIAL_S
+    assert link.dial_at(beside_reverse=False) == link.retry_at == 100.0 + RETRY_DELAY_S_MIN
+    link.moved()
+    assert link.dial_at(beside_reverse=True) < 0
+
+
+def test_who_is_unreachable() -> None:
+    bench = Bench()
+    bench.link.stranded(1.0)
+    assert bench.counters == LinkCounters(), "nothing was to be sent"
+    bench.put(b"x")
+    bench.link.stranded(2.0)
+    assert (bench.counters.unreachable_since, bench.counters.unsent) == (2.0, 0)
+    assert bench.drain(3.0) == [b"x"], "it has waited"
+    bench.link.succeeded(b"x", "reverse")
+    assert (bench.counters.unreachable_since, bench.counters.route) == (None, "reverse")
+    bench.link.failed(4.0, "reset", other_way=True)
+    assert (bench.counters.unsent, bench.counters.unreachable_since, bench.counters.route) == (1, None, None)
