@@ -2,6 +2,7 @@
 
     HyperpushError
     ├── SettingError      a setting, option or argument is out of range
+    ├── StateError        a state directory cannot be used, or what it holds cannot be trusted
     └── ProblemError      a task does not fit its contract: shapes, dtypes, losses, data
 
 What comes from the network and is wrong raises `wire.DecodeError` or is rejected and counted, see
@@ -27,3 +28,7 @@ class SettingError(HyperpushError, ValueError):
 
 class ProblemError(HyperpushError, ValueError):
     """A problem that does not fit `peer.BilevelProblem`."""
+
+
+class StateError(HyperpushError):
+    """A state directory that cannot be used: names the file, what is wrong and the remedy."""
