@@ -6,7 +6,7 @@ import asyncio
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,25 +23,12 @@ if TYPE_CHECKING:
     from peer.events import Event
     from peer.settings import AgentSettings
     from peer.tasks import Task
+    from peer.until import Ending
     from wire import FaultPlan, PeerId
 
     Observer = Callable[[Sequence[AgentView]], None]
 
 OBSERVE_EVERY_S = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Until:
-    """When a run ends, whichever comes first; None: not for this reason."""
-
-    ticks: int | None
-    duration_s: float | None
-
-    def progress(self, ticks: int, elapsed_s: float) -> float:
-        """Share of the way, at most 1; 0 if there is no end."""
-        by_ticks = ticks / self.ticks if self.ticks else 0.0
-        by_time = elapsed_s / self.duration_s if self.duration_s else 0.0
-        return min(1.0, max(by_ticks, by_time))
 
 
 def worker_threads() -> ThreadPoolExecutor:
@@ -85,14 +72,14 @@ async def score(service: AgentService, task: Task, shard: int, executor: ThreadP
 
 async def learn(
     services: Sequence[AgentService],
-    until: Until,
+    ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
     watched: Sequence[Coroutine[Any, Any, None]] = (),
 ) -> bool:
     """Run started services until the end is reached or `stop` is set; whether it was stopped early.
 
-    The end is reached when every agent has done its ticks. A failure of any service, or of what is `watched`
+    `ending` has had a look before `observe` is called. A failure of any service, or of what is `watched`
     beside them, ends all and is raised.
     """
     began = time.monotonic()
@@ -100,10 +87,12 @@ async def learn(
     guards = [asyncio.create_task(watch) for watch in watched]
     stopper = asyncio.create_task(stop.wait())
     try:
-        while until.progress(min(s.agent.ticks for s in services), time.monotonic() - began) < 1.0:
+        while not ending.reached:
             running = [stopper, *tasks, *guards]
             await asyncio.wait(running, timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-            observe([view(service) for service in services])
+            views = [view(service) for service in services]
+            ending.look(views, time.monotonic() - began)
+            observe(views)
             for task in (*tasks, *guards):
                 if task.done():
                     task.result()
@@ -128,7 +117,7 @@ async def run_swarm(
     *,
     faults: FaultPlan,
     seed: int,
-    until: Until,
+    ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
     on_event: Callable[[PeerId, Event], None],
@@ -162,7 +151,7 @@ async def run_swarm(
         for service in services:
             for other in services:
                 service.meet(other.record)
-        interrupted = await learn(services, until, stop, observe)
+        interrupted = await learn(services, ending, stop, observe)
         on_scoring()
         outcomes = await asyncio.gather(
             *(score(service, task, shard, executor) for shard, service in enumerate(services))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peer.cli import make_parser
+from peer.options import complete, split
 
 PAGES = [Path(__file__).parents[1] / page for page in ("README.md", "deploy/README.md")]
 
@@ -31,7 +31,7 @@ def test_commands_are_accepted(command: str) -> None:
     words = shlex.split(command)[1:]
     if "--help" in words:
         words.remove("--help")
-    assert make_parser().parse_args(words).command == words[0]
+    assert complete(split(words), {}).command == words[0]
 
 
 def test_there_are_commands_to_check() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -21,8 +22,11 @@ if TYPE_CHECKING:
 
 def main(options: argparse.Namespace) -> int:
     """Run the benchmark that was asked for; returns the exit code."""
-    assert options.bench == "exactness"
-    return exactness(options)
+    if options.bench == "exactness":
+        return exactness(options)
+    code = importlib.import_module(f"peer.bench.{options.bench}").main(options)
+    assert isinstance(code, int)
+    return code
 
 
 def exactness(options: argparse.Namespace) -> int:

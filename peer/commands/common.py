@@ -7,39 +7,23 @@ import contextlib
 import signal
 from typing import TYPE_CHECKING, Any
 
-from peer.swarm import Until
-
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
 
     from peer.settings import AgentSettings
+    from peer.until import Ending
     from wire import FaultPlan
 
 
 def configuration(
-    options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan
+    options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan, end: Ending
 ) -> Mapping[str, Any]:
     """What was asked for and what it came to, for `config.json` and `--json`."""
-    keep = (
-        "command",
-        "agents",
-        "shard",
-        "task",
-        "personalization",
-        "seed",
-        "ticks",
-        "duration",
-        "swarm",
-        "peer",
-    )
+    keep = ("command", "agents", "shard", "task", "personalization", "seed", "swarm", "peer")
     asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
-    return {**asked, "settings": settings.to_dict(), "faults": faults.to_dict()}
-
-
-def until(options: argparse.Namespace) -> Until:
-    """The end that was asked for."""
-    return Until(options.ticks, options.duration)
+    goals = [str(goal) for goal in end.goals]
+    return {**asked, "until": goals, "settings": settings.to_dict(), "faults": faults.to_dict()}
 
 
 @contextlib.contextmanager

@@ -8,15 +8,15 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
-from peer.commands.common import configuration, stopped_by_signals, until
+from peer.commands.common import configuration, stopped_by_signals
 from peer.display import make_console, make_display, print_outcome
-from peer.options import agent_settings, fault_plan, listen_address, shard, swarm_name
+from peer.options import advertised_address, agent_settings, ending, fault_plan, listen_address, shard_of
 from peer.outcome import Outcome
 from peer.recorder import Recorder
 from peer.service import AgentService
 from peer.swarm import answer, learn, score, worker_threads
 from peer.tasks import make_task
-from wire import SeedDiscovery, ZeroconfDiscovery, parse_address
+from wire import SeedDiscovery, ZeroconfDiscovery
 
 if TYPE_CHECKING:
     import argparse
@@ -37,15 +37,13 @@ def main(options: argparse.Namespace) -> int:
     began = time.monotonic()
     console = make_console()
     faults = fault_plan(options)
-    index, count = shard(options.shard)
+    index, count = shard_of(options.shard)
     host, port = listen_address(options.listen)
-    swarm = swarm_name(options.swarm)
+    advertise = None if options.advertise is None else advertised_address(options.advertise)[0]
     task = make_task(options.task, count, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
-    end = until(options)
-    for seed in options.peer:
-        parse_address(seed)
-    recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
+    end = ending(options, task.columns, settings)
+    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     peer = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
     incompatible: set[str] = set()
 
@@ -62,14 +60,14 @@ def main(options: argparse.Namespace) -> int:
                 task.problems[index],
                 settings,
                 peer=peer,
-                swarm=swarm,
+                swarm=options.swarm,
                 task=task.fingerprint,
                 seed=options.seed,
                 founder=False,
                 executor=executor,
                 listen_host=host,
                 listen_port=port,
-                advertise_host=options.advertise,
+                advertise_host=advertise,
                 faults=faults,
                 on_event=on_event,
             )
@@ -104,11 +102,9 @@ def main(options: argparse.Namespace) -> int:
                     )
                 for discovery in discoveries:
                     await discovery.start()
-                learning_began = time.monotonic()
 
                 def observe(views: Sequence[AgentView]) -> None:
-                    elapsed_s = time.monotonic() - learning_began
-                    display.show(views, end.progress(views[0].tick, elapsed_s))
+                    display.show(views, end.progress)
                     recorder.record(views)
 
                 failures = [discovery.wait_failed() for discovery in discoveries]
@@ -121,7 +117,7 @@ def main(options: argparse.Namespace) -> int:
                     agents=[found],
                     wall_s=time.monotonic() - began,
                     ticks=found.ticks,
-                    interrupted=interrupted and (options.ticks or options.duration) is not None,
+                    interrupted=interrupted and bool(end.goals),
                     extra={"peers": service.agent.peers.alive()},
                 )
             finally:

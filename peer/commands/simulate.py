@@ -8,9 +8,9 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from peer.commands.common import configuration, until
+from peer.commands.common import configuration
 from peer.display import make_console, make_display, print_outcome
-from peer.options import agent_settings, fault_plan
+from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
 from peer.tasks import Answer, make_task
@@ -26,11 +26,11 @@ def main(options: argparse.Namespace) -> int:
     began = time.monotonic()
     console = make_console()
     faults = fault_plan(options)
-    end = until(options)
     with reproducible_torch():
         task = make_task(options.task, options.agents, options.seed, options.personalization)
         settings = agent_settings(options, task.settings)
-        recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
+        end = ending(options, task.columns, settings)
+        recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
         stop = threading.Event()
         previous = signal.getsignal(signal.SIGINT)
 
@@ -53,14 +53,14 @@ def main(options: argparse.Namespace) -> int:
                 agents = [node.agent for node in simulation.nodes.values()]
                 told = 0
                 while True:
-                    progress = end.progress(min(agent.ticks for agent in agents), simulation.now)
                     views = [
                         AgentView.of(agent, Messages.of_simulation(agent, simulation.counters[peer]))
                         for peer, agent in zip(simulation.nodes, agents, strict=True)
                     ]
-                    display.show(views, progress)
+                    end.look(views, simulation.now)
+                    display.show(views, end.progress)
                     recorder.record(views, simulation.now)
-                    if progress >= 1.0 or stop.is_set():
+                    if end.reached or stop.is_set():
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
                     for at_s, peer, event in swarm.events[told:]:

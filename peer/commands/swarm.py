@@ -6,9 +6,9 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from peer.commands.common import configuration, stopped_by_signals, until
+from peer.commands.common import configuration, stopped_by_signals
 from peer.display import make_console, make_display, print_outcome
-from peer.options import agent_settings, fault_plan
+from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import Outcome
 from peer.recorder import Recorder
 from peer.swarm import run_swarm
@@ -30,18 +30,16 @@ def main(options: argparse.Namespace) -> int:
     faults = fault_plan(options)
     task = make_task(options.task, options.agents, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
-    end = until(options)
-    recorder = Recorder(configuration(options, settings, faults), options.json, options.out)
+    end = ending(options, task.columns, settings)
+    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     title = f"{options.agents} agents, {options.task}, {options.drop:.0%} of the messages lost"
 
     async def run() -> int:
         stop = asyncio.Event()
-        learning_began = time.monotonic()
         with stopped_by_signals(stop), make_display(console, title) as display:
 
             def observe(views: Sequence[AgentView]) -> None:
-                elapsed_s = time.monotonic() - learning_began
-                display.show(views, end.progress(min(view.tick for view in views), elapsed_s))
+                display.show(views, end.progress)
                 recorder.record(views)
 
             def on_event(peer: PeerId, event: Event) -> None:
@@ -53,7 +51,7 @@ def main(options: argparse.Namespace) -> int:
                 settings,
                 faults=faults,
                 seed=options.seed,
-                until=end,
+                ending=end,
                 stop=stop,
                 observe=observe,
                 on_event=on_event,

@@ -17,7 +17,8 @@ from peer.events import EpochEntered, PeerDeparted
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.service import ASKED_MAX, AgentService
 from peer.settings import AgentSettings
-from peer.swarm import Until, learn
+from peer.swarm import learn
+from peer.until import Ending
 from wire import DecodeError, FaultPlan, Push, encode_push
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ async def learn_until(group: list[AgentService], reached: Callable[[], bool]) ->
     """Run until the condition holds; fail if it never does."""
     stop = asyncio.Event()
     async with asyncio.timeout(LIMIT_S):
-        await learn(group, Until(None, None), stop, lambda _: stop.set() if reached() else None)
+        await learn(group, Ending(), stop, lambda _: stop.set() if reached() else None)
 
 
 async def test_a_swarm_on_real_sockets_reaches_the_closed_form() -> None:

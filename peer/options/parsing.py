@@ -1,0 +1,239 @@
+"""From the table of options to a parser, and from a command line to the values in force.
+
+argparse only splits the command line; what flags, environment and file say is read in one place,
+`peer.options.sources`, so that the same mistake gets the same answer everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from peer.errors import HyperpushError
+from peer.options.readers import as_toml
+from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
+from peer.options.table import CONFIGURED, LEARNING_OPTIONS
+from peer.options.tools import TOOL_OPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peer.options.option import Option
+
+OPTIONS: Final = (*LEARNING_OPTIONS, *TOOL_OPTIONS)
+
+COMMANDS: Final = {
+    "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
+    "run": "start one agent here; it finds the others of its swarm and learns with them",
+    "simulate": "the same swarm under a virtual clock: reproducible bit for bit",
+    "status": "how a running agent is doing: peers, losses, how far from settled",
+    "doctor": "why peers are not found or not heard, and what to do about it",
+    "config": "the options in force for `run`, and where each comes from",
+    "keys": "make and look at the keys of a swarm and of an agent",
+    "faults": "make the links of a running agent worse, or well again",
+    "bench": "measure: how exact the answers are, on which network, at what cost",
+}
+SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
+    "keys": (
+        "keys_command",
+        {
+            "new-swarm": "print a new swarm key; every agent of the swarm needs it in a file",
+            "show": "which keys a file holds, by their public ids",
+            "identity": "the fingerprint by which others know an agent",
+        },
+    ),
+    "faults": (
+        "faults_command",
+        {
+            "show": "the faults that are made on purpose now",
+            "set": "make faults on the links to one peer or to all",
+            "clear": "end the faults that were set",
+        },
+    ),
+    "bench": (
+        "bench",
+        {
+            "exactness": "errors of model, adjoint and hypergradient on five networks",
+            "wire": "messages and bytes a second from agent to agent, beside bare aiohttp and asyncio",
+        },
+    ),
+}
+GROUPS: Final = {  # as in `Option.group`: title and explanation
+    "options": (None, None),
+    "learning": ("learning", None),
+    "settings": ("settings of the agents", "The task has values of its own for these."),
+    "network": ("network", None),
+    "identity": ("identity and keys", None),
+    "admin": ("status and control", None),
+    "faults": ("faults of the links, made on purpose", None),
+    "end": ("end", None),
+    "results": ("results", None),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in one line, without the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Exit with code 2."""
+        self.exit(2, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def options_of(command: str) -> tuple[Option, ...]:
+    """Those of one command, such as `run` or `bench wire`, in the order of its help."""
+    return tuple(option for option in OPTIONS if command in option.commands)
+
+
+def make_parser() -> Parser:
+    """The whole command line. Loads nothing heavy, so that `--help` answers at once."""
+    parser = Parser(
+        prog="hyperpush",
+        description="Agents that learn a shared model and their own hyperparameters together, without a "
+        "server, over links that lose messages.",
+        epilog="Start with: hyperpush swarm",
+        allow_abbrev=False,
+    )
+    version = importlib.metadata.version("hyperpush")
+    parser.add_argument("--version", action="version", version=f"hyperpush {version}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, text in COMMANDS.items():
+        command = _add_command(commands, name, text)
+        if name not in SUBCOMMANDS:
+            _add_options(command, name)
+            continue
+        dest, inner = SUBCOMMANDS[name]
+        parts = command.add_subparsers(dest=dest, metavar="WHAT", required=True)
+        for part, part_text in inner.items():
+            _add_options(_add_command(parts, part, part_text), f"{name} {part}")
+    return parser
+
+
+def split(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Split a command line without looking at values: `command`, and what was given.
+
+    Exits with code 2 and one line if it cannot be split.
+    """
+    parser = make_parser()
+    given, rest = parser.parse_known_args(arguments)
+    if rest:
+        option = rest[0].partition("=")[0]
+        meant = nearest(option, [option.flag for option in options_of(_path(given))])
+        hint = f"did you mean {meant}?" if meant else f"see hyperpush {_path(given)} --help"
+        parser.exit(2, f"hyperpush {_path(given)}: {option} is no option of this command; {hint}\n")
+    return given
+
+
+def complete(given: argparse.Namespace, environment: Mapping[str, str]) -> argparse.Namespace:
+    """All options of the command with their values in force, and `found`: where each comes from.
+
+    Raises `HyperpushError`.
+    """
+    command = _path(given)
+    own = options_of(command)
+    found: Values = {
+        **defaults(own, command),
+        **_configured(own, command, given, environment),
+        **from_flags(own, vars(given)),
+    }
+    return argparse.Namespace(
+        **{**vars(given), **{name: value.value for name, value in found.items()}}, found=found
+    )
+
+
+def read_file(path: Path, label: str) -> Mapping[str, object]:
+    """The content of a TOML file. Raises `HyperpushError`."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise HyperpushError(
+            f"{label}: {str(path)!r} cannot be read: {error.strerror}; give a file"
+        ) from None
+    except ValueError as error:  # of TOML, or of UTF-8
+        raise HyperpushError(f'{path.name}: no TOML: {error}; write lines such as swarm = "NAME"') from None
+
+
+def _configured(
+    own: Sequence[Option], command: str, given: argparse.Namespace, environment: Mapping[str, str]
+) -> Values:
+    """What environment and file say; only some commands ask them.
+
+    One file serves them all: it may hold every option of `run`, whichever of them this command has.
+    """
+    if command not in CONFIGURED:
+        return {}
+    wanted = {option.name for option in own if option.configurable or option.name == "config"}
+    allowed = {option.name: option for option in (*options_of("run"), *own) if option.configurable}
+    config = next(option for option in own if option.name == "config")
+    of_environment = from_environment([*allowed.values(), config], environment)
+    where = from_flags([config], vars(given)).get("config") or of_environment.get("config")
+    of_file: Values = {}
+    if where is not None:
+        assert isinstance(where.value, Path)
+        content = read_file(where.value, where.label)
+        of_file = from_file(list(allowed.values()), content, where.value.name, where.value.parent)
+    return {name: value for name, value in {**of_file, **of_environment}.items() if name in wanted}
+
+
+def _path(given: argparse.Namespace) -> str:
+    """`bench wire` for its namespace."""
+    inner = SUBCOMMANDS.get(given.command)
+    return f"{given.command} {getattr(given, inner[0])}" if inner else str(given.command)
+
+
+def _add_command(commands: argparse._SubParsersAction[Parser], name: str, text: str) -> Parser:
+    usage = f"hyperpush {name} [OPTION ...]" if name in CONFIGURED else None  # they have too many to list
+    description = f"{text[0].upper()}{text[1:]}."
+    return commands.add_parser(name, help=text, description=description, usage=usage, allow_abbrev=False)
+
+
+def _add_options(parser: Parser, command: str) -> None:
+    groups: dict[str, argparse._ArgumentGroup] = {}
+    for option in options_of(command):
+        title, text = GROUPS[option.group]
+        if title is not None and option.group not in groups:
+            groups[option.group] = parser.add_argument_group(title, text)
+        _add_option(groups.get(option.group, parser), option, _help(option, command))
+
+
+def _add_option(group: argparse._ActionsContainer, option: Option, text: str) -> None:
+    """argparse takes every value as text and puts it there only if it was given."""
+    metavar = option.metavar or option.name.upper()
+    match option.form:
+        case "positional":
+            nargs = None if option.required else "?"
+            group.add_argument(
+                option.name, nargs=nargs, default=argparse.SUPPRESS, metavar=metavar, help=text
+            )
+        case "switch":
+            group.add_argument(
+                option.flag, dest=option.name, action="store_true", default=argparse.SUPPRESS, help=text
+            )
+        case _:
+            group.add_argument(
+                option.flag,
+                dest=option.name,
+                action="append" if option.form == "list" else "store",
+                nargs="?" if option.form == "optional" else None,
+                const="" if option.form == "optional" else None,
+                required=option.required,
+                default=argparse.SUPPRESS,
+                metavar=metavar,
+                help=text,
+            )
+
+
+def _help(option: Option, command: str) -> str:
+    default = option.default_of(command)
+    told = option.unset if default is None else _told(default)
+    text = f"{option.help} (default: {told})" if told else option.help
+    return text.replace("%", "%%")
+
+
+def _told(value: object) -> str:
+    shown = as_toml(value)
+    if isinstance(shown, bool):
+        return ""
+    return ",".join(map(str, shown)) if isinstance(shown, list) else str(shown)

@@ -1,0 +1,187 @@
+"""Options of the commands around learning: keys, faults on live agents, status, doctor, benchmarks."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from peer.options import readers
+from peer.options.option import Option
+
+CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
+EXACTNESS: Final = ("bench exactness",)
+WIRE: Final = ("bench wire",)
+
+_KEYS: Final = (
+    Option(
+        name="file",
+        read=readers.path,
+        help="a swarm's key file",
+        commands=("keys show",),
+        form="positional",
+        required=True,
+    ),
+    Option(
+        name="state",
+        read=readers.path,
+        help="where the agent keeps its identity; one is made if there is none",
+        commands=("keys identity",),
+        metavar="DIR",
+        required=True,
+    ),
+)
+
+_CONTROL: Final = (
+    Option(
+        name="url",
+        read=readers.text,
+        help="where the agent's --admin listens",
+        commands=CONTROLS[:3],
+        form="positional",
+        required=True,
+    ),
+    Option(
+        name="url",
+        read=readers.text,
+        help="where the agent's --admin listens",
+        commands=("status",),
+        form="positional",
+        unset="$HYPERPUSH_ADMIN, else http://127.0.0.1:7701",
+    ),
+    Option(
+        name="token",
+        read=readers.path,
+        help="what the agent wants to be shown: its --admin-token",
+        commands=CONTROLS,
+        metavar="FILE",
+        unset="none",
+    ),
+    Option(
+        name="to",
+        read=readers.text,
+        help="only on the link to this peer",
+        commands=("faults set", "faults clear"),
+        metavar="PEER",
+        unset="on all links",
+    ),
+    Option(
+        name="drop",
+        read=readers.share,
+        help="share of messages lost",
+        commands=("faults set",),
+        metavar="P",
+        unset="as it is",
+    ),
+    Option(
+        name="delay",
+        read=readers.text,
+        help="delay of the others: 20ms, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA",
+        commands=("faults set",),
+        metavar="SPEC",
+        unset="as it is",
+    ),
+    Option(
+        name="duplicate",
+        read=readers.share,
+        help="share that arrives twice",
+        commands=("faults set",),
+        metavar="P",
+        unset="as it is",
+    ),
+    Option(
+        name="reorder",
+        read=readers.share,
+        help="share held back to be overtaken",
+        commands=("faults set",),
+        metavar="P",
+        unset="as it is",
+    ),
+    Option(
+        name="cut",
+        read=readers.text_or_nothing,
+        help="let nothing pass, for this time or for ever",
+        commands=("faults set",),
+        form="optional",
+        metavar="DURATION",
+        unset="not cut",
+    ),
+    Option(
+        name="bandwidth",
+        read=readers.bandwidth,
+        help="what each link carries a second: 256kbit, 1.5mbit, 64kbyte",
+        commands=("faults set",),
+        metavar="RATE",
+        unset="as it is",
+    ),
+    Option(
+        name="for_",
+        read=readers.text,
+        help="end these faults after so long, such as 30s",
+        commands=("faults set",),
+        metavar="DURATION",
+        unset="never",
+    ),
+    Option(name="watch", read=readers.switch, help="go on showing it", commands=("status",), form="switch"),
+    Option(
+        name="json",
+        read=readers.switch,
+        help="print JSON",
+        commands=("status", "doctor"),
+        form="switch",
+        configurable=False,
+    ),
+    Option(
+        name="timeout",
+        read=readers.positive,
+        help="seconds to wait for each answer",
+        commands=("doctor",),
+        metavar="S",
+        default=5.0,
+        configurable=False,
+    ),
+)
+
+_BENCH: Final = (
+    Option(name="agents", read=readers.whole(2), help="agents in the swarm", commands=EXACTNESS, default=10),
+    Option(
+        name="ticks",
+        read=readers.whole(1),
+        help="nominal ticks of virtual time",
+        commands=EXACTNESS,
+        default=4000,
+    ),
+    Option(
+        name="step_size", read=readers.positive, help="of model and adjoint", commands=EXACTNESS, default=0.2
+    ),
+    Option(
+        name="seed",
+        read=readers.whole(0),
+        help="of problems, faults and ticks",
+        commands=EXACTNESS,
+        default=0,
+    ),
+    Option(name="jobs", read=readers.whole(1), help="processes", commands=EXACTNESS, default=2),
+    Option(
+        name="sizes",
+        read=readers.byte_counts,
+        help="bytes of the blocks, separated by commas",
+        commands=WIRE,
+        default=(4000, 64_000, 1_000_000),
+    ),
+    Option(
+        name="seconds",
+        read=readers.positive,
+        help="of each measurement",
+        commands=WIRE,
+        metavar="S",
+        default=3.0,
+    ),
+    Option(
+        name="json",
+        read=readers.path,
+        help="write the table as JSON",
+        commands=(*EXACTNESS, *WIRE),
+        metavar="FILE",
+    ),
+)
+
+TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH)
