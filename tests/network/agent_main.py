@@ -15,24 +15,27 @@ from typing import Any
 
 from peer.cli import main
 from peer.service import AgentService
-from peer.swarm import answer
+from peer.swarm import answer, view
 
 WRITE_EVERY_S = 0.25
 
 
 def found(service: AgentService) -> dict[str, Any]:
     """Everything a test asks of an agent, as JSON."""
-    agent, now = service.agent, answer(service)
-    parts = ("model", "adjoint", "hypergradient")
+    agent, seen, now = service.agent, view(service), answer(service)
     return {
-        "peer": agent.identity.peer,
-        "tick": agent.ticks,
-        "epoch": agent.epoch,
-        "phase": agent.phase.value,
-        "residual": agent.residual(),
+        "peer": seen.id,
+        "tick": seen.tick,
+        "epoch": seen.epoch,
+        "phase": seen.phase,
+        "residual": seen.residual,
+        "accuracy": {"shared": seen.shared, "personal": seen.personal},
         "out_neighbours": agent.out_neighbours,
         "alive": agent.peers.alive(),
-        **{part: {name: tensor.tolist() for name, tensor in getattr(now, part).items()} for part in parts},
+        **{
+            part: {name: tensor.tolist() for name, tensor in getattr(now, part).items()}
+            for part in ("model", "adjoint", "hypergradient")
+        },
     }
 
 

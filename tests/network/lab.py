@@ -174,6 +174,13 @@ class Lab:
         self._processes.append(process)
         return process
 
+    def readdress(self, host: int, new: str) -> None:
+        """Give the host another address, as DHCP does; the old one is gone."""
+        here = ("-n", self._namespaces[host])
+        self._ip(*here, "address", "flush", "dev", CARD)
+        self._ip(*here, "address", "add", f"{new}/24", "dev", CARD)
+        self._ip(*here, "route", "replace", "default", "dev", CARD)
+
     def inside(self, host: int, work: Callable[[], T]) -> T:
         """Call `work` in the host's namespace: sockets it opens stay there. Raises what it raises."""
         return _inside(self._namespaces[host], work)
@@ -241,9 +248,8 @@ class Lab:
         here = ("-n", self._namespaces[host])
         self._ip(*here, "link", "set", "lo", "up")
         self._ip(*here, "link", "set", CARD, "address", hardware_address(host))
-        self._ip(*here, "address", "add", f"{address(host)}/24", "dev", CARD)
         self._ip(*here, "link", "set", CARD, "up")
-        self._ip(*here, "route", "add", "default", "dev", CARD)
+        self.readdress(host, address(host))
 
     @staticmethod
     def _ip(*arguments: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,11 +33,10 @@ class Swarm:
         self.lab = lab
         self.processes: dict[int, HostProcess] = {}
         self._folder = folder
+        self._folder.mkdir(exist_ok=True)
         self._name = name
         self._options = options
         self._began = time.monotonic()
-        problems = make_task("synthetic", len(lab.hosts), 0, "none").problems
-        self._problems = [problem for problem in problems if isinstance(problem, QuadraticProblem)]
         self._starts = 0
 
     def say(self, text: str) -> None:
@@ -109,6 +109,19 @@ class Swarm:
                 self.say(f"host {host}: {json.dumps(stands)}\n{process.text()[-800:]}")
             raise
 
+    def are_together(self, *groups: Collection[int]) -> bool:
+        """Whether the agents of each group learn in one epoch and know of each other and of nobody else."""
+        for group in groups:
+            states = [self.state(host) for host in group]
+            if not all(states) or len({state["epoch"] for state in states}) > 1:
+                return False
+            members = sorted(state["peer"] for state in states)
+            if any(sorted({state["peer"], *state["alive"]}) != members for state in states):
+                return False
+            if any(state["phase"] != "running" for state in states):
+                return False
+        return True
+
     def pushes(self, source: int, target: int) -> bool:
         """Whether that one is among its out-neighbours in its epoch."""
         return any(peer.startswith(f"host-{target}") for peer in self.state(source)["out_neighbours"])
@@ -116,6 +129,11 @@ class Swarm:
     def stop(self, host: int) -> int:
         """SIGTERM: it says goodbye and ends with its results; returns the exit code."""
         return self.processes.pop(host).stop()
+
+    @cached_property
+    def _problems(self) -> list[QuadraticProblem]:
+        problems = make_task("synthetic", len(self.lab.hosts), 0, "none").problems
+        return [problem for problem in problems if isinstance(problem, QuadraticProblem)]
 
     def _file(self, host: int) -> Path:
         return self._folder / f"found-{host}.json"

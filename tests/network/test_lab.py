@@ -103,6 +103,13 @@ def test_a_host_behind_a_firewall_dials_and_is_not_dialled(lab: Lab) -> None:
         assert dialled(lab, 1, 0)
 
 
+def test_a_host_gets_another_address(lab: Lab) -> None:
+    with listening(lab, 0, socket.SOCK_DGRAM, PORT) as target:
+        lab.readdress(1, "10.77.0.99")
+        datagrams(lab, 1, address(0), b"from where?")
+        assert target.recvfrom(100)[1][0] == "10.77.0.99"
+
+
 def test_links_delay_and_lose(lab: Lab) -> None:
     numbers = [struct.pack("!H", number) for number in range(200)]
     arrived: list[bytes] = []
