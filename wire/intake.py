@@ -45,8 +45,8 @@ class Intake:
     ) -> bool:
         """Take in all messages; `accepted` is told the sender of each that is good. `autoping` must be off.
 
-        Returns when the websocket is over, or with True when it ought to be, for REJECTED_MAX bad messages in
-        a row. Pings and pongs that come too often are bad messages.
+        Returns when the websocket is over; True if it was ended here, for REJECTED_MAX bad messages in a row.
+        Pings and pongs that come too often are bad messages.
         """
         loop = asyncio.get_running_loop()
         rejected = 0
@@ -74,6 +74,7 @@ class Intake:
             else:
                 self._count_broken(message)
                 return False
+        writer.abort()  # a goodbye would have to read on, for the answer
         return True
 
     def _take(self, frame: bytes) -> PeerId | None:
