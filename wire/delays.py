@@ -36,9 +36,20 @@ DELAY_FORMS: Final = "write 20ms, 0.5s, uniform:10ms:90ms, exponential:50ms or l
 
 def check_number(name: str, value: object, low: float, high: float, remedy: str) -> float:
     """`value` as a float if it is a number from `low` to `high`; NaN and bool are not. Or FaultPlanError."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not low <= value <= high:
+    number = _number(value)
+    if not low <= number <= high:
         raise FaultPlanError(f"{name} = {value!r}: must be a number from {low:g} to {high:g}; {remedy}")
-    return float(value)
+    return number
+
+
+def _number(value: object) -> float:
+    """NaN for what is no number, or a whole one that no float holds."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return math.nan
+    try:
+        return float(value)
+    except OverflowError:
+        return math.nan
 
 
 def _check_delay_s(name: str, value: object) -> None:

@@ -266,6 +266,7 @@ def test_a_plan_may_be_written_briefly() -> None:
         ({"dorp": 0.3}, "plan key 'dorp': unknown; known are drop, delay_s"),
         ({"drop": "much"}, "drop = 'much'"),
         ({"drop": None}, "drop = None"),
+        ({"drop": 10**400}, "drop = 1000"),
         ({"delay_s": "20"}, "delay = '20'"),
         ({"delay_s": [1]}, "delay_s = [1]"),
         ({"links": {"a": 1}}, "links = {'a': 1}: give a list"),

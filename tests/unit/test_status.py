@@ -1,0 +1,206 @@
+"""What an agent tells about itself: JSON and back, warnings, how far it is from settled, what is printed."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import math
+import random
+
+import pytest
+from rich.console import Console
+
+from peer.errors import SettingError
+from peer.settled import SAMPLES_MAX, ResidualTrend, span
+from peer.status import AgentStatus, LinkStatus, reach_warnings
+from peer.status_table import render
+
+BOTH = LinkStatus("agent-1", "10.0.0.1:7700", 2, pushes_to=True, hears=True, heard_by=True)
+ONLY_IN = dataclasses.replace(BOTH, peer="agent-2", pushes_to=False, heard_by=False, received=90, gaps=10)
+ONLY_OUT = dataclasses.replace(BOTH, peer="agent-3", hears=False)
+STRANGE = LinkStatus(
+    peer="agent-4",
+    address="",
+    incarnation=0,
+    pushes_to=False,
+    hears=False,
+    heard_by=False,
+    route="reverse",
+    age_s=0.25,
+    heartbeat_age_s=75.0,
+    tick_interval_s=0.05,
+    received=3,
+    gaps=1,
+    sent=7,
+    replaced=6,
+    unsent=5,
+    bytes_sent=4_200_000,
+    rtt_s=0.012,
+    model_disagreement=1.5e-3,
+    adjoint_disagreement=2.5e-3,
+    incompatible="wrong_swarm",
+    quarantined="its sum jumped",
+)
+STATUS = AgentStatus(
+    peer="agent-0",
+    swarm="demo",
+    fingerprint="f00d",
+    protocol=2,
+    keyed=True,
+    address="10.0.0.7:7700",
+    incarnation=1,
+    epoch=5,
+    phase="running",
+    tick=1234,
+    ticks_per_second=19.8,
+    uptime_s=200.0,
+    residual=3.2e-4,
+    settled_line="residual 3.2e-04",
+    until_line="until residual 1e-6",
+    hyper_rate=0.5,
+    training_loss=0.25,
+    validation_loss=0.75,
+    accuracies={"personal": 0.91},
+    rejected={"replayed": 3, "malformed": 2},
+    warnings=("nobody reaches this agent",),
+    links=(BOTH, ONLY_IN, ONLY_OUT, STRANGE),
+)
+
+
+def printed(status: AgentStatus) -> str:
+    out = io.StringIO()
+    Console(file=out, width=160).print(render(status))
+    return out.getvalue()
+
+
+def test_json_and_back() -> None:
+    told = json.loads(json.dumps(STATUS.to_dict(), allow_nan=False))
+    assert AgentStatus.from_dict(told) == STATUS
+    assert told["links"][1]["loss"] == 0.1
+    assert told["links"][0]["loss"] is None
+    assert AgentStatus.from_dict({**told, "news": 1}) == STATUS, "a later version may tell more"
+
+
+def test_what_is_not_finite_is_null_and_comes_back_as_nan() -> None:
+    lost = dataclasses.replace(STATUS, residual=math.inf, training_loss=math.nan, links=())
+    told = json.loads(json.dumps(lost.to_dict(), allow_nan=False))
+    assert told["residual"] is told["training_loss"] is None
+    back = AgentStatus.from_dict(told)
+    assert math.isnan(back.residual)
+    assert math.isnan(back.training_loss)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"peer": None}, "status.peer: None is not possible; text is expected"),
+        ({"keyed": 1}, "status.keyed: 1 is not possible; true or false"),
+        ({"tick": 1.5}, "status.tick: 1.5"),
+        ({"epoch": True}, "status.epoch: True"),
+        ({"residual": "small"}, "status.residual: 'small' is not possible; a number"),
+        ({"residual": True}, "status.residual: True"),
+        ({"uptime_s": 10**400}, "status.uptime_s: '1000"),
+        ({"warnings": [1]}, "status.warnings: [1] is not possible; a list of texts"),
+        ({"warnings": "all"}, "status.warnings: 'all'"),
+        ({"rejected": []}, "status.rejected: [] is not possible; an object"),
+        ({"rejected": {"late": "3"}}, "status.rejected.late: '3'"),
+        ({"links": {}}, "status.links: {} is not possible; a list of objects"),
+        ({"links": [3]}, "status.links: [3]"),
+        ({"links": [{}]}, "status.links.peer: None"),
+        ({"links": [{**dataclasses.asdict(STRANGE), "route": 3}]}, "status.links.route: 3"),
+    ],
+)
+def test_an_answer_of_something_else_is_refused(change: dict[str, object], told: str) -> None:
+    with pytest.raises(SettingError) as raised:
+        AgentStatus.from_dict({**STATUS.to_dict(), **change})
+    assert str(raised.value).startswith(told)
+
+
+def test_only_an_agent_without_a_way_in_or_out_is_warned_about() -> None:
+    """One-way links are normal."""
+    assert reach_warnings([ONLY_IN, ONLY_OUT], 100.0) == ()
+    assert reach_warnings([ONLY_OUT], 100.0) == ("nobody reaches this agent: it hears no other",)
+    (only,) = reach_warnings([ONLY_IN, STRANGE], 100.0)
+    assert only.startswith("it reaches nobody")
+    assert len(reach_warnings([dataclasses.replace(ONLY_IN, hears=False)], 100.0)) == 2
+    assert reach_warnings([STRANGE], 100.0) == (
+        "it knows of no agent that it could learn with; 1 known, all incompatible",
+    )
+    assert reach_warnings([], 100.0) == ("it knows of no agent that it could learn with",)
+    assert reach_warnings([], 1.0) == (), "it has only just begun"
+
+
+def test_what_is_printed() -> None:
+    text = printed(STATUS)
+    for part in (
+        "agent-0 in swarm demo at 10.0.0.7:7700, protocol 2, encrypted and signed",
+        "running, epoch 5, incarnation 1, tick 1234 (19.8 a second), up 3.3 min",
+        "residual 3.2e-04\nuntil residual 1e-6\n",
+        "training loss 0.25, validation loss 0.75, personal 0.91, hyper step size times 0.5",
+        "rejected: malformed 2, replayed 3",
+        "warning: nobody reaches this agent",
+        "incompatible: wrong_swarm; quarantined: its sum jumped",
+    ):
+        assert part in text
+    rows = {line.split()[0]: line.split() for line in text.splitlines() if line.startswith("agent-")}
+    assert rows["agent-1"][1] == "<->*"
+    assert rows["agent-2"][1:3] == ["<-", "10.0%"]
+    assert rows["agent-3"][1] == "->*"
+    assert rows["agent-4"][1:9] == ["reverse", "250", "ms", "75", "s", "25.0%", "7", "6"]
+    quiet = dataclasses.replace(STATUS, keyed=False, hyper_rate=1.0, rejected={}, links=(), until_line="")
+    text = printed(quiet)
+    assert "without a key" in text
+    assert "no other agent is known" in text
+    assert "rejected" not in text
+    assert "hyper step" not in text
+
+
+def test_names_from_the_network_cannot_command_a_terminal() -> None:
+    link = dataclasses.replace(BOTH, peer="\x1b[2J[red]evil")
+    assert "?[2J[red]evil" in printed(dataclasses.replace(STATUS, links=(link,)))
+
+
+def falling(per_second: float, noise: float = 0.0, samples: int = 50) -> tuple[ResidualTrend, float]:
+    rng, trend, residual = random.Random(1), ResidualTrend(), 1.0
+    for second in range(samples):
+        residual = 10 ** (per_second * second + noise * rng.gauss(0, 1))
+        trend.note(residual, float(second))
+        trend.note(1e9, second + 0.5)  # too soon after the last one to count
+    return trend, residual
+
+
+def test_how_far_from_settled() -> None:
+    trend, residual = falling(-0.1)
+    assert residual == pytest.approx(10**-4.9)
+    assert trend.line(residual, 1e-9) == "residual 1.3e-05, tenfold less every 10 s: 1e-09 in about 41 s"
+    assert trend.line(1e-10, 1e-9) == "settled: residual 1.0e-10, not above 1e-09"
+    assert trend.line(math.nan, 1e-9) == "no residual yet"
+    assert falling(0.1)[0].line(1.0, 1e-6) == "residual 1.0e+00, rising; settled would be 1e-06"
+    held = "not falling: held up, or as exact as it gets here"
+    assert held in falling(0.0, noise=0.1)[0].line(1e-3, 1e-6)
+    assert held in falling(-1e-6)[0].line(1e-3, 1e-6)
+    assert held in trend.line(math.inf, 1e-6)
+    assert "tenfold less every" in falling(-0.01, noise=0.05)[0].line(1e-3, 1e-6)
+    early, _ = falling(-0.1, samples=3)
+    for nothing in (0.0, math.nan, math.inf, -1.0):
+        early.note(nothing, 100.0)
+    assert early.line(1e-3, 1e-6) == "residual 1.0e-03, too early to say when it is below 1e-06"
+
+
+def test_only_the_last_minute_counts() -> None:
+    trend = ResidualTrend()
+    for second in range(10 * SAMPLES_MAX):
+        trend.note(10.0 ** (-0.1 * max(0, second - 9 * SAMPLES_MAX)), float(second))
+    assert "tenfold less every 10 s" in trend.line(1e-6, 1e-9)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        *((0.0, "0 s"), (4.23, "4.2 s"), (41.4, "41 s"), (119.0, "119 s"), (200.0, "3.3 min")),
+        *((9000.0, "2.5 h"), (6 * 86_400.0, "6 days"), (400 * 86_400.0, "400 days")),
+    ],
+)
+def test_times_as_people_say_them(seconds: float, said: str) -> None:
+    assert span(seconds) == said
