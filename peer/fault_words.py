@@ -17,11 +17,12 @@ from peer.errors import SettingError
 from wire import Constant, FaultChange, FaultPlanError, LinkFaults, parse_duration
 from wire.bandwidth import BANDWIDTH_FORMS, bandwidth_text
 from wire.delays import DELAY_FORMS, DELAY_S_MAX, DURATION_FORMS
+from wire.link_faults import FAULT_KEYS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from wire import Delay
+    from wire import Delay, FaultPlan, FaultWindow
 
 WORDS: Final = {
     "drop": "drop",
@@ -115,3 +116,29 @@ def describe(faults: LinkFaults | FaultChange | None) -> str:
 
 def _delay_text(delay: float | Delay) -> str:
     return str(Constant(delay)) if isinstance(delay, int | float) else str(delay)
+
+
+def plan_lines(plan: FaultPlan, live: Sequence[FaultWindow], elapsed_s: float) -> list[str]:
+    """What the plan of an agent and the changes made while it runs do, now and later; one line each."""
+    base = LinkFaults(*(getattr(plan, key) for key in FAULT_KEYS))
+    lines = [f"all links: {describe(base)}"]
+    lines += [f"{source} -> {target}: {describe(faults)}" for (source, target), faults in plan.links.items()]
+    for windows, remark in ((plan.windows, ""), (live, " (set while it runs)")):
+        for window in windows:
+            if elapsed_s < window.end_s:
+                lines.append(
+                    f"{_when(window, elapsed_s)}, {_where(window)}: {describe(window.faults)}{remark}"
+                )
+    return lines
+
+
+def _when(window: FaultWindow, elapsed_s: float) -> str:
+    begins = "now" if window.start_s <= elapsed_s else f"from {window.start_s:g} s"
+    return begins if window.end_s == math.inf else f"{begins} until {window.end_s:g} s"
+
+
+def _where(window: FaultWindow) -> str:
+    if window.sources is None and window.targets is None:
+        return "all links"
+    sides = ("all" if side is None else " ".join(side) for side in (window.sources, window.targets))
+    return " -> ".join(sides)

@@ -122,7 +122,7 @@ def parse_scenario(text: str, file: str, members: Sequence[str] | None = None) -
     """
     try:
         content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError is a ValueError
         raise SettingError(
             file, str(error), "write TOML: [[event]] and then lines such as drop = 0.5"
         ) from None

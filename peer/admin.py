@@ -1,0 +1,270 @@
+"""The admin listener: status and faults of one live agent over HTTP. An edge: asyncio and aiohttp.
+
+    GET    /v1/status         what `peer.status.AgentStatus` holds
+    GET    /v1/faults         {"elapsed_s", "plan", "live"}, as `wire.LiveFaults.to_dict` writes them
+    PUT    /v1/faults         {"to": peer or null, "faults": {"drop": 0.4} or null, "for_s": 30 or null}
+    DELETE /v1/faults?to=     clears what was set, for one peer or for all; answers as GET does
+    GET    /healthz           {"ok": true}, also without a token
+
+Errors are {"error": {"field", "value", "remedy"}}. It is apart from the port of the messages: what may stop a
+link must not be open to whoever may push.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from peer.admin_input import (
+    bearer_matches,
+    check_token,
+    host_is_loopback,
+    is_loopback,
+    read_fault_request,
+    read_peer,
+)
+from peer.errors import SettingError
+from peer.fault_words import brief
+from peer.jsonable import jsonable
+from wire import FaultPlanError, TransportError, format_address
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from aiohttp.typedefs import Handler
+
+    from wire import LiveFaults
+
+BODY_BYTES_MAX: Final = 64 * 1024  # a change has some hundred
+CONNECTIONS_MAX: Final = 32  # at once: a few people and programs
+CONNECTION_S: Final = 10.0  # each has one request, and as long for it: a slow one only takes a place
+SWEEP_S: Final = 1.0  # between two looks for those that have been there too long
+HEADER_BYTES_MAX: Final = 4_096  # of one line; a token has a tenth
+HEADERS_MAX: Final = 32
+CLOSE_TIMEOUT_S: Final = 1.0
+
+
+def read_token(path: Path) -> str:
+    """The token in this file. Raises `SettingError`."""
+    try:
+        return check_token(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingError("token", str(path), f"give a file with one line of text: {error}") from None
+
+
+class AdminServer:
+    """Answers about one agent, one request per connection.
+
+    Whoever is on this machine may ask if there is no token; nothing but loopback is listened on then. What is
+    no sensible request gets an error and changes nothing; memory is bounded by CONNECTIONS_MAX and the sizes
+    above. An exception in `status` or `elapsed` is a bug, and comes out of `wait_failed`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        status: Callable[[], Mapping[str, object]],
+        faults: LiveFaults,
+        elapsed: Callable[[], float],
+        token: str | None = None,
+        certificate: tuple[Path, Path] | None = None,
+    ) -> None:
+        """`elapsed` is the time of the fault plan; `certificate` the files of certificate and private key.
+
+        Raises `SettingError`.
+        """
+        if token is None and not is_loopback(host):
+            remedy = (
+                "without a token it listens on this machine only: give 127.0.0.1:PORT, or --admin-token FILE"
+            )
+            raise SettingError("admin", format_address(host, port), remedy)
+        self.host = host
+        self.port = port  # 0 becomes the one that was found free
+        self._status = status
+        self._faults = faults
+        self._elapsed = elapsed
+        self._token = token
+        self._tls = None if certificate is None else _tls(*certificate)
+        self._runner: web.AppRunner | None = None
+        self._server: asyncio.Server | None = None
+        self._sweep: asyncio.TimerHandle | None = None
+        self._seen: dict[web.RequestHandler, float] = {}  # the connections there are, and since when
+        self._failed: asyncio.Future[None] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where it listens, once started."""
+        return f"{'http' if self._tls is None else 'https'}://{format_address(self.host, self.port)}"
+
+    async def start(self) -> None:
+        """Listen. Raises `wire.TransportError` naming host, port and remedy if that cannot be."""
+        application = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._answer])
+        application.router.add_get("/healthz", _healthz)
+        application.router.add_get("/v1/status", self._get_status)
+        application.router.add_get("/v1/faults", self._get_faults)
+        application.router.add_put("/v1/faults", self._put_faults)
+        application.router.add_delete("/v1/faults", self._delete_faults)
+        runner = web.AppRunner(
+            application,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=CLOSE_TIMEOUT_S,
+            auto_decompress=False,  # 64 KiB on the wire are then 64 KiB in memory
+            lingering_time=0.0,
+            max_line_size=HEADER_BYTES_MAX,
+            max_field_size=HEADER_BYTES_MAX,
+            max_headers=HEADERS_MAX,
+        )
+        await runner.setup()
+        loop = asyncio.get_running_loop()
+        try:
+            self._server = await loop.create_server(
+                lambda: self._accept(runner),
+                self.host,
+                self.port,
+                backlog=CONNECTIONS_MAX,
+                ssl=self._tls,
+                ssl_handshake_timeout=None if self._tls is None else CONNECTION_S,
+            )
+        except OSError as error:
+            await runner.cleanup()
+            raise TransportError(
+                f"admin: cannot listen on host {self.host!r}, port {self.port}: {error.strerror or error}; "
+                "choose another port, or port 0 for a free one, and a host of this machine"
+            ) from error
+        self.port = int(self._server.sockets[0].getsockname()[1])
+        self._runner = runner
+        self._failed = loop.create_future()
+        self._sweep = loop.call_later(SWEEP_S, self._close_old, runner)
+
+    async def close(self) -> None:
+        """Stop listening and close what is open."""
+        if self._runner is None or self._server is None or self._sweep is None:
+            return
+        runner, server, sweep = self._runner, self._server, self._sweep
+        self._runner = self._server = self._sweep = None
+        sweep.cancel()
+        server.close()
+        await runner.cleanup()
+        self._seen.clear()
+
+    async def wait_failed(self) -> None:
+        """Wait for a bug in what it was given, and raise it; does not return otherwise."""
+        if self._failed is None:
+            raise RuntimeError("call start() first")
+        await asyncio.shield(self._failed)
+
+    def _accept(self, runner: web.AppRunner) -> asyncio.BaseProtocol:
+        server = runner.server
+        if server is None or len(server.connections) >= CONNECTIONS_MAX:
+            return _Refused()
+        return server()
+
+    def _close_old(self, runner: web.AppRunner) -> None:
+        """Close the connections that have had their time, every SWEEP_S."""
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._seen = {handler: self._seen.get(handler, now) for handler in runner.server.connections}
+        for handler, since in self._seen.items():
+            if now - since >= CONNECTION_S and handler.transport is not None:
+                handler.transport.abort()
+        self._sweep = loop.call_later(SWEEP_S, self._close_old, runner)
+
+    @web.middleware
+    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Let the right ones in; whatever they did wrong is an answer, and the last on this connection."""
+        try:
+            refusal = self._refusal(request)
+            response = await handler(request) if refusal is None else refusal
+        except SettingError as error:
+            response = _error(400, error.field, error.value, error.remedy)
+        except FaultPlanError as error:
+            response = _error(409, "faults", None, str(error))
+        except (web.RequestPayloadError, ConnectionError) as error:
+            response = _error(400, "body", str(error), "send the body whole, and as its headers say")
+        except web.HTTPRequestEntityTooLarge:
+            response = _error(413, "body", "too long", f"give at most {BODY_BYTES_MAX} bytes")
+        except web.HTTPMethodNotAllowed as error:
+            allowed = ", ".join(sorted(error.allowed_methods))
+            response = _error(405, "method", request.method, f"here there are {allowed}")
+            response.headers["Allow"] = allowed
+        except web.HTTPException as error:
+            response = _error(
+                error.status, "path", request.path, "there are /v1/status, /v1/faults, /healthz"
+            )
+        except Exception as error:  # not handled: handed to whoever waits in wait_failed
+            if self._failed is not None and not self._failed.done():
+                self._failed.set_exception(error)
+            response = _error(500, "agent", type(error).__name__, "this is a bug: see the log of the agent")
+        response.headers["Cache-Control"] = "no-store"
+        response.force_close()
+        return response
+
+    def _refusal(self, request: web.Request) -> web.Response | None:
+        host = request.headers.get("Host")
+        if is_loopback(self.host) and not host_is_loopback(host):
+            return _error(421, "Host", host, f"ask for {self.url}")
+        header = request.headers.get("Authorization")
+        if self._token is None or request.path == "/healthz" or bearer_matches(header, self._token):
+            return None
+        remedy = "send the token of this agent's --admin-token: Authorization: Bearer TOKEN"
+        response = _error(401, "Authorization", None, remedy)
+        response.headers["WWW-Authenticate"] = "Bearer"
+        return response
+
+    async def _get_status(self, _request: web.Request) -> web.Response:
+        return _json(self._status())
+
+    async def _get_faults(self, _request: web.Request) -> web.Response:
+        return self._told_faults()
+
+    async def _put_faults(self, request: web.Request) -> web.Response:
+        asked = read_fault_request(await request.read())
+        self._faults.set(asked.to, asked.faults, self._elapsed(), asked.duration_s)
+        return self._told_faults()
+
+    async def _delete_faults(self, request: web.Request) -> web.Response:
+        self._faults.clear(read_peer(request.query.get("to")))
+        return self._told_faults()
+
+    def _told_faults(self) -> web.Response:
+        return _json({"elapsed_s": self._elapsed(), **self._faults.to_dict()})
+
+
+class _Refused(asyncio.Protocol):
+    """Closes the socket it is given."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        transport.close()
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return _json({"ok": True})
+
+
+def _json(content: Mapping[str, object], status: int = 200) -> web.Response:
+    text = json.dumps(jsonable(content), allow_nan=False)
+    return web.Response(text=text + "\n", status=status, content_type="application/json")
+
+
+def _error(status: int, field: str, value: object, remedy: str) -> web.Response:
+    shown = value if value is None or isinstance(value, int | float | str) else repr(value)
+    return _json({"error": {"field": field, "value": brief(shown), "remedy": remedy}}, status)
+
+
+def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        remedy = f"give PEM files of a certificate and of its private key: {error}"
+        raise SettingError("admin_cert", f"{certificate}, {key}", remedy) from None
+    return context

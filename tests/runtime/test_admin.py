@@ -1,0 +1,298 @@
+"""The admin listener on loopback: who may ask, what is answered, and what it takes from strangers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import ipaddress
+import json
+import ssl
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+import peer.admin
+from peer.admin import BODY_BYTES_MAX, CONNECTIONS_MAX, AdminServer, read_token
+from peer.errors import SettingError
+from wire import Constant, FaultPlan, LinkFaults, LiveFaults, TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+TOKEN = "0123456789abcdef"  # noqa: S105  (of these tests only)
+LIMIT_S = 20.0  # for one test; a hang must fail, not wait
+
+
+class Bench:
+    """A listener about an agent that is not there."""
+
+    def __init__(self, **options: Any) -> None:
+        self.now = 5.0
+        self.told: dict[str, object] = {"peer": "a", "residual": float("nan")}
+        self.faults = LiveFaults(FaultPlan(drop=0.1))
+        host = options.pop("host", "127.0.0.1")
+        self.server = AdminServer(
+            host, 0, status=lambda: self.told, faults=self.faults, elapsed=lambda: self.now, **options
+        )
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.request(method, f"{self.server.url}{path}", **options) as response,
+        ):
+            assert response.headers["Cache-Control"] == "no-store"
+            return response.status, await response.json()
+
+    async def throw(self, data: bytes) -> bytes:
+        """Bytes as they are; what comes back until the listener closes."""
+        reader, writer = await asyncio.open_connection(self.server.host, self.server.port)
+        try:
+            writer.write(data)
+            return await reader.read()
+        except ConnectionError:
+            return b""
+        finally:
+            await gone(writer)
+
+
+async def gone(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def listening(**options: Any) -> AsyncIterator[Bench]:
+    bench = Bench(**options)
+    async with asyncio.timeout(LIMIT_S):
+        await bench.server.start()
+        try:
+            yield bench
+        finally:
+            await bench.server.close()
+
+
+def on_link(bench: Bench) -> LinkFaults | None:
+    return bench.faults.faults_on("a", "b", bench.now)
+
+
+async def test_status_and_health() -> None:
+    async with listening() as bench:
+        assert await bench.ask("GET", "/v1/status") == (200, {"peer": "a", "residual": None})
+        assert await bench.ask("GET", "/healthz") == (200, {"ok": True})
+
+
+async def test_faults_are_shown_set_and_cleared() -> None:
+    async with listening() as bench:
+        status, told = await bench.ask("GET", "/v1/faults")
+        assert (status, told) == (200, {"elapsed_s": 5.0, **json.loads(json.dumps(bench.faults.to_dict()))})
+        body = {"to": "b", "faults": {"delay_s": "20ms"}, "for_s": 30}
+        status, told = await bench.ask("PUT", "/v1/faults", json=body)
+        assert status == 200
+        assert told["live"][0]["end_s"] == 35.0
+        assert on_link(bench) == LinkFaults(0.1, Constant(0.02))
+        assert await bench.ask("PUT", "/v1/faults", json={"faults": None}) == (
+            200,
+            {"elapsed_s": 5.0, **json.loads(json.dumps(bench.faults.to_dict()))},
+        )
+        assert on_link(bench) is None
+        assert (await bench.ask("DELETE", "/v1/faults?to=b"))[0] == 200
+        assert on_link(bench) is None
+        status, told = await bench.ask("DELETE", "/v1/faults")
+        assert told["live"] == []
+        assert on_link(bench) == LinkFaults(0.1)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "error"),
+    [
+        ("PUT", "/v1/faults", b'{"faults": {"drop": 2}}', 400, ("faults.drop", 2)),
+        ("PUT", "/v1/faults", b"drop", 400, ("body", "b'drop'")),
+        ("PUT", "/v1/faults", b" " * (BODY_BYTES_MAX + 1), 413, ("body", "too long")),
+        ("DELETE", "/v1/faults?to=", b"", 400, ("to", "")),
+        ("DELETE", "/v1/faults?to=%00", b"", 400, ("to", "\0")),
+        ("GET", "/v1/secrets", b"", 404, ("path", "/v1/secrets")),
+        ("POST", "/v1/faults", b"{}", 405, ("method", "POST")),
+    ],
+)
+async def test_a_bad_request_changes_nothing_and_is_told_what_was_wrong(
+    method: str, path: str, body: bytes, status: int, error: tuple[str, object]
+) -> None:
+    async with listening() as bench:
+        found, told = await bench.ask(method, path, data=body)
+        assert found == status
+        assert (told["error"]["field"], told["error"]["value"]) == error
+        assert told["error"]["remedy"]
+        assert bench.faults.to_dict()["live"] == []
+
+
+async def test_too_many_changes_are_refused() -> None:
+    async with listening() as bench:
+        for number in range(256):
+            bench.faults.set(f"peer-{number}", None, 0.0)
+        status, told = await bench.ask("PUT", "/v1/faults", json={"to": "one-more", "faults": None})
+        assert status == 409
+        assert "clear some" in told["error"]["remedy"]
+
+
+async def test_with_a_token_only_who_shows_it_is_answered() -> None:
+    async with listening(token=TOKEN) as bench:
+        for header in ({}, {"Authorization": f"Bearer {TOKEN}x"}, {"Authorization": f"Basic {TOKEN}"}):
+            for method in ("GET", "PUT", "DELETE"):
+                status, told = await bench.ask(method, "/v1/faults", headers=header, json={"faults": None})
+                assert (status, told["error"]["field"]) == (401, "Authorization")
+        assert on_link(bench) == LinkFaults(0.1)
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await bench.ask("GET", "/v1/status", headers=right))[0] == 200
+        assert (await bench.ask("GET", "/healthz"))[0] == 200
+
+
+async def test_a_page_whose_name_is_made_to_point_here_learns_nothing() -> None:
+    """DNS rebinding: the browser connects to loopback, and says whom it believes to talk to."""
+    async with listening() as bench:
+        status, told = await bench.ask("GET", "/v1/status", headers={"Host": "evil.example:80"})
+        assert (status, told["error"]["field"]) == (421, "Host")
+        assert (await bench.ask("GET", "/v1/status", headers={"Host": "localhost"}))[0] == 200
+        assert b" 421 " in await bench.throw(b"GET /v1/status HTTP/1.0\r\n\r\n")
+
+
+async def test_elsewhere_than_on_loopback_it_listens_only_with_a_token() -> None:
+    with pytest.raises(SettingError, match=r"admin: '192\.0\.2\.1:0' is not possible; without a token"):
+        Bench(host="192.0.2.1")
+    async with listening(host="::", token=TOKEN) as bench:
+        right = {"Authorization": f"Bearer {TOKEN}", "Host": "machine.example"}
+        assert (await bench.ask("GET", "/v1/status", headers=right))[0] == 200
+
+
+async def test_a_port_that_is_taken_is_named() -> None:
+    async with listening() as bench:
+        other = Bench()
+        other.server.port = bench.server.port
+        with pytest.raises(
+            TransportError, match=rf"admin: cannot listen on host '127\.0\.0\.1', port {other.server.port}"
+        ):
+            await other.server.start()
+        await other.server.close()
+
+
+async def test_a_bug_in_what_it_was_given_comes_out() -> None:
+    async with listening() as bench:
+        bench.server._status = lambda: 1 / 0  # type: ignore[assignment,return-value]
+        for _ in range(2):
+            status, told = await bench.ask("GET", "/v1/status")
+            assert (status, told["error"]["value"]) == (500, "ZeroDivisionError")
+        with pytest.raises(ZeroDivisionError):
+            await bench.server.wait_failed()
+    with pytest.raises(RuntimeError, match="start"):
+        await Bench().server.wait_failed()
+
+
+async def test_a_compressed_body_is_not_unpacked() -> None:
+    async with listening() as bench:
+        bomb = zlib.compress(b" " * 50_000_000)
+        assert len(bomb) < BODY_BYTES_MAX
+        status, told = await bench.ask(
+            "PUT", "/v1/faults", data=bomb, headers={"Content-Encoding": "deflate"}
+        )
+        assert (status, told["error"]["field"]) == (400, "body")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"GET /v1/status HTT",
+        b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\nX-",
+        b"PUT /v1/faults HTTP/1.1\r\nHost: localhost\r\nContent-Length: 50000\r\n\r\n{",
+        b"PUT /v1/faults HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n4\r\n{",
+    ],
+)
+async def test_a_slow_one_is_closed(monkeypatch: pytest.MonkeyPatch, data: bytes) -> None:
+    monkeypatch.setattr(peer.admin, "CONNECTION_S", 0.1)
+    monkeypatch.setattr(peer.admin, "SWEEP_S", 0.02)
+    async with listening() as bench:
+        assert await bench.throw(data) == b""
+        assert (await bench.ask("GET", "/healthz"))[0] == 200
+
+
+async def test_a_flood_of_connections_takes_the_places_there_are_and_no_more() -> None:
+    async with listening() as bench:
+        held = [
+            await asyncio.open_connection(bench.server.host, bench.server.port)
+            for _ in range(3 * CONNECTIONS_MAX)
+        ]
+        closed = [asyncio.create_task(reader.read()) for reader, _ in held]
+        _, waiting = await asyncio.wait(closed, timeout=0.5)
+        assert len(waiting) <= 2 * CONNECTIONS_MAX
+        for task in waiting:
+            task.cancel()
+        for _, writer in held:
+            await gone(writer)
+        assert (await bench.ask("GET", "/healthz"))[0] == 200
+
+
+async def test_closing_leaves_nothing_behind() -> None:
+    async with listening() as bench:
+        await bench.throw(b"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        _, writer = await asyncio.open_connection(bench.server.host, bench.server.port)
+        port = bench.server.port
+    await gone(writer)
+    with pytest.raises(ConnectionError):
+        await asyncio.open_connection("127.0.0.1", port)
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+    await bench.server.close()
+
+
+def certificate_files(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1 that signs itself."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "admin")])
+    now = datetime.datetime.now(datetime.UTC)
+    day = datetime.timedelta(days=1)
+    certificate = (
+        x509.CertificateBuilder(
+            name, name, key.public_key(), x509.random_serial_number(), now - day, now + day
+        )
+        .add_extension(
+            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
+        )
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    files = (folder / "admin.crt", folder / "admin.key")
+    files[0].write_bytes(certificate.public_bytes(pem))
+    files[1].write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return files
+
+
+async def test_with_certificate_files_it_speaks_tls(tmp_path: Path) -> None:
+    files = certificate_files(tmp_path)
+    async with listening(certificate=files, token=TOKEN) as bench:
+        assert bench.server.url.startswith("https://127.0.0.1:")
+        trusting = ssl.create_default_context(cafile=str(files[0]))
+        right = {"Authorization": f"Bearer {TOKEN}"}
+        assert (await bench.ask("GET", "/v1/status", headers=right, ssl=trusting))[0] == 200
+        assert b"HTTP" not in await bench.throw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    with pytest.raises(SettingError, match=r"admin_cert: .*; give PEM files"):
+        Bench(certificate=(files[1], files[1].with_name("none")))
+
+
+def test_the_token_is_read_from_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n", encoding="utf-8")
+    assert read_token(file) == TOKEN
+    file.write_bytes(b"\xff" * 20)
+    for path in (file, tmp_path / "none"):
+        with pytest.raises(
+            SettingError, match=r"token: .* is not possible; give a file with one line of text"
+        ):
+            read_token(path)
