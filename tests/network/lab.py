@@ -34,7 +34,6 @@ T = TypeVar("T")
 CARD = "lan0"
 _NAMESPACES = Path("/run/netns")
 _CLONE_NEWNET = 0x40000000
-_END_S = 10.0  # what a process has to end after SIGTERM
 _POLL_S = 0.1
 _NUMBERS = itertools.count()
 
@@ -102,22 +101,18 @@ class HostProcess:
 
         return wait_until(found, f"{said!r} in {self.log}", limit_s)
 
-    def stop(self, limit_s: float = _END_S) -> int:
-        """SIGTERM, and SIGKILL if that does not help; returns the exit code."""
-        self._process.terminate()
-        try:
-            return self._process.wait(limit_s)
-        except subprocess.TimeoutExpired:
-            return self.kill()
+    def signal(self, number: signal.Signals) -> None:
+        """SIGTERM, SIGSTOP, SIGCONT."""
+        self._process.send_signal(number)
+
+    def wait(self, limit_s: float = 30.0) -> int:
+        """The exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
+        return self._process.wait(limit_s)
 
     def kill(self) -> int:
         """End it without a word."""
         self._process.kill()
         return self._process.wait()
-
-    def signal(self, number: signal.Signals) -> None:
-        """SIGSTOP, SIGCONT."""
-        self._process.send_signal(number)
 
 
 class Lab:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from functools import cached_property
@@ -86,12 +87,12 @@ class Swarm:
         return worst
 
     def learn(self, what: str, *groups: Collection[int], goal: float, limit_s: float) -> None:
-        """Wait until every agent is that close to the closed form of its group; tell how close, and when."""
+        """Wait until each group learns together, that close to its closed form; tell how close, and when."""
         began, far = time.monotonic(), self.errors(*groups)
 
         def reached() -> dict[str, float]:
             found = self.errors(*groups)
-            return found if max(found.values()) < goal else {}
+            return found if max(found.values()) < goal and self.are_together(*groups) else {}
 
         self.say(f"{what}: {_told(far)}")
         found = self.wait(reached, what, limit_s)
@@ -126,9 +127,22 @@ class Swarm:
         """Whether that one is among its out-neighbours in its epoch."""
         return any(peer.startswith(f"host-{target}") for peer in self.state(source)["out_neighbours"])
 
-    def stop(self, host: int) -> int:
-        """SIGTERM: it says goodbye and ends with its results; returns the exit code."""
-        return self.processes.pop(host).stop()
+    def tick(self, ticks: int, limit_s: float) -> None:
+        """Wait until everybody has done so many more ticks."""
+        ends = {host: self.state(host)["tick"] + ticks for host in self.processes}
+        self.wait(
+            lambda: all(self.state(host)["tick"] >= end for host, end in ends.items()),
+            f"{ticks} more ticks",
+            limit_s,
+        )
+
+    def stop(self, *hosts: int) -> None:
+        """SIGTERM: each says goodbye and ends with its results."""
+        leaving = [self.processes.pop(host) for host in hosts]
+        for process in leaving:
+            process.signal(signal.SIGTERM)
+        for process in leaving:
+            assert process.wait() == 0, process.text()[-2000:]
 
     @cached_property
     def _problems(self) -> list[QuadraticProblem]:
