@@ -16,7 +16,8 @@ WIRE_EDGES = {
     "push_socket.py",
     "listener.py",
     "intake.py",
-    "discovery.py",
+    *("asking.py", "dns_discovery.py", "interfaces.py", "seed_discovery.py"),
+    *("surfacing.py", "zeroconf_discovery.py"),
 }
 PURE_WIRE = sorted(path for path in (ROOT / "wire").glob("*.py") if path.name not in WIRE_EDGES)
 PURE_CORE = [

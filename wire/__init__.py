@@ -1,7 +1,7 @@
 """Messages, bytes, links, discovery: what the agents of a swarm say to each other, and how it gets there.
 
 The names below are pure: values in, values out, no clock, no sockets. The edges, `wire.transport` and
-`wire.discovery`, are loaded when one of their names is first used, so that `import wire` stays light.
+those of discovery, are loaded when one of their names is first used, so that `import wire` stays light.
 """
 
 import importlib
@@ -50,8 +50,10 @@ from wire.records import PEERS_KNOWN_MAX, PeerRecord
 from wire.slots import Outbox
 
 if TYPE_CHECKING:
-    from wire.discovery import SeedDiscovery, ZeroconfDiscovery
+    from wire.dns_discovery import DnsDiscovery
+    from wire.seed_discovery import SeedDiscovery
     from wire.transport import Transport, WebSocketTransport
+    from wire.zeroconf_discovery import ZeroconfDiscovery
 
 __all__ = [
     "ADDRESS_BYTES_MAX",
@@ -71,6 +73,7 @@ __all__ = [
     "Constant",
     "DecodeError",
     "Delay",
+    "DnsDiscovery",
     "EncodeError",
     "Exponential",
     "FaultChange",
@@ -111,10 +114,11 @@ __all__ = [
 ]
 
 _EDGES = {
-    "SeedDiscovery": "wire.discovery",
+    "DnsDiscovery": "wire.dns_discovery",
+    "SeedDiscovery": "wire.seed_discovery",
     "Transport": "wire.transport",
     "WebSocketTransport": "wire.transport",
-    "ZeroconfDiscovery": "wire.discovery",
+    "ZeroconfDiscovery": "wire.zeroconf_discovery",
 }
 
 

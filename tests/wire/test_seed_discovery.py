@@ -1,4 +1,4 @@
-"""Following whom the seeds tell of."""
+"""Asking the seeds, and following whom they tell of."""
 
 import asyncio
 import dataclasses
@@ -7,19 +7,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-import wire.discovery
-from tests.wire.test_zeroconf_discovery import ALICE, BOB, Diary, Seeds
-from wire import PeerRecord, RejectReason
-from wire.discovery import SEED_MISSES_MAX, SeedDiscovery
+import wire.asking
+from tests.wire.diary import ALICE, BOB, CAROL, DAVE, OTHER_SWARM, TIMEOUT_S, Diary, Seeds, telling
+from wire import AddressError, PeerRecord, RejectReason
+from wire.asking import MISSES_MAX
 from wire.records import PEERS_KNOWN_MAX, PEERS_TOLD_MAX
+from wire.seed_discovery import SeedDiscovery
 
-CAROL = PeerRecord("carol", 1, "127.0.0.1:7703", "test-swarm", "c0ffee")
-DAVE = PeerRecord("dave", 1, "127.0.0.1:7704", "test-swarm", "c0ffee")
 DEAD = "127.0.0.1:9"
-
-
-def telling(record: PeerRecord, *peers: object) -> dict[str, object]:
-    return {**record.to_fields(), "peers": list(peers)}
 
 
 @asynccontextmanager
@@ -43,22 +38,10 @@ async def following(seeds: Seeds, diary: Diary, *addresses: str) -> AsyncIterato
         assert asyncio.all_tasks() == before, "no task is left behind"
 
 
-class Told(Seeds):
-    """Seeds that wake the diary whenever they are asked, so that a test can wait for a question."""
-
-    def __init__(self, diary: Diary) -> None:
-        super().__init__()
-        self._diary = diary
-
-    async def fetch(self, address: str, timeout_s: float) -> dict[str, object] | None:
-        self._diary._told.set()
-        return await super().fetch(address, timeout_s)
-
-
 async def test_whom_a_seed_tells_of_is_asked_too() -> None:
     """Bob tells of Carol, who tells of Dave; neither themselves nor nonsense is asked."""
     diary = Diary()
-    seeds = Told(diary)
+    seeds = Seeds(diary)
     seeds.answers = {
         BOB.address: telling(BOB, CAROL.address, ALICE.address, "nowhere", 7, "[::::]:1", BOB.address),
         CAROL.address: telling(CAROL, DAVE.address, BOB.address),
@@ -73,7 +56,7 @@ async def test_whom_a_seed_tells_of_is_asked_too() -> None:
 
 async def test_a_learned_address_is_dropped_when_it_falls_silent_a_seed_never() -> None:
     diary = Diary()
-    seeds = Told(diary)
+    seeds = Seeds(diary)
     seeds.answers = {BOB.address: telling(BOB, CAROL.address, DEAD), CAROL.address: telling(CAROL)}
     async with following(seeds, diary, BOB.address) as discovery:
         await diary.until(lambda: CAROL in diary.seen)
@@ -81,7 +64,7 @@ async def test_a_learned_address_is_dropped_when_it_falls_silent_a_seed_never() 
         await diary.until(lambda: sorted(diary.gone) == ["bob", "carol"])
         await diary.until(lambda: set(discovery._polls) == {BOB.address})
         asked = len(seeds.asked)
-        await diary.until(lambda: len(seeds.asked) > asked + 2 * SEED_MISSES_MAX)
+        await diary.until(lambda: len(seeds.asked) > asked + 2 * MISSES_MAX)
         assert set(seeds.asked[asked:]) == {BOB.address}
         seeds.answers = {BOB.address: telling(BOB, CAROL.address), CAROL.address: telling(CAROL)}
         await diary.until(lambda: diary.seen[2:] == [BOB, CAROL])
@@ -90,8 +73,8 @@ async def test_a_learned_address_is_dropped_when_it_falls_silent_a_seed_never() 
 
 async def test_others_are_neither_followed_nor_kept() -> None:
     diary = Diary()
-    seeds = Told(diary)
-    stranger = dataclasses.replace(CAROL, swarm="x")
+    seeds = Seeds(diary)
+    stranger = dataclasses.replace(CAROL, swarm=OTHER_SWARM)
     seeds.answers = {BOB.address: telling(BOB, CAROL.address), CAROL.address: telling(stranger, DAVE.address)}
     async with following(seeds, diary, BOB.address) as discovery:
         await diary.until(lambda: (stranger, RejectReason.WRONG_SWARM) in diary.incompatible)
@@ -102,7 +85,7 @@ async def test_others_are_neither_followed_nor_kept() -> None:
 
 async def test_a_liar_cannot_let_tables_and_tasks_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """STYLE 11: every answer tells of other addresses, all of which answer."""
-    monkeypatch.setattr(wire.discovery, "ASKING_MAX", 8)
+    monkeypatch.setattr(wire.asking, "ASKING_MAX", 8)
     diary = Diary()
     asking = most = 0
 
@@ -135,3 +118,50 @@ async def test_who_is_forgotten_is_told_of_when_the_seed_answers_again() -> None
         discovery.forget("bob")
         await diary.until(lambda: diary.seen == [BOB, BOB])
     assert diary.gone == []
+
+
+async def test_seeds_are_asked_until_they_answer_and_gone_when_they_stop() -> None:
+    diary, seeds = Diary(), Seeds()
+    garbage, bob = "127.0.0.1:1", BOB.address
+    discovery = SeedDiscovery(
+        ALICE,
+        [garbage, bob, ALICE.address, bob],
+        fetch=seeds.fetch,
+        on_seen=diary.on_seen,
+        on_gone=diary.on_gone,
+        retry_s=0.001,
+        refresh_s=0.001,
+    )
+    seeds.answers = {garbage: {"peer": 7}, ALICE.address: dict(ALICE.to_fields())}
+    await discovery.start()
+    seeds.answers[bob] = dict(BOB.to_fields())
+    await diary.until(lambda: diary.seen == [BOB])
+    again = dataclasses.replace(BOB, incarnation=2)
+    seeds.answers[bob] = dict(again.to_fields())
+    await diary.until(lambda: diary.seen == [BOB, again])
+    seeds.answers[bob] = None
+    await diary.until(lambda: diary.gone == ["bob"])
+    await discovery.close()
+    assert diary.seen == [BOB, again]
+    assert set(seeds.asked) == {garbage, bob}
+
+
+async def test_a_bug_in_a_callback_surfaces() -> None:
+    def bug(_record: PeerRecord) -> None:
+        raise ZeroDivisionError("ours")
+
+    seeds = Seeds()
+    seeds.answers = {BOB.address: dict(BOB.to_fields())}
+    discovery = SeedDiscovery(ALICE, [BOB.address], fetch=seeds.fetch, on_seen=bug, on_gone=print)
+    with pytest.raises(RuntimeError):
+        await discovery.wait_failed()
+    await discovery.start()
+    with pytest.raises(ZeroDivisionError, match="ours"):
+        async with asyncio.timeout(TIMEOUT_S):
+            await discovery.wait_failed()
+    await discovery.close()
+
+
+def test_a_seed_that_is_no_address_is_refused() -> None:
+    with pytest.raises(AddressError, match="'somewhere' has no port"):
+        SeedDiscovery(ALICE, ["somewhere"], fetch=Seeds().fetch, on_seen=print, on_gone=print)
