@@ -27,7 +27,11 @@ def commands() -> list[str]:
 
 
 @pytest.mark.parametrize("command", commands())
-def test_commands_are_accepted(command: str) -> None:
+def test_commands_are_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the file of the pages where they ask for one."""
+    (file,) = re.findall(r"```toml\n(.*?)```", "".join(page.read_text("utf-8") for page in PAGES), re.DOTALL)
+    (tmp_path / "agent.toml").write_text(file, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
     words = shlex.split(command)[1:]
     if "--help" in words:
         words.remove("--help")

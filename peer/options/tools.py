@@ -106,7 +106,7 @@ _CONTROL: Final = (
     ),
     Option(
         name="bandwidth",
-        read=readers.bandwidth,
+        read=readers.text,
         help="what each link carries a second: 256kbit, 1.5mbit, 64kbyte",
         commands=("faults set",),
         metavar="RATE",
