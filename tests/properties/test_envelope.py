@@ -154,7 +154,11 @@ def test_nothing_is_taken_twice_before_and_after_restarts(deliveries: list[tuple
         opener, (newest, floor), taken = Opener(RING, None, marks), durable, set()
 
 
-JUMPS = st.one_of(st.integers(-5, 5), st.integers(-COUNTERS_REMEMBERED - 2, COUNTERS_REMEMBERED + 2))
+JUMPS = st.one_of(
+    st.integers(-5, 5),
+    st.integers(-COUNTERS_REMEMBERED - 2, COUNTERS_REMEMBERED + 2),
+    st.integers(0, U64_MAX),
+)
 
 
 @given(st.integers(0, U64_MAX), st.lists(JUMPS, max_size=60))
