@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from wire import DecodeError, Push, RejectReason
+from wire import DecodeError, Push, RejectReason, peer_mark
 
 if TYPE_CHECKING:
     from peer.algebra import Algebra, V
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
 EPOCH_MAX = 2**48  # not even for who knows no epoch yet: numbers must never run out
+RAISES_AT_ONCE = 4.0  # epochs that one sender may announce in a row: messages of several epochs may be late
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +28,10 @@ class Identity:
     address: str = ""  # where it listens, told to peers; "" if nowhere
 
 
-def check_origin(push: Push[V], own: Identity, incarnation: int | None, epoch: int) -> None:
-    """Raise `wire.DecodeError` unless the message is from a live peer of this swarm, for about this epoch.
+def check_origin(push: Push[V], own: Identity, epoch: int) -> None:
+    """Raise `wire.DecodeError` unless the message is from this swarm, for this agent, for about this epoch.
 
-    `incarnation` is the newest known of the sender, None if it is not believed alive; `epoch` is 0 before the
-    first.
+    `epoch` is the own one, 0 before the first. A message without arrays may be of no epoch.
     """
     if push.swarm != own.swarm:
         raise DecodeError(RejectReason.WRONG_SWARM, f"swarm is {push.swarm!r}, ours {own.swarm!r}")
@@ -40,11 +40,19 @@ def check_origin(push: Push[V], own: Identity, incarnation: int | None, epoch: i
         raise DecodeError(RejectReason.WRONG_FINGERPRINT, found)
     if push.sender == own.peer:
         raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
-    if incarnation is None or push.incarnation < incarnation:
+    if push.targets and peer_mark(own.peer) not in push.targets:
+        found = f"shares of {push.sender!r} are for {len(push.targets)} others"
+        raise DecodeError(RejectReason.NOT_FOR_US, found)
+    lowest = 1 if push.arrays else 0
+    if not lowest <= push.epoch <= (min(epoch + EPOCH_JUMP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):
+        raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {epoch}")
+
+
+def check_member(push: Push[V], incarnation: int | None) -> None:
+    """Raise `wire.DecodeError` unless the sender is alive in this incarnation, None if it is not alive."""
+    if push.incarnation != incarnation:
         found = f"sender {push.sender!r} incarnation {push.incarnation} is not known"
         raise DecodeError(RejectReason.UNKNOWN_SENDER, found)
-    if not 1 <= push.epoch <= (min(epoch + EPOCH_JUMP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):
-        raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {epoch}")
 
 
 def check_arrays(push: Push[V], solver: Solver[V], algebra: Algebra[V]) -> None:
@@ -57,3 +65,28 @@ def check_arrays(push: Push[V], solver: Solver[V], algebra: Algebra[V]) -> None:
         raise DecodeError(RejectReason.WRONG_SHAPE, f"arrays of block {push.block} have lengths {lengths}")
     if not all(algebra.is_finite(array) for array in push.arrays):
         raise DecodeError(RejectReason.NON_FINITE, f"arrays of block {push.block} are not finite")
+
+
+class EpochRate:
+    """Bounds how often one sender may raise the epoch, so that nobody makes a swarm begin anew for ever.
+
+    RAISES_AT_ONCE are free, one more after each `interval_s`. At most one entry per sender that ever raised.
+    """
+
+    def __init__(self) -> None:
+        self._left: dict[PeerId, tuple[float, float]] = {}  # raises left, and when that was so
+
+    def check(self, sender: PeerId, interval_s: float, now: float) -> None:
+        """Count one raise. Raises `wire.DecodeError` if it is one too many; it may be repeated later."""
+        if interval_s <= 0:
+            return
+        left, at = self._left.get(sender, (RAISES_AT_ONCE, now))
+        left = min(RAISES_AT_ONCE, left + (now - at) / interval_s)
+        if left < 1.0:
+            self._left[sender] = (left, now)
+            raise DecodeError(RejectReason.EPOCH_RATE, f"sender {sender!r} raises the epoch too often")
+        self._left[sender] = (left - 1.0, now)
+
+    def forget(self, sender: PeerId) -> None:
+        """The sender is gone for good."""
+        self._left.pop(sender, None)

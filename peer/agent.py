@@ -9,50 +9,52 @@
                                                                                is new there or far behind
     any                        membership or precision asks for a new epoch    WARMING_UP
 
-It knows no sockets, clock, threads or torch. A driver feeds `receive`, `peer_seen`, `peer_gone`,
-`handle_timer` (at `next_deadline`) and `computed`, and after each carries out `take_effects` in order.
-Whatever comes between two ticks is decided at the next tick, so a computation owns the solver while it runs.
+It knows no sockets, clock, threads or torch. A driver feeds `receive`, `peer_found`, `handle_timer` (at
+`next_deadline`), `computed` and `leave`, and after each carries out `take_effects` in order. Whatever comes
+between two ticks is decided at the next tick, so a computation owns the solver while it runs.
 """
 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
-from peer.admission import check_arrays, check_origin
+from peer.admission import EpochRate, check_arrays, check_member, check_origin
 from peer.algebra import V
 from peer.events import (
     Compute,
     Effect,
     EpochEntered,
     Event,
-    HyperRateLowered,
     ListeningStarted,
-    NonFiniteStep,
-    PeerArrived,
     PeerDeparted,
     Persist,
+    Reach,
     Send,
     TickResult,
 )
-from peer.hyper_schedule import HyperSchedule, Residual
-from peer.inbox import Inbox
-from peer.learner import TickReport
+from peer.inbox import Inbox, add_shares
+from peer.joining import Listening
+from peer.membership import Membership
 from peer.pace import Pace
-from peer.peer_table import PeerTable
+from peer.progress import Progress
 from peer.solver import Orders, Solver
-from peer.topology import out_neighbours
-from wire import Push
+from peer.speaker import Speaker
+from wire import DecodeError, RejectReason, peer_mark
 
 if TYPE_CHECKING:
     import random
 
     from peer.admission import Identity
     from peer.algebra import Algebra
+    from peer.peer_table import PeerTable
     from peer.settings import AgentSettings
-    from wire import PeerId
+    from wire import PeerId, Push
+
+SLEEP_TICKS = 10.0  # between two ticks: an agent that was stopped for longer judges nobody by that time
 
 
 class Phase(enum.Enum):
@@ -83,18 +85,16 @@ class Agent(Generic[V]):
         founder: bool,
         epoch_floor: int = 0,
     ) -> None:
-        self.identity = identity
+        self.speaker: Speaker[V] = Speaker(identity, settings, now)
         self.solver = solver
         self.settings = settings
-        self.peers = PeerTable()
         self.phase = Phase.LISTENING
         self.epoch = 0  # none entered yet
         self.ticks = 0
         self.out_neighbours: tuple[PeerId, ...] = ()
-        self.report = TickReport()
-        self.residuals = (Residual(), Residual())  # model, adjoint
-        self.hyper_schedule = HyperSchedule()
+        self.progress = Progress()
         self.pace = Pace(settings.tick_s)
+        self.membership = Membership(identity, settings, self.pace)
         self._algebra = algebra
         self._rng = rng
         self._founder = founder
@@ -102,89 +102,120 @@ class Agent(Generic[V]):
         self._floor = epoch_floor  # no epoch up to this one may be entered (again)
         self._effects: list[Effect[V]] = []
         self._events: list[Event] = []
-        self.inbox: Inbox[V] = Inbox(_add_shares if settings.solver == "push-sum-shares" else None)
+        self.inbox: Inbox[V] = Inbox(add_shares if settings.solver == "push-sum-shares" else None)
         self._computing = False
         self._next_tick_at = now + rng.random() * settings.tick_s
-        self._listening_since = now
-        self._heard: dict[tuple[PeerId, int], Push[V]] = {}  # while listening
-        self._heard_since: float | None = None
+        self._timer_at = now
+        self._listening: Listening[V] = Listening(settings, self._founding_epoch, now)
         self._entered_at = now
+        self._pushed_at = -math.inf
         self._partners: dict[PeerId, int] = {}  # whom mass of this epoch was shared with, by incarnation
-        self._membership_changed = False
+        self._targets: tuple[bytes, ...] = ()  # marks of the out-neighbours
         self._met_anyone = False
         self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded
         self._stranger_waits = False
-        self._spacing = 0.0
+        self._epoch_rate = EpochRate()
+        self._departed: list[PeerId] = []  # whose history the solver may forget
+
+    @property
+    def identity(self) -> Identity:
+        """Who this agent is."""
+        return self.speaker.identity
+
+    def listens_at(self, address: str) -> None:
+        """Others are told this address from now on."""
+        self.speaker.identity = replace(self.speaker.identity, address=address)
+
+    @property
+    def peers(self) -> PeerTable:
+        """Who is believed alive."""
+        return self.membership.peers
 
     # ---- inputs
 
-    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:  # noqa: ARG002  (an input has its time)
-        """Discovery or a scenario says that this peer lives."""
-        if peer != self.identity.peer and self.peers.seen(peer, incarnation):
-            self._membership_changed = True
-            self._events.append(PeerArrived(peer, incarnation))
+    def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:
+        """Somebody who must know (the starter of a swarm, a scenario) says that this peer lives."""
+        self.membership.name(peer, incarnation, now)
+        self._follow_membership()
 
-    def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:  # noqa: ARG002  (as above)
-        """Discovery or a scenario says that this peer, up to this incarnation, is no more."""
-        if self.peers.gone(peer, incarnation):
-            self._membership_changed = True
-            self.pace.forget(peer)
-            self.inbox.forget(peer)
-            self._events.append(PeerDeparted(peer))
+    def peer_found(self, peer: PeerId, now: float) -> None:
+        """Discovery says that this peer can be contacted; its heartbeat will tell whether it lives."""
+        self.membership.find(peer, now)
+        self._follow_membership()
+
+    def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:  # noqa: ARG002  (an input has its time)
+        """Somebody who must know says that this peer, up to this incarnation, is no more."""
+        self.membership.remove(peer, incarnation)
+        self._follow_membership()
 
     def receive(self, push: Push[V], now: float) -> None:
         """File one message for the next tick.
 
-        Raises `wire.DecodeError` with the reason if it cannot be meant for this agent; state is then
-        unchanged.
+        Raises `wire.DecodeError` with the reason if it cannot be meant for this agent, or is not believed;
+        what was filed before is unchanged then.
         """
-        check_origin(push, self.identity, self.peers.incarnation(push.sender), self.epoch)
-        check_arrays(push, self.solver, self._algebra)
-        if push.incarnation > (self.peers.incarnation(push.sender) or 0):
-            self.peer_seen(push.sender, push.incarnation, now)
+        check_origin(push, self.identity, self.epoch)
+        if push.arrays:
+            check_arrays(push, self.solver, self._algebra)
+        if self.membership.is_quarantined(push.sender, now):
+            raise DecodeError(RejectReason.QUARANTINED, f"sender {push.sender!r} is not believed for now")
+        self.membership.receive(push, now)
+        self._follow_membership()
+        if push.epoch:
+            self._listening.swarm_seen(now)
+        if not push.arrays:
+            return
+        check_member(push, self.peers.incarnation(push.sender))
+        if self.epoch and push.epoch > max(self.epoch, self.inbox.highest_epoch()):
+            self._epoch_rate.check(push.sender, self._epoch_s_min() / 2, now)
         self.inbox.put(push, lowest_epoch=self.epoch)
+
+    def leave(self, now: float) -> None:
+        """Say goodbye, so that nobody waits for silence. Nothing is sent afterwards."""
+        self._send_beacon(tuple(self.membership.believed()), left=True)
+        self._computing = True  # no further tick
+        self._timer_at = now
+
+    def _follow_membership(self) -> None:
+        """Pass on what became of peers."""
+        for event in self.membership.take_events():
+            self._events.append(event)
+            if isinstance(event, PeerDeparted):
+                self.inbox.forget(event.peer)
+                self._epoch_rate.forget(event.peer)
+                self._departed.append(event.peer)
+        self._effects.extend(Reach(peer, address) for peer, address in self.membership.take_found())
 
     def handle_timer(self, now: float) -> None:
         """Begin a tick if one is due and the last has been computed; otherwise nothing."""
         if self._computing or now < self._next_tick_at:
             return
         self._keep_time(now)
+        self.membership.tick(now, self.out_neighbours, self._entered_at)
+        self._follow_membership()
         self._choose_epoch(now)
         if self.phase is Phase.LISTENING:
             self._listen(now)
         else:
             self._begin_tick(now)
+        self._send_beacon(self.membership.beacons(now, self.out_neighbours, now - self._pushed_at))
 
     def computed(self, result: TickResult[V], now: float) -> None:
         """Take back what `Compute` gave: its pushes go out."""
         self._computing = False
         self._next_tick_at = max(self._next_tick_at, now)
-        report = result.report
-        if not report.metrics:
-            report.metrics = self.report.metrics
-        self.report = report
-        self._spacing = max(self._spacing, report.sum_spacing)
-        if not report.step_is_finite:
-            self._events.append(NonFiniteStep(self.ticks))
-        else:
-            if self.phase is Phase.RUNNING:  # in the warm-up trackers wait, and say nothing of the answer
-                self.residuals[0].add(report.model_residual)
-                self.residuals[1].add(report.adjoint_residual)
-            self._watch_hyper_step(report)
+        self._events.extend(
+            self.progress.take(result.report, self.ticks, running=self.phase is Phase.RUNNING)
+        )
+        for peer, objection in result.report.objections:
+            self.membership.quarantine(peer, objection, now)
+        self._follow_membership()
+        if result.pushes:
+            self._pushed_at = now
         self._effects.extend(Send(self.out_neighbours, push) for push in result.pushes)
-
-    def _watch_hyper_step(self, report: TickReport) -> None:
-        if report.hyper is None:
-            return
-        reason = self.hyper_schedule.update(report.hyper, self.residual())
-        if reason is not None:
-            self._events.append(HyperRateLowered(self.hyper_schedule.factor, reason))
+        self.speaker.spend(len(result.pushes) * len(self.out_neighbours), self.solver.numbers_per_block)
 
     # ---- outputs
-
-    def residual(self) -> float:
-        """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""
-        return max(residual.ratio() for residual in self.residuals)
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None while a computation is outstanding."""
@@ -204,15 +235,22 @@ class Agent(Generic[V]):
 
     def _keep_time(self, now: float) -> None:
         settings = self.settings
+        if now - self._timer_at > SLEEP_TICKS * self.pace.own_s:
+            self.membership.liveness.slept(now - self._timer_at)
+        self._timer_at = now
         self.pace.ticked(now)
         jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
-        self._next_tick_at += settings.tick_s * jitter
+        delay_s = self.membership.liveness.typical_delay_s()
+        self._next_tick_at += self.pace.interval_s(delay_s, settings.ticks_per_delay) * jitter
         if self._next_tick_at < now:  # the machine cannot keep up: no backlog of ticks
             self._next_tick_at = now
 
     def _begin_tick(self, now: float) -> None:
         settings = self.settings
         self.ticks += 1
+        for peer in self._departed:
+            self.solver.forget(peer)
+        self._departed.clear()
         pushes = self._without_strangers(self.inbox.take(self.epoch))
         for push in pushes:
             self._partners[push.sender] = push.incarnation
@@ -225,39 +263,34 @@ class Agent(Generic[V]):
         orders = Orders(
             copies=len(self.out_neighbours),
             moving=moving,
-            hyper_step_size=self._hyper_step_size() if hyper_is_due else 0.0,
+            hyper_step_size=self.progress.hyper_step_size(settings) if hyper_is_due else 0.0,
             evaluate=settings.evaluate_every > 0 and self.ticks % settings.evaluate_every == 0,
+            blocks_max=self.speaker.affordable(
+                self.solver.numbers_per_block, len(self.solver.spans), len(self.out_neighbours), now
+            ),
         )
+        template = self._beacon(left=False)
         self._computing = True
-        self._effects.append(Compute(partial(self._work, pushes, orders, self.ticks)))
+        self._effects.append(Compute(partial(self._work, pushes, orders, template)))
 
-    def _work(self, pushes: list[Push[V]], orders: Orders, tick: int) -> TickResult[V]:
+    def _work(self, pushes: list[Push[V]], orders: Orders, template: Push[V]) -> TickResult[V]:
         """Runs off the loop. Reads nothing of the agent that an input could change meanwhile."""
         blocks, report = self.solver.tick(pushes, orders)
-        own = self.identity
-        return TickResult(
-            tuple(
-                Push(
-                    swarm=own.swarm,
-                    fingerprint=own.fingerprint,
-                    sender=own.peer,
-                    incarnation=own.incarnation,
-                    epoch=self.epoch,
-                    block=block.block,
-                    sequence=block.sequence,
-                    tick=tick,
-                    tick_interval_s=self.pace.own_s,
-                    address=own.address,
-                    arrays=block.arrays,
-                )
-                for block in blocks
-            ),
-            report,
+        return TickResult(self.speaker.pushes(template, self._targets, blocks), report)
+
+    def _beacon(self, *, left: bool) -> Push[V]:
+        return self.speaker.beacon(
+            epoch=0 if self.phase is Phase.LISTENING else self.epoch,
+            tick=self.ticks,
+            tick_interval_s=self.pace.own_s,
+            digest=self.membership.digest(self.identity.address, left=left),
         )
 
-    def _hyper_step_size(self) -> float:
-        """The rate of the next hyper step, lowered if the last ones went too far."""
-        return self.settings.hyper_step_size * self.hyper_schedule.factor
+    def _send_beacon(self, targets: tuple[PeerId, ...], *, left: bool = False) -> None:
+        """Tell peers that get no push that this agent lives, or that it leaves."""
+        if targets:
+            self._effects.append(Send(targets, self._beacon(left=left)))
+            self.speaker.spend(len(targets))
 
     # ---- epochs and membership
 
@@ -279,9 +312,9 @@ class Agent(Generic[V]):
         elif self.phase is not Phase.LISTENING and (
             not self._met_anyone or now >= self._entered_at + self._epoch_s_min()
         ):
-            if self._membership_changed and self._neighbours_are_wrong():
+            if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
-            elif 0 < self.settings.precision_tolerance < self._spacing:
+            elif 0 < self.settings.precision_tolerance < self.progress.spacing:
                 self._enter(self.epoch + 1, "precision", now)
 
     def _epoch_s_min(self) -> float:
@@ -294,20 +327,15 @@ class Agent(Generic[V]):
             return True
         return not self._met_anyone and self.inbox.highest_tick() > self.ticks
 
-    def _neighbours_are_wrong(self) -> bool:
+    def _neighbours_are_wrong(self, now: float) -> bool:
         """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""
         if any(self.peers.incarnation(peer) != known for peer, known in self._partners.items()):
             return True
-        if self._stranger_waits or self._draw_neighbours(self.epoch) != self.out_neighbours:
+        drawn = self.membership.draw(self.epoch, now, choosing=False)
+        if self._stranger_waits or drawn != self.out_neighbours:
             return True
-        self._membership_changed = False
+        self.membership.changed = False
         return False
-
-    def _draw_neighbours(self, epoch: int) -> tuple[PeerId, ...]:
-        own = self.identity
-        return out_neighbours(
-            own.peer, self.peers.alive(), fanout=self.settings.fanout, swarm=own.swarm, epoch=epoch
-        )
 
     def _without_strangers(self, pushes: list[Push[V]]) -> list[Push[V]]:
         """In an epoch founded apart, let those who were not known then wait for the next one.
@@ -320,7 +348,7 @@ class Agent(Generic[V]):
             return pushes
         known = [push for push in pushes if push.sender in self._founding_members]
         if len(known) < len(pushes):
-            self._stranger_waits = self._membership_changed = True
+            self._stranger_waits = self.membership.changed = True
         return known
 
     def _found(self, epoch: int, reason: str, now: float) -> None:
@@ -333,12 +361,12 @@ class Agent(Generic[V]):
         """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
         self.epoch = epoch
         self.phase = Phase.WARMING_UP
-        self._entered_at = now
-        self.out_neighbours = self._draw_neighbours(epoch)
+        self._entered_at = self._pushed_at = now  # the first pushes of the epoch are about to be made
+        self.out_neighbours = self.membership.draw(epoch, now, choosing=True)
+        self.membership.entered(epoch)
+        self._targets = tuple(sorted(peer_mark(peer) for peer in self.out_neighbours))
         self._partners = {peer: self.peers.incarnation(peer) or 0 for peer in self.out_neighbours}
-        self._spacing = 0.0
-        self.residuals = (Residual(), Residual())
-        self.hyper_schedule.restart()
+        self.progress.restart()
         self._founding_members = None
         self._stranger_waits = False
         self.solver.enter_epoch()
@@ -350,45 +378,27 @@ class Agent(Generic[V]):
     def _start_listening(self, epoch: int, now: float) -> None:
         if self.phase is not Phase.LISTENING:
             self.phase = Phase.LISTENING
-            self._listening_since = now
+            self._listening.begin(now)
         self._floor = max(self._floor, self.epoch)
         self.epoch = epoch  # not entered: nothing is pushed in it until `_enter`
-        self._heard.clear()
-        self._heard_since = None
+        self._listening.restart()
         self._events.append(ListeningStarted(epoch))
 
     def _listen(self, now: float) -> None:
         """Gather the newest estimates heard; when they are complete, start from their mean."""
+        listening = self._listening
         for push in self.inbox.take(self.epoch):
-            self._heard[push.sender, push.block] = push
+            listening.hear(push, now)
             self.pace.heard(push.sender, push.tick_interval_s)
-            if self._heard_since is None:
-                self._heard_since = now
-        complete = len({block for _, block in self._heard}) == len(self.solver.spans)
-        listened_s = now - self._heard_since if self._heard_since is not None else 0.0
-        wanted_s = self.settings.listen_ticks * self.pace.typical_s()
-        if (complete and listened_s >= wanted_s) or now - self._listening_since >= self._patience_s():
+        blocks, typical_s = len(self.solver.spans), self.pace.typical_s()
+        if listening.is_over(blocks, typical_s, self._epoch_s_min(), len(self.peers), now):
             epoch = max(self.epoch, self._floor + 1)
-            if not self._heard:
+            if not listening.heard:
                 self._found(epoch, "nobody heard", now)
                 return
             if self.epoch == self._founding_epoch:
                 epoch = self.epoch + 1  # who was heard founded it, and others may yet: leave it behind
-            self.solver.replace_estimates(self._heard)
-            self._heard.clear()
+            self.solver.replace_estimates(listening.heard)
+            listening.restart()
             self._met_anyone = True
             self._enter(epoch, "joined", now)
-
-    def _patience_s(self) -> float:
-        """How long to listen. Who comes back to others gives them time to begin an epoch with it.
-
-        The number it would found is often the one they are in, and its own model is at its start.
-        """
-        comes_back = self._founding_epoch > 1 and len(self.peers) > 0 and not self._heard
-        return self.settings.listen_s_max + (self._epoch_s_min() if comes_back else 0.0)
-
-
-def _add_shares(older: Push[V], newer: Push[V]) -> Push[V]:
-    """Two messages that carry shares both count, where running sums need only the newer."""
-    arrays = tuple(old + new for old, new in zip(older.arrays, newer.arrays, strict=True))
-    return replace(newer, arrays=arrays)

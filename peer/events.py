@@ -45,6 +45,14 @@ class Send(Generic[V]):
 
 
 @dataclass(frozen=True, slots=True)
+class Reach:
+    """Messages will be sent to this peer; it says it listens at `address` ("" if it does not say)."""
+
+    peer: PeerId
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class EpochEntered:
     """The agent's mass starts afresh."""
 
@@ -76,6 +84,28 @@ class PeerDeparted:
 
 
 @dataclass(frozen=True, slots=True)
+class PeerQuarantined:
+    """What a peer announced cannot be true; its messages are refused for a while."""
+
+    peer: PeerId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkDeaf:
+    """A peer lives but says that it hears nothing of what is pushed to it."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class LinkHeard:
+    """A peer hears this agent again."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
 class HyperRateLowered:
     """The hyperparameters moved faster than model and adjoint could follow."""
 
@@ -90,5 +120,15 @@ class NonFiniteStep:
     tick: int
 
 
-Effect = Persist | Compute[V] | Send[V]
-Event = EpochEntered | ListeningStarted | PeerArrived | PeerDeparted | HyperRateLowered | NonFiniteStep
+Effect = Persist | Compute[V] | Send[V] | Reach
+Event = (
+    EpochEntered
+    | ListeningStarted
+    | PeerArrived
+    | PeerDeparted
+    | PeerQuarantined
+    | LinkDeaf
+    | LinkHeard
+    | HyperRateLowered
+    | NonFiniteStep
+)

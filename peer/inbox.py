@@ -6,7 +6,7 @@ replaces here costs nothing more. Until it is absorbed a message counts as still
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal
 
 from peer.algebra import V
@@ -86,3 +86,9 @@ class Inbox(Generic[V]):
         for key in [key for key in self._newest if key[0] == source]:
             del self._newest[key]
             self._slots.pop(key, None)
+
+
+def add_shares(older: Push[V], newer: Push[V]) -> Push[V]:
+    """Two messages that carry shares both count, where running sums need only the newer."""
+    arrays = tuple(old + new for old, new in zip(older.arrays, newer.arrays, strict=True))
+    return replace(newer, arrays=arrays)

@@ -10,6 +10,8 @@ from peer.algebra import Scalar, V
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from wire import PeerId
+
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Generic[V]):
@@ -55,7 +57,7 @@ class Learner(Protocol[V]):
 
 @dataclass(slots=True)
 class TickReport:
-    """What one tick did, for people; nothing of it is read by the protocol but `step_is_finite`."""
+    """What one tick did, for people; the protocol reads `step_is_finite` and `objections` only."""
 
     training_loss: float = float("nan")
     validation_loss: float = float("nan")
@@ -66,3 +68,6 @@ class TickReport:
     step_is_finite: bool = True
     sum_spacing: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    objections: tuple[tuple[PeerId, str], ...] = ()  # whose messages were not believed, and why
+    disagreements: Mapping[PeerId, tuple[float, float]] = field(default_factory=dict)
+    # |announced - own| / |own| of model and adjoint, by in-neighbour; empty in most ticks

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
+SLOWDOWN_MAX = 20.0  # however slow the links
 SMOOTHING = 0.1  # weight of the newest tick in the own interval
 
 
@@ -42,3 +43,11 @@ class Pace:
     def slowest_s(self) -> float:
         """The largest: the slowest must have warmed up and stepped in every epoch."""
         return max([self.own_s, *self._others.values()])
+
+    def interval_s(self, delay_s: float, ticks_per_delay: float) -> float:
+        """From one own tick to the next: as asked for, or longer where links are slow. DESIGN (Pacing).
+
+        More than `ticks_per_delay` ticks while a message is on its way buy nothing but heat; 0: no limit.
+        """
+        wanted_s = delay_s / ticks_per_delay if ticks_per_delay else 0.0
+        return max(self._nominal_s, min(wanted_s, SLOWDOWN_MAX * self._nominal_s))

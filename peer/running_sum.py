@@ -30,8 +30,11 @@ class Ledger(Protocol[V]):
     def push(self, span: Span, copies: int) -> V:
         """Split the block into `copies + 1` equal parts, keep one; return what the targets are told."""
 
+    def growth(self, source: PeerId, span: Span, announced: V) -> V:
+        """The mass that an announcement brings. The caller has checked that it is newer than the last."""
+
     def absorb(self, source: PeerId, span: Span, announced: V) -> None:
-        """Add the mass that an announcement brings. The caller has checked that it is newer than the last."""
+        """Add it."""
 
 
 class RunningSum(Generic[V]):
@@ -64,13 +67,15 @@ class RunningSum(Generic[V]):
         self.pushed[span] = after
         return announced
 
-    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
-        """Add what the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
-        growth = self._algebra.to_mass(announced)
+    def growth(self, source: PeerId, span: Span, announced: V) -> V:
+        """What the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
+        total = self._algebra.to_mass(announced)
         before = self.received.get((source, span.start))
-        if before is not None:
-            growth = growth - self._algebra.to_mass(before)
-        self.held[span] = self.held[span] + growth
+        return total if before is None else total - self._algebra.to_mass(before)
+
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
+        """Add `growth`."""
+        self.held[span] = self.held[span] + self.growth(source, span, announced)
         self.received[source, span.start] = announced
 
 
@@ -91,6 +96,10 @@ class SentShares(Generic[V]):
         self.held[span] = self.held[span] - self._algebra.to_mass(share) * copies
         return share
 
-    def absorb(self, source: PeerId, span: Span, announced: V) -> None:  # noqa: ARG002  (as above)
+    def growth(self, source: PeerId, span: Span, announced: V) -> V:  # noqa: ARG002  (one signature)
+        """The share."""
+        return self._algebra.to_mass(announced)
+
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
         """Add the share."""
-        self.held[span] = self.held[span] + self._algebra.to_mass(announced)
+        self.held[span] = self.held[span] + self.growth(source, span, announced)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from peer import assembly
-from peer.events import Compute, Persist, Send
+from peer.events import Compute, Persist, Reach, Send
 from wire import DecodeError, PeerRecord, RejectReason, WebSocketTransport
 from wire.records import incompatibility, read_record
 
@@ -37,6 +37,7 @@ HOLD_OFF_S = 30.0  # a late message of a peer just gone must not bring it back; 
 HOLD_OFF_S_MAX = 3600.0
 PARTED_MAX = 512  # peers remembered as gone
 ASKED_MAX = 8  # strangers asked at the same time who they are; a flood of names costs no more
+BEACON = -1  # in the place of a block: beacons replace beacons only
 ANSWER_S_MAX = 2.0  # time they have to answer
 
 
@@ -115,7 +116,7 @@ class AgentService:
         """Listen. Raises `wire.TransportError` if the port cannot be had."""
         await self.transport.start()
         self.record = dataclasses.replace(self.record, address=self.transport.address)
-        self.agent.identity = dataclasses.replace(self.agent.identity, address=self.transport.address)
+        self.agent.listens_at(self.transport.address)
 
     def meet(self, record: PeerRecord) -> None:
         """A compatible peer lives at this address; whoever was there before is gone."""
@@ -204,8 +205,12 @@ class AgentService:
                     pass  # no state directory yet: every start is a new identity, which has entered no epoch
                 case Compute(work):
                     self._computation = asyncio.create_task(self._compute(work))
-                case Send(targets, push):
+                case Send(targets, push) if push.arrays:
                     self.transport.send(targets, push.block, self._frames.pop((push.block, push.sequence)))
+                case Send(targets, push):
+                    self.transport.send(targets, BEACON, assembly.encode(push))
+                case Reach():
+                    pass
         for event in self.agent.take_events():
             if self._on_event is not None:
                 self._on_event(self.record.peer, event)

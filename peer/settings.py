@@ -69,6 +69,12 @@ class AgentSettings:
     """A joiner averages what it hears for this many ticks before it pushes."""
     listen_s_max: float = 3.0
     """A joiner that hears nothing for so long begins a swarm of its own (which may merge later)."""
+    expire_ticks: float = 60.0
+    """A peer silent for so many ticks of a typical peer, and for several of its own longest gaps, is gone."""
+    ticks_per_delay: float = 5.0
+    """Ticks within the delay of a typical link beyond which an agent slows down: more buy nothing. 0: never."""
+    bytes_per_second: float = 0.0
+    """What the agent may send; blocks wait for their turn. 0: no cap."""
     evaluate_every: int = 20
     """Ticks between two evaluations of the test metrics; 0: never."""
 
@@ -81,12 +87,12 @@ class AgentSettings:
             self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
         for name in _WHOLE:
             self._require(name, isinstance(getattr(self, name), Integral), "give a whole number")
-        positive = ("tick_s", "model_step_size", "adjoint_step_size", "listen_s_max")
+        positive = ("tick_s", "model_step_size", "adjoint_step_size", "listen_s_max", "expire_ticks")
         for name in positive:
             self._require(name, getattr(self, name) > 0, "give a number above 0")
         at_least_zero = (
             *("damping", "hyper_step_size", "precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
-            *("listen_ticks", "evaluate_every"),
+            *("listen_ticks", "evaluate_every", "ticks_per_delay", "bytes_per_second"),
         )
         for name in at_least_zero:
             self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
@@ -146,4 +152,7 @@ class SettingKeywords(TypedDict, total=False):
     epoch_warm_ups_min: float
     listen_ticks: float
     listen_s_max: float
+    expire_ticks: float
+    ticks_per_delay: float
+    bytes_per_second: float
     evaluate_every: int

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
-from peer.events import Compute, Persist
+from peer.events import Compute, Persist, Reach, Send
 from wire import DecodeError, FaultPlan, PeerId, Push, link_rng
 
 if TYPE_CHECKING:
@@ -154,8 +154,10 @@ class Simulation(Generic[V]):
                         self.durable[peer] = epoch
                     case Compute(work):
                         agent.computed(work(), self.now)
-                    case _:
-                        self._send(node, effect.targets, effect.push)
+                    case Send(targets, push):
+                        self._send(node, targets, push)
+                    case Reach():
+                        pass  # every address leads somewhere here
         for event in agent.take_events():
             self._note(b"event", peer, repr(event).encode())
             if self._on_event is not None:

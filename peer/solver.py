@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
 from peer.learner import TickReport
+from peer.plausibility import Plausibility
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.tracking import TrackingStream
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
 
 SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: it moves slowly
+DISAGREEMENT_TICKS = 16  # so is the distance to the neighbours, which only people read
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,7 @@ class Orders:
     moving: bool  # False during warm-up: average, but do not step
     hyper_step_size: float  # 0 in most ticks
     evaluate: bool  # compute test metrics
+    blocks_max: int | None = None  # no more are pushed in this tick; None: as many as are due
 
 
 def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
@@ -84,6 +87,8 @@ class Solver(Generic[V]):
         self._cursor = 0
         self._credit = 0.0
         self._ticks = 0
+        self._plausibility = Plausibility()
+        self._absorbed: dict[tuple[PeerId, int], int] = {}  # last sequence, by source and block
 
     def _make_stream(self, initial: V) -> Stream[V]:
         if self._settings.solver == "tracking":
@@ -96,11 +101,17 @@ class Solver(Generic[V]):
         span = self.spans[block]
         return self.model.array_lengths(span) + self.adjoint.array_lengths(span)
 
+    @property
+    def numbers_per_block(self) -> int:
+        """In one message of usual length."""
+        return sum(self.array_lengths(0))
+
     def enter_epoch(self) -> None:
         """Start the mass of both streams afresh and count sequences from one."""
         for stream in self.streams:
             stream.enter_epoch()
         self._sequences = [0] * len(self.spans)
+        self._absorbed.clear()
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
         """Set both estimates to the mean of what was heard, block by block; unheard blocks stay."""
@@ -118,21 +129,71 @@ class Solver(Generic[V]):
     def tick(self, pushes: Sequence[Push[V]], orders: Orders) -> tuple[tuple[BlockPush[V], ...], TickReport]:
         """Absorb these messages, average, step, and prepare the next messages.
 
+        A message that cannot be true is not absorbed, nor any further one of its sender; the report says why.
         If any derivative is not finite, or where it leads to, estimates, trackers and hyperparameters stay as
         they were after averaging.
         """
-        for push in pushes:
-            for index, stream in enumerate(self.streams):
-                stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
+        objections = self._absorb(pushes)
+        disagreements = self._disagreements(pushes) if self._ticks % DISAGREEMENT_TICKS == 0 else {}
         for stream in self.streams:
             stream.mix()
         report = self._learn(orders)
+        report.objections, report.disagreements = objections, disagreements
+        for index, stream in enumerate(self.streams):
+            self._plausibility.own(index, max(stream.residual()), self._algebra.norm(stream.estimate))
         self._ticks += 1
         if self._ticks % SPACING_CHECK_TICKS == 0:
             report.sum_spacing = max(stream.spacing() for stream in self.streams)
         if orders.evaluate:
             report.metrics = self.learner.metrics(self.model.estimate)
-        return self._push(orders.copies), report
+        return self._push(orders), report
+
+    def forget(self, source: PeerId) -> None:
+        """The source is gone: its history is, too."""
+        self._plausibility.forget(source)
+
+    def _absorb(self, pushes: Sequence[Push[V]]) -> tuple[tuple[PeerId, str], ...]:
+        objections: dict[PeerId, str] = {}
+        for push in pushes:
+            if push.sender in objections:
+                continue
+            objection = self._objection(push)
+            if objection is not None:
+                objections[push.sender] = objection
+                continue
+            self._absorbed[push.sender, push.block] = push.sequence
+            for index, stream in enumerate(self.streams):
+                stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
+        return tuple(objections.items())
+
+    def _objection(self, push: Push[V]) -> str | None:
+        """Why this message cannot be true."""
+        missed = push.sequence - self._absorbed.get((push.sender, push.block), 0)
+        for index, stream in enumerate(self.streams):
+            arrays = _arrays_of(push, index)
+            growth, estimate = stream.brought(push.sender, self.spans[push.block], arrays)
+            objection = self._plausibility.objection(
+                push.sender, push.block, index, growth=growth, missed=missed, estimate=estimate
+            )
+            if objection is not None:
+                return f"{('model', 'adjoint')[index]}: {objection}"
+        return None
+
+    def _disagreements(self, pushes: Sequence[Push[V]]) -> dict[PeerId, tuple[float, float]]:
+        """How far estimates announced are from the own ones, relatively; the last block of each sender."""
+        return {
+            push.sender: (
+                self._distance(self.model, push, 0),
+                self._distance(self.adjoint, push, 1),
+            )
+            for push in pushes
+        }
+
+    def _distance(self, stream: Stream[V], push: Push[V], index: int) -> float:
+        own = stream.estimate[self.spans[push.block]]
+        length = self._algebra.norm(own)
+        announced = self._algebra.to_mass(stream.announced_estimate(_arrays_of(push, index)))
+        return self._algebra.norm(announced - own) / length if length else float("nan")
 
     def _learn(self, orders: Orders) -> TickReport:
         """K local steps of both streams along fresh gradients plus what the tracker knows of the others'."""
@@ -173,12 +234,15 @@ class Solver(Generic[V]):
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
 
-    def _push(self, copies: int) -> tuple[BlockPush[V], ...]:
-        """Announce the blocks whose turn it is."""
+    def _push(self, orders: Orders) -> tuple[BlockPush[V], ...]:
+        """Announce the blocks whose turn it is, as far as the budget allows; the others' turn comes later."""
+        copies = orders.copies
         if not copies:
             return ()
         self._credit += self._settings.block_fraction * len(self.spans)
         due, self._credit = int(self._credit), self._credit % 1.0
+        if orders.blocks_max is not None:
+            due = min(due, orders.blocks_max)
         pushes = []
         for _ in range(due):
             block = self._order[self._cursor]

@@ -39,6 +39,17 @@ def out_neighbours(
     return tuple(sorted(chosen))
 
 
+def predecessors(
+    own: PeerId, peers: Collection[PeerId], *, fanout: int, swarm: str, epoch: int
+) -> frozenset[PeerId]:
+    """Who may have `own` among its targets in this epoch: its predecessor on every circle drawn by most."""
+    others = sorted(set(peers) - {own})
+    if not others:
+        return frozenset()
+    circles = [_by_name, *(_by_draw(f"{swarm}/{epoch}/{ring}") for ring in range(fanout))]
+    return frozenset(_predecessor(own, others, position) for position in circles)
+
+
 Position = tuple[bytes, str]
 
 
@@ -57,3 +68,9 @@ def _successor(own: PeerId, others: Collection[PeerId], position: Callable[[Peer
     """The first after `own` on the circle; behind the last comes the first again."""
     here = position(own)
     return min(others, key=lambda peer: ((place := position(peer)) < here, place))
+
+
+def _predecessor(own: PeerId, others: Collection[PeerId], position: Callable[[PeerId], Position]) -> PeerId:
+    """The last before `own` on the circle; before the first comes the last again."""
+    here = position(own)
+    return max(others, key=lambda peer: ((place := position(peer)) < here, place))

@@ -36,6 +36,9 @@ class Stream(Protocol[V]):
     def absorb(self, source: PeerId, span: Span, arrays: Sequence[V]) -> None:
         """Take in one block of a message that is newer than all before it on this link."""
 
+    def brought(self, source: PeerId, span: Span, arrays: Sequence[V]) -> tuple[float, float]:
+        """Lengths of the mass that a message would add and of the estimate it announces, to be judged."""
+
     def mix(self) -> None:
         """Average with what was absorbed since the last call."""
 
@@ -98,6 +101,12 @@ class TrackingStream(Generic[V]):
         estimate, announced = arrays
         self.mass.absorb(source, span, announced)
         self.fresh.append((span, estimate))
+
+    def brought(self, source: PeerId, span: Span, arrays: Sequence[V]) -> tuple[float, float]:
+        """As in `Stream`."""
+        estimate, announced = arrays
+        growth = self.mass.growth(source, span, announced)
+        return self._algebra.norm(growth), self._algebra.norm(estimate)
 
     def mix(self) -> None:
         """DESIGN (5): the mean of the own stepped estimate and of all absorbed since the last call.

@@ -79,7 +79,7 @@ class AgentView:
     @classmethod
     def of(cls, agent: TensorAgent, messages: Messages) -> AgentView:
         """Read the agent; nothing is computed."""
-        report = agent.report
+        report = agent.progress.report
         return cls(
             id=agent.identity.peer,
             tick=agent.ticks,
@@ -90,7 +90,7 @@ class AgentView:
             shared=report.metrics.get("shared", math.nan),
             personal=report.metrics.get("personal", math.nan),
             hypergradient_norm=report.hypergradient_norm,
-            residual=agent.residual(),
-            hyper_rate=agent.hyper_schedule.factor,
+            residual=agent.progress.residual(),
+            hyper_rate=agent.progress.hyper_schedule.factor,
             messages=messages,
         )

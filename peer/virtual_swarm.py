@@ -206,11 +206,11 @@ class Swarm:
             local=_copies(learner.local),
             ticks=agent.ticks,
             epoch=agent.epoch,
-            residual=agent.residual(),
+            residual=agent.progress.residual(),
             alive=member.alive,
             counters=self.simulation.counters[member.peer],
             inbox=agent.inbox.counters,
-            metrics=dict(agent.report.metrics),
+            metrics=dict(agent.progress.report.metrics),
         )
 
 

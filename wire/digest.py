@@ -3,7 +3,8 @@
     key  field    type   content
     o    targets  bin    MARK_BYTES each, at most TARGETS_TOLD_MAX
     l    digest   array  at most DIGEST_MAX of [peer, incarnation, heartbeat, address, left, hears, accuses]
-         hears    bin    HEARD_BYTES each, at most HEARS_MAX: mark, heartbeat (8 bytes), age (2), big-endian
+         hears    bin    HEARD_BYTES each, at most HEARS_MAX: mark, heartbeat (8 bytes), age (2), big-endian;
+                         or nil
          accuses  bin    MARK_BYTES each, at most ACCUSES_MAX
 
 Elements of a heartbeat beyond the seventh are ignored, so that a later release can add some.
@@ -55,7 +56,9 @@ def pack_digest(digest: tuple[Heartbeat, ...]) -> list[list[object]]:
             entry.heartbeat,
             entry.address,
             entry.left,
-            b"".join(_HEARD.pack(heard.mark, heard.heartbeat, heard.age_ticks) for heard in entry.hears),
+            None
+            if entry.hears is None
+            else b"".join(_HEARD.pack(heard.mark, heard.heartbeat, heard.age_ticks) for heard in entry.hears),
             b"".join(entry.accuses),
         ]
         for entry in digest
@@ -86,7 +89,7 @@ def _read_heartbeat(name: str, entry: object) -> Heartbeat:
         count_of(0)(f"{name} heartbeat", heartbeat),
         check_address(f"{name} address", address),
         left,
-        tuple(_cut(f"{name} hears", hears, HEARD_BYTES, HEARS_MAX, _read_heard)),
+        None if hears is None else tuple(_cut(f"{name} hears", hears, HEARD_BYTES, HEARS_MAX, _read_heard)),
         read_marks(f"{name} accuses", accuses, ACCUSES_MAX),
     )
 

@@ -80,7 +80,7 @@ class Heartbeat:
     heartbeat: int  # rises with every tick of the agent, whatever it does
     address: str = ""  # as in Push
     left: bool = False  # it said goodbye
-    hears: tuple[Heard, ...] = ()
+    hears: tuple[Heard, ...] | None = None  # None: it does not say
     accuses: tuple[bytes, ...] = ()  # marks of the peers whose sums it does not believe
 
 

@@ -41,7 +41,7 @@ def test_model_adjoint_and_hypergradient_are_exact(way: str) -> None:
     lost = sum(agent.counters.lost for agent in result.agents)
     assert 0.28 < lost / result.messages < 0.32, "the links were not as bad as they should be"
     if way == "one block of ten":
-        assert result.bytes / result.messages < 500, "a tenth of the arrays, and the envelope"
+        assert result.bytes / result.messages < 1000, "a tenth of the arrays, the envelope, signs of life"
 
 
 def test_a_float32_wire_costs_precision_but_no_bias() -> None:

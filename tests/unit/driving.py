@@ -9,7 +9,7 @@ from typing import Any
 
 from peer.admission import Identity
 from peer.agent import Agent
-from peer.events import Compute, Persist, Send
+from peer.events import Compute, Persist, Reach, Send
 from peer.settings import AgentSettings
 from peer.solver import Solver, block_spans
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
@@ -44,7 +44,9 @@ class Driver:
     agent: Agent[Any]
     now: float = 0.0
     persisted: list[int] = field(default_factory=list)
-    sent: list[tuple[tuple[str, ...], Push[Any]]] = field(default_factory=list)
+    sent: list[tuple[tuple[str, ...], Push[Any]]] = field(default_factory=list)  # with arrays
+    beacons: list[tuple[tuple[str, ...], Push[Any]]] = field(default_factory=list)
+    reached: list[tuple[str, str]] = field(default_factory=list)
     events: list[Any] = field(default_factory=list)
 
     def tick(self, times: int = 1) -> None:
@@ -71,7 +73,9 @@ class Driver:
                     case Compute(work):
                         self.agent.computed(work(), self.now)
                     case Send(targets, push):
-                        self.sent.append((targets, push))
+                        (self.sent if push.arrays else self.beacons).append((targets, push))
+                    case Reach(peer, address):
+                        self.reached.append((peer, address))
         self.events += self.agent.take_events()
 
     def see(self, *peers: str, incarnation: int = 0) -> None:

@@ -110,6 +110,31 @@ def test_an_option_has_one_meaning_in_a_command() -> None:
         assert len(set(names)) == len(names)
 
 
+@pytest.mark.parametrize("command", sorted({name for option in OPTIONS for name in option.commands}))
+def test_help_names_every_option_with_its_default(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    with pytest.raises(SystemExit) as ended:
+        split([*command.split(), "--help"])
+    assert ended.value.code == 0
+    printed = capsys.readouterr().out
+    for option in OPTIONS:
+        if command in option.commands:
+            assert option.help in printed
+            assert option.form == "positional" or f"  {option.flag}" in printed
+    assert command != "swarm" or "share of messages lost (default: 0.2)" in printed
+
+
+def test_a_flag_that_is_nearly_right_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
+    for given in ("--lissten", "--lissten=x"):
+        with pytest.raises(SystemExit) as ended:
+            split(["run", given])
+        assert ended.value.code == 2
+        told = "hyperpush run: --lissten is no option of this command; did you mean --listen?\n"
+        assert capsys.readouterr().err == told
+
+
 @pytest.mark.parametrize("option", RUN, ids=lambda option: option.name)
 def test_every_option_is_read_alike_from_each_source(option: Option) -> None:
     """And what is read can be written as TOML and read again."""

@@ -1,0 +1,267 @@
+"""Who is alive and who hears whom, read from heartbeats that travel with the messages. DESIGN (Liveness).
+
+Every message carries the sender's own heartbeat, whom it hears, and some heartbeats that it knows of. Nobody
+answers anybody; news spreads wherever messages go. What is decided here is only who may be a neighbour: no
+sum and no answer rests on it.
+
+Time is measured in what was observed: a peer is silent when its heartbeat has stood still for several times
+as long as it used to, and a link is deaf when the other side has told for long enough that it hears nothing
+of what was sent there.
+"""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wire import Heard, Heartbeat, peer_mark
+from wire.messages import AGE_TICKS_MAX, HEARS_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from wire import PeerId
+
+LIVES_MAX = 1024  # peers alive and dead that are remembered; the longest silent makes room
+OWN_BEATS_MAX = 4096  # own heartbeats whose time is remembered, to measure round trips
+GAPS_OF_SILENCE = 6.0  # longer than so many of the longest recent gaps: beside `expire_ticks`
+GAP_DECAY = 0.95  # per rise: one long gap is forgotten after some fifty
+PATIENCE_MAX = 64.0  # doubled by each false alarm
+RISES_WANTED = 3  # heartbeats seen to rise before a stranger is believed: one message proves nothing
+FLAPS_MAX = 10  # each loss doubles the rises wanted; 3 * 2**10 ticks are minutes
+TOLD = 4  # heartbeats per message, the own one included: half a kilobyte, and news of 60 peers in 20 ticks
+RETOLD_TICKS = 20  # own ticks during which a heartbeat is passed on: messages get lost
+UNHEARD_FACTOR = 4.0  # a peer never heard of is believed for so many times `expire_ticks`
+HEARING_TICKS = 400  # who was last heard longer ago is not said to be heard
+ROUND_TRIP_WEIGHT = 0.1  # of the newest measurement
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of one peer."""
+
+    incarnation: int
+    rose_at: float  # when its heartbeat was last seen to rise, or when it was first named
+    heartbeat: int = -1  # none heard of yet
+    address: str = ""
+    gap_s: float = 0.0  # the longest recent time between two rises
+    patience: float = 1.0
+    rises: int = 0  # since it was last lost
+    losses: int = 0
+    left: bool = False
+    hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
+    accuses: tuple[bytes, ...] = ()
+    rose_on: int = 0  # own heartbeat then
+    told_on: int = -1  # own heartbeat when it was last passed on
+    heard_at: float | None = None  # directly
+    heard_on: int = 0  # own heartbeat then
+    heard_heartbeat: int = -1
+    round_trip_s: float | None = None
+
+    def rises_wanted(self) -> int:
+        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience."""
+        return RISES_WANTED << min(self.losses, FLAPS_MAX)
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What a message told about one peer."""
+
+    peer: PeerId
+    incarnation: int
+    alive: bool  # False: it said goodbye
+
+
+class Liveness:
+    """The heartbeats of a swarm as one agent knows them.
+
+    Invariant: a peer's (incarnation, heartbeat) never falls; at most LIVES_MAX peers.
+    """
+
+    def __init__(self, own: PeerId, incarnation: int, *, expire_ticks: float) -> None:
+        self.heartbeat = 0
+        self.lives: dict[PeerId, Life] = {}
+        self._own = own
+        self._mark = peer_mark(own)
+        self._incarnation = incarnation
+        self._expire_ticks = expire_ticks
+        self._beat_at: dict[int, float] = {}
+
+    def beat(self, now: float) -> None:
+        """One own tick has begun."""
+        self.heartbeat += 1
+        self._beat_at[self.heartbeat] = now
+        if len(self._beat_at) > OWN_BEATS_MAX:
+            del self._beat_at[next(iter(self._beat_at))]
+
+    def slept(self, seconds: float) -> None:
+        """This agent was stopped for so long: whoever seems silent since has had no chance to be heard."""
+        for life in self.lives.values():
+            life.rose_at += seconds
+
+    def name(self, peer: PeerId, incarnation: int, now: float) -> None:
+        """Somebody says that this peer lives: it is given time to be heard."""
+        life = self.lives.get(peer)
+        if life is None:
+            self._add(peer, Life(incarnation, now, rose_on=self.heartbeat))
+        elif incarnation > life.incarnation or life.heartbeat < 0:
+            self._renew(life, incarnation)
+            life.rose_at = now
+
+    def hear(self, sender: Heartbeat, tick_s: float, now: float) -> list[News]:
+        """A message has come from `sender` itself, whose own heartbeat this is; it ticks every `tick_s`."""
+        news = self._take(sender, now)
+        life = self.lives.get(sender.peer)
+        if life is None or sender.incarnation < life.incarnation or sender.heartbeat < life.heard_heartbeat:
+            return news
+        is_new = sender.heartbeat > life.heard_heartbeat
+        if is_new:
+            life.rose_at = now  # whatever others have said of it
+        life.heard_at, life.heard_on, life.heard_heartbeat = now, self.heartbeat, sender.heartbeat
+        heard = self.heard_of_us(sender.peer)
+        sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
+        if is_new and heard is not None and sent_at is not None and heard.age_ticks < AGE_TICKS_MAX:
+            trip_s = max(0.0, now - sent_at - heard.age_ticks * tick_s)
+            known = life.round_trip_s
+            life.round_trip_s = trip_s if known is None else known + ROUND_TRIP_WEIGHT * (trip_s - known)
+        return news
+
+    def hear_of(self, others: Iterable[Heartbeat], now: float) -> list[News]:
+        """What the sender passes on of others."""
+        return [news for heartbeat in others for news in self._take(heartbeat, now)]
+
+    def _take(self, heartbeat: Heartbeat, now: float) -> list[News]:
+        """Note one heartbeat, if it is newer than what is known; whether the peer is believed alive by it."""
+        peer = heartbeat.peer
+        if peer == self._own:
+            return []
+        life = self.lives.get(peer)
+        if life is None:
+            life = Life(heartbeat.incarnation, now)
+            if not self._add(peer, life):
+                return []
+        elif heartbeat.incarnation > life.incarnation:
+            self._renew(life, heartbeat.incarnation)
+        if heartbeat.incarnation < life.incarnation or heartbeat.heartbeat <= life.heartbeat:
+            return []
+        if life.heartbeat >= 0:
+            life.gap_s = max(now - life.rose_at, GAP_DECAY * life.gap_s)
+        life.heartbeat, life.rose_at, life.rose_on = heartbeat.heartbeat, now, self.heartbeat
+        life.hears, life.accuses = heartbeat.hears, heartbeat.accuses
+        life.address = heartbeat.address or life.address
+        life.left = heartbeat.left
+        life.rises += 1
+        if life.left:
+            self.lost(peer)
+            return [News(peer, life.incarnation, alive=False)]
+        if life.rises < life.rises_wanted():
+            return []
+        return [News(peer, life.incarnation, alive=True)]
+
+    def lost(self, peer: PeerId, *, silently: bool = False) -> None:
+        """The peer is believed dead. If it was only silent and rises again, it is given more time."""
+        life = self.lives[peer]
+        life.rises = 0
+        life.losses += 1
+        if silently:
+            life.patience = min(2.0 * life.patience, PATIENCE_MAX)
+
+    def steady(self, peer: PeerId) -> None:
+        """The peer has been alive for long: what it lost is forgiven."""
+        self.lives[peer].losses = 0
+
+    def silence(self, peer: PeerId, tick_s: float, now: float) -> float:
+        """How long the heartbeat has stood still, as a share of what is believed; 1 and more: dead.
+
+        `tick_s` is the interval of a typical peer.
+        """
+        life = self.lives[peer]
+        if life.heartbeat < 0:
+            limit_s = UNHEARD_FACTOR * self._expire_ticks * tick_s
+        else:
+            limit_s = life.patience * (self._expire_ticks * tick_s + GAPS_OF_SILENCE * life.gap_s)
+        return (now - life.rose_at) / limit_s if limit_s > 0 else 0.0
+
+    def heard_of_us(self, peer: PeerId) -> Heard | None:
+        """What the peer last said of hearing this agent."""
+        life = self.lives.get(peer)
+        if life is None or life.hears is None:
+            return None
+        return next((heard for heard in life.hears if heard.mark == self._mark), None)
+
+    def unheard_s(self, peer: PeerId, since: float) -> float:
+        """For how long, by its own newest words, the peer has heard nothing that was sent since `since`.
+
+        0 if it does not say, or has said nothing since.
+        """
+        life = self.lives.get(peer)
+        if life is None or life.hears is None:
+            return 0.0
+        heard = self.heard_of_us(peer)
+        sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
+        return max(0.0, life.rose_at - max(since, since if sent_at is None else sent_at))
+
+    def hears_us(self, peer: PeerId, within_ticks: float) -> bool:
+        """Whether the peer says that it has heard this agent lately, in own ticks."""
+        heard = self.heard_of_us(peer)
+        return heard is not None and self.heartbeat - heard.heartbeat <= within_ticks
+
+    def typical_delay_s(self) -> float:
+        """Median over the peers heard of half a round trip; 0 if none was measured."""
+        trips = [life.round_trip_s for life in self.lives.values() if life.round_trip_s is not None]
+        return statistics.median(trips) / 2 if trips else 0.0
+
+    def digest(self, address: str, *, left: bool, accuses: tuple[bytes, ...]) -> tuple[Heartbeat, ...]:
+        """The own heartbeat and those that have risen lately, the longest untold first."""
+        own = Heartbeat(self._own, self._incarnation, self.heartbeat, address, left, self._hears(), accuses)
+        risen = [
+            (life.told_on, peer)
+            for peer, life in self.lives.items()
+            if life.heartbeat >= 0 and self.heartbeat - life.rose_on <= RETOLD_TICKS
+        ]
+        told = [own]
+        for _, peer in sorted(risen)[: TOLD - 1]:
+            life = self.lives[peer]
+            life.told_on = self.heartbeat
+            told.append(
+                Heartbeat(
+                    peer,
+                    life.incarnation,
+                    life.heartbeat,
+                    life.address,
+                    life.left,
+                    life.hears,
+                    life.accuses,
+                )
+            )
+        return tuple(told)
+
+    def _hears(self) -> tuple[Heard, ...]:
+        """Who was heard directly and lately, the latest first."""
+        latest = sorted(
+            (self.heartbeat - life.heard_on, peer)
+            for peer, life in self.lives.items()
+            if life.heard_at is not None
+        )
+        return tuple(
+            Heard(peer_mark(peer), self.lives[peer].heard_heartbeat, age)
+            for age, peer in latest[:HEARS_MAX]
+            if age <= HEARING_TICKS
+        )
+
+    def _renew(self, life: Life, incarnation: int) -> None:
+        """The peer has started anew: its heartbeat counts from the beginning."""
+        life.incarnation, life.heartbeat, life.heard_heartbeat = incarnation, -1, -1
+        life.rises, life.left, life.hears, life.accuses, life.heard_at = 0, False, None, (), None
+
+    def _add(self, peer: PeerId, life: Life) -> bool:
+        """Remember one more; the longest silent makes room, unless all have risen lately."""
+        if len(self.lives) >= LIVES_MAX:
+            oldest = min(self.lives, key=lambda known: (self.lives[known].rose_on, known))
+            if self.heartbeat - self.lives[oldest].rose_on <= HEARING_TICKS:
+                return False
+            del self.lives[oldest]
+        life.rose_on = self.heartbeat
+        self.lives[peer] = life
+        return True

@@ -1,0 +1,299 @@
+"""Who takes part and who is pushed to: one agent's view of the swarm.
+
+    named (discovery, a scenario) --> contacts: beacons are sent there, ever more rarely
+    heartbeats heard to rise      --> alive: may become neighbours
+    silent, or said goodbye       --> gone: no neighbours of the next epoch, contacts again
+    deaf                          --> alive, but not pushed to by this agent: it does not hear us
+    quarantined                   --> believed by nobody: its messages are refused
+
+Changes are only noted here; the agent begins an epoch for them when it is time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
+from peer.liveness import Liveness, News
+from peer.peer_table import PEERS_KNOWN_MAX, PeerTable
+from peer.topology import out_neighbours, predecessors
+from wire import Heartbeat, peer_mark
+from wire.messages import ACCUSES_MAX
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from peer.admission import Identity
+    from peer.algebra import V
+    from peer.pace import Pace
+    from peer.settings import AgentSettings
+    from wire import PeerId, Push
+
+ACCUSERS_WANTED = 2  # one liar must not be able to have an honest peer shunned by all
+SUSPECT = 0.5  # share of the silence that is believed, from which a peer is no longer chosen
+ALL_ARE_CONTACTED = 32  # in a swarm of up to so many, everybody tells everybody that it lives
+BEACONS_PER_TICK = 4  # a beacon costs a kilobyte; a large swarm has many contacts
+BEACON_TICKS_MIN = 2.0  # doubled with each beacon that has no effect
+BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to
+BEACON_TICKS_MAX = 200.0  # to those that may be dead
+HEARD_AGAIN_TICKS = 20.0  # a deaf link is used again when beacons have arrived for so long
+STEADY_EPOCHS = 10.0  # a peer alive for so many shortest epochs is forgiven its flapping
+QUARANTINE_TICKS = 2000.0  # doubled each time
+
+
+@dataclass(slots=True)
+class Contact:
+    """Somebody who is told that we live."""
+
+    due_at: float
+    interval_ticks: float = BEACON_TICKS_MIN
+
+
+@dataclass(slots=True)
+class Quarantine:
+    """A peer whose sums were not believable."""
+
+    reason: str
+    until: float
+    ticks: float
+
+
+class Membership:
+    """See the table above. Pure: time is an argument.
+
+    Invariant: `changed` is set whenever a draw of neighbours may have another result than the last one.
+    """
+
+    def __init__(self, identity: Identity, settings: AgentSettings, pace: Pace) -> None:
+        self.peers = PeerTable()
+        self.changed = False
+        self.quarantined: dict[PeerId, Quarantine] = {}
+        self.liveness = Liveness(identity.peer, identity.incarnation, expire_ticks=settings.expire_ticks)
+        self._own = identity.peer
+        self._swarm = identity.swarm
+        self._settings = settings
+        self._pace = pace
+        self._events: list[Event] = []
+        self._contacts: dict[PeerId, Contact] = {}
+        self._deaf: dict[PeerId, float | None] = {}  # since when beacons arrive there again
+        self._link_patience: dict[PeerId, float] = {}
+        self._alive_since: dict[PeerId, float] = {}
+        self._guilty: frozenset[bytes] = frozenset()  # marks of peers that several accuse
+        self._predecessors: frozenset[PeerId] = frozenset()
+        self._newly_found: list[tuple[PeerId, str]] = []
+
+    # ---- what is told
+
+    def name(self, peer: PeerId, incarnation: int, now: float) -> None:
+        """Somebody who must know says that this peer is a member: a starter of a swarm, a scenario."""
+        if peer != self._own:
+            self.liveness.name(peer, incarnation, now)
+            self._arrive(peer, incarnation, now)
+
+    def find(self, peer: PeerId, now: float) -> None:
+        """Discovery says that somebody listens there; whether it takes part is told by its heartbeat."""
+        contact = self._contacts.get(peer)
+        if peer != self._own and (contact is None or self.peers.incarnation(peer) is None):
+            self._contact(peer, now)
+
+    def remove(self, peer: PeerId, incarnation: int | None) -> None:
+        """Somebody who must know says that this peer, up to this incarnation, is no more."""
+        if self.peers.gone(peer, incarnation):
+            self._depart(peer)
+
+    def receive(self, push: Push[V], now: float) -> None:
+        """Read the signs of life of a message that is for us, by a sender that is not quarantined."""
+        own, *others = push.digest or (Heartbeat(push.sender, push.incarnation, push.tick, push.address),)
+        if own.peer != push.sender or own.incarnation != push.incarnation:
+            own, others = Heartbeat(push.sender, push.incarnation, push.tick, push.address), []
+        known = self.peers.incarnation(push.sender)
+        if known is not None and push.incarnation > known:
+            self.liveness.name(push.sender, push.incarnation, now)
+            self._arrive(push.sender, push.incarnation, now)
+        for news in self.liveness.hear(own, push.tick_interval_s, now):
+            self._believe(news, now)
+        if self.peers.incarnation(push.sender) == push.incarnation:
+            for news in self.liveness.hear_of(others, now):
+                self._believe(news, now)
+        if push.sender not in self._contacts:
+            self._contact(push.sender, now)
+
+    def quarantine(self, peer: PeerId, reason: str, now: float) -> None:
+        """Refuse what this peer says, for a while that doubles each time."""
+        before = self.quarantined.get(peer)
+        ticks = QUARANTINE_TICKS if before is None else 2.0 * before.ticks
+        self.quarantined[peer] = Quarantine(reason, now + ticks * self._pace.typical_s(), ticks)
+        self.changed = True
+        self._events.append(PeerQuarantined(peer, reason))
+
+    def is_quarantined(self, peer: PeerId, now: float) -> bool:
+        """Whether messages of this peer are refused now."""
+        quarantine = self.quarantined.get(peer)
+        return quarantine is not None and now < quarantine.until
+
+    # ---- time
+
+    def tick(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
+        """One own tick: who fell silent, which links are deaf? `out` is pushed to since `entered_at`."""
+        self.liveness.beat(now)
+        typical_s = self._pace.typical_s()
+        for peer in self.peers.alive():
+            if peer not in self.liveness.lives:
+                self.liveness.name(peer, self.peers.incarnation(peer) or 0, now)
+            if self.liveness.silence(peer, typical_s, now) >= 1.0:
+                self.liveness.lost(peer, silently=True)
+                self.peers.gone(peer)
+                self._depart(peer)
+                self._contact(peer, now)
+            elif now - self._alive_since.get(peer, now) > self._steady_s():
+                self.liveness.steady(peer)
+        self._judge_links(now, out, entered_at)
+        self._count_accusers()
+
+    def _steady_s(self) -> float:
+        settings = self._settings
+        return STEADY_EPOCHS * settings.epoch_warm_ups_min * settings.warm_up_ticks * self._pace.typical_s()
+
+    def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
+        typical_s = self._pace.typical_s()
+        for peer in sorted(out):
+            patience_s = self._link_patience.get(peer, 1.0) * self._settings.expire_ticks * typical_s
+            if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at) > patience_s:
+                self._deaf[peer] = None
+                self._link_patience[peer] = 2.0 * self._link_patience.get(peer, 1.0)
+                self.changed = True
+                self._events.append(LinkDeaf(peer))
+        for peer, since in list(self._deaf.items()):
+            hears = self.liveness.hears_us(peer, self._settings.expire_ticks)
+            self._deaf[peer] = (now if since is None else since) if hears else None
+            if since is not None and hears and now - since > HEARD_AGAIN_TICKS * typical_s:
+                del self._deaf[peer]
+                self.changed = True
+                self._events.append(LinkHeard(peer))
+
+    def _count_accusers(self) -> None:
+        accusers: dict[bytes, int] = {}
+        for peer in self.peers.alive():
+            life = self.liveness.lives.get(peer)
+            for mark in set(life.accuses if life is not None else ()):
+                accusers[mark] = accusers.get(mark, 0) + 1
+        for peer in self.quarantined:
+            mark = peer_mark(peer)
+            accusers[mark] = accusers.get(mark, 0) + ACCUSERS_WANTED
+        guilty = frozenset(mark for mark, count in accusers.items() if count >= ACCUSERS_WANTED)
+        if guilty != self._guilty:
+            self._guilty = guilty
+            self.changed = True
+
+    # ---- neighbours
+
+    def draw(self, epoch: int, now: float, *, choosing: bool) -> tuple[PeerId, ...]:
+        """The out-neighbours of an epoch; when `choosing`, peers that may be dead are left out, too."""
+        members = self.believed()
+        if choosing:
+            typical_s = self._pace.typical_s()
+            members = [p for p in members if self.liveness.silence(p, typical_s, now) < SUSPECT]
+        return out_neighbours(
+            self._own,
+            [peer for peer in members if peer not in self._deaf],
+            fanout=self._settings.fanout,
+            swarm=self._swarm,
+            epoch=epoch,
+        )
+
+    def believed(self) -> list[PeerId]:
+        """Peers alive that are not shunned, sorted."""
+        if not self._guilty:
+            return self.peers.alive()
+        return [peer for peer in self.peers.alive() if peer_mark(peer) not in self._guilty]
+
+    def entered(self, epoch: int) -> None:
+        """An epoch has begun: tell those that will push to us, now or in the next one, that we live."""
+        now_and_next = (
+            predecessors(
+                self._own, self.peers.alive(), fanout=self._settings.fanout, swarm=self._swarm, epoch=number
+            )
+            for number in (epoch, epoch + 1)
+        )
+        self._predecessors = frozenset().union(*now_and_next)
+
+    # ---- what is sent
+
+    def beacons(self, now: float, out: Collection[PeerId], silent_s: float) -> tuple[PeerId, ...]:
+        """Who is to be told now that we live; not those that were pushed to lately anyway.
+
+        `out` are the out-neighbours, `silent_s` the time since they were last pushed to.
+        """
+        typical_s = self._pace.typical_s()
+        pushed_to = out if silent_s < BEACON_TICKS_ALIVE * typical_s else ()
+        due = sorted(
+            (contact.due_at, peer)
+            for peer, contact in self._contacts.items()
+            if contact.due_at <= now and peer not in pushed_to and self._is_to_be_told(peer)
+        )
+        chosen = tuple(peer for _, peer in due[:BEACONS_PER_TICK])
+        for peer in chosen:
+            contact = self._contacts[peer]
+            alive = self.peers.incarnation(peer) is not None
+            limit = BEACON_TICKS_ALIVE if alive else BEACON_TICKS_MAX
+            contact.interval_ticks = min(2.0 * contact.interval_ticks, limit)
+            contact.due_at = now + contact.interval_ticks * typical_s
+        return chosen
+
+    def _is_to_be_told(self, peer: PeerId) -> bool:
+        return (
+            len(self.peers) <= ALL_ARE_CONTACTED
+            or self.peers.incarnation(peer) is None
+            or peer in self._deaf
+            or peer in self._predecessors
+        )
+
+    def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
+        """What every message tells of who lives."""
+        accused = sorted(peer_mark(peer) for peer in self.quarantined)[:ACCUSES_MAX]
+        return self.liveness.digest(address, left=left, accuses=tuple(accused))
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events
+
+    def take_found(self) -> list[tuple[PeerId, str]]:
+        """Peers newly contacted, and where they say they listen ("" if they do not)."""
+        found, self._newly_found = self._newly_found, []
+        return found
+
+    # ---- changes
+
+    def _believe(self, news: News, now: float) -> None:
+        if news.alive:
+            self._arrive(news.peer, news.incarnation, now)
+        elif self.peers.gone(news.peer, news.incarnation):
+            self._depart(news.peer)
+
+    def _arrive(self, peer: PeerId, incarnation: int, now: float) -> None:
+        if self.peers.seen(peer, incarnation):
+            self.changed = True
+            self._alive_since[peer] = now
+            self._contact(peer, now)
+            self._events.append(PeerArrived(peer, incarnation))
+
+    def _depart(self, peer: PeerId) -> None:
+        self.changed = True
+        self._pace.forget(peer)
+        self._alive_since.pop(peer, None)
+        self._deaf.pop(peer, None)
+        self._events.append(PeerDeparted(peer))
+
+    def _contact(self, peer: PeerId, now: float) -> None:
+        """Begin (again) to tell this peer that we live; the one told the longest ago makes room."""
+        if peer not in self._contacts:
+            while len(self._contacts) >= PEERS_KNOWN_MAX:
+                dead = [known for known in self._contacts if self.peers.incarnation(known) is None]
+                if not dead:
+                    return
+                del self._contacts[max(dead, key=lambda known: (self._contacts[known].due_at, known))]
+            life = self.liveness.lives.get(peer)
+            self._newly_found.append((peer, life.address if life is not None else ""))
+        self._contacts[peer] = Contact(now)

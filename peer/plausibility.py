@@ -1,0 +1,89 @@
+"""Whether what a member announces can be true, judged by what its link and all links have brought so far.
+
+An honest running sum does jump, after a cut: by the messages missed times what one message brings. A sum that
+jumps by far more than the largest share ever seen on its link, and on any link, was made up; so was one that
+is out of all proportion to what this agent holds itself. The same goes for the length of estimates. Such a
+message is not absorbed, never clipped; its sender is for the agent to deal with. What stays below the margins
+cannot be told from an honest surprise: a liar moves the answer by a bounded amount.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wire import PeerId
+
+LINK_MARGIN = 100.0  # a share this many times the largest on its link, and larger than any, was not computed
+OWN_MARGIN = 1e4  # agents differ in their data, but not by this
+HISTORY_MIN = 4  # messages after which a link has a history
+
+Place = tuple["PeerId", int, int]  # source, block, stream
+
+
+@dataclass(slots=True)
+class LinkRecord:
+    """The largest of what one link has brought for one block and stream."""
+
+    share: float = 0.0
+    estimate: float = 0.0
+    messages: int = 0
+
+
+@dataclass(slots=True)
+class Plausibility:
+    """What all links have brought, kept over epochs. At most as large as the table of what was received."""
+
+    _links: dict[Place, LinkRecord] = field(default_factory=dict)
+    _largest: dict[tuple[int, int], LinkRecord] = field(default_factory=dict)  # by block and stream
+    _own: dict[int, LinkRecord] = field(default_factory=dict)  # by stream
+
+    def own(self, stream: int, share: float, estimate: float) -> None:
+        """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate."""
+        _note(self._own.setdefault(stream, LinkRecord()), share, estimate)
+
+    def objection(
+        self, source: PeerId, block: int, stream: int, *, growth: float, missed: int, estimate: float
+    ) -> str | None:
+        """Why this cannot be true; None if it can, and then it is history.
+
+        `growth` is the length of what is added to the mass, over `missed` messages (1 if none was lost);
+        `estimate` the length of the estimate announced.
+        """
+        link = self._links.setdefault((source, block, stream), LinkRecord())
+        largest = self._largest.setdefault((block, stream), LinkRecord())
+        own = self._own.setdefault(stream, LinkRecord())
+        share = growth / max(1, missed)
+        has_history = link.messages >= HISTORY_MIN
+        if _exceeds(share, link.share if has_history else None, largest.share, own.share):
+            return (
+                f"the sum of block {block} jumps by {growth:.3g} in {missed} messages; the largest share "
+                f"seen on this link is {link.share:.3g}, on any {largest.share:.3g}, of its own {own.share:.3g}"
+            )
+        if _exceeds(estimate, link.estimate if has_history else None, largest.estimate, own.estimate):
+            return (
+                f"the estimate of block {block} has length {estimate:.3g}; the longest seen "
+                f"on this link is {link.estimate:.3g}, on any {largest.estimate:.3g}"
+            )
+        _note(link, share, estimate)
+        _note(largest, share, estimate)
+        link.messages += 1
+        return None
+
+    def forget(self, source: PeerId) -> None:
+        """The source is gone."""
+        for place in [place for place in self._links if place[0] == source]:
+            del self._links[place]
+
+
+def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -> bool:
+    """Beyond a margin. Where nothing but zeros was seen there is nothing to compare with."""
+    if own > 0.0 and value > OWN_MARGIN * own:
+        return True
+    return on_link is not None and value > anywhere > 0.0 and value > LINK_MARGIN * on_link
+
+
+def _note(record: LinkRecord, share: float, estimate: float) -> None:
+    record.share = max(record.share, share)
+    record.estimate = max(record.estimate, estimate)

@@ -1,0 +1,63 @@
+"""How far one agent has come: its last report, smoothed residuals, and the rate of its hyper steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from peer.events import Event, HyperRateLowered, NonFiniteStep
+from peer.hyper_schedule import HyperSchedule, Residual
+from peer.learner import TickReport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peer.settings import AgentSettings
+    from wire import PeerId
+
+
+class Progress:
+    """Takes in the report of every tick; read by people, and for the size of the next hyper step."""
+
+    def __init__(self) -> None:
+        self.report = TickReport()
+        self.hyper_schedule = HyperSchedule()
+        self.spacing = 0.0  # the coarsest change of mass on the wire in this epoch
+        self.disagreements: dict[PeerId, tuple[float, float]] = {}  # the last known, by in-neighbour
+        self._residuals = (Residual(), Residual())  # model, adjoint
+
+    def restart(self) -> None:
+        """A new epoch shakes residuals and hypergradients by itself."""
+        self._residuals = (Residual(), Residual())
+        self.hyper_schedule.restart()
+        self.spacing = 0.0
+        self.disagreements.clear()
+
+    def take(self, report: TickReport, tick: int, *, running: bool) -> list[Event]:
+        """Take in one report; in the warm-up trackers wait, and say nothing of the answer."""
+        self.spacing = max(self.spacing, report.sum_spacing)
+        self._merge(report.disagreements)
+        if not report.metrics:
+            report.metrics = self.report.metrics
+        self.report = report
+        if not report.step_is_finite:
+            return [NonFiniteStep(tick)]
+        if running:
+            self._residuals[0].add(report.model_residual)
+            self._residuals[1].add(report.adjoint_residual)
+        if report.hyper is not None:
+            reason = self.hyper_schedule.update(report.hyper, self.residual())
+            if reason is not None:
+                return [HyperRateLowered(self.hyper_schedule.factor, reason)]
+        return []
+
+    def hyper_step_size(self, settings: AgentSettings) -> float:
+        """The rate of the next hyper step, lowered if the last ones went too far."""
+        return settings.hyper_step_size * self.hyper_schedule.factor
+
+    def residual(self) -> float:
+        """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""
+        return max(residual.ratio() for residual in self._residuals)
+
+    def _merge(self, disagreements: Mapping[PeerId, tuple[float, float]]) -> None:
+        """Whoever pushes in this epoch is known by few entries: the inbox lets in no strangers."""
+        self.disagreements.update(disagreements)
