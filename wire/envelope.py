@@ -67,7 +67,7 @@ SESSION_BYTES: Final = 16
 COUNTERS_REMEMBERED: Final = (
     4_096  # behind the newest of a sender: seconds of delay at a thousand frames a second
 )
-SENDERS_REMEMBERED: Final = 1_024  # twice the peers that can be known; 1 kB each
+SENDERS_REMEMBERED: Final = 1_024  # twice the peers that can be known; 5 kB each
 
 _PREFIX: Final = struct.Struct(f"<2sBB{KEY_ID_BYTES}s{PUBLIC_BYTES}sQ{SESSION_BYTES}sQ")
 _TAG_BYTES: Final = 16
