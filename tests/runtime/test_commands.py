@@ -129,6 +129,16 @@ def test_synthetic_reports_errors_against_the_closed_form(tmp_path: Path) -> Non
         assert max(agent["error"].values()) < 1e-6
 
 
+def test_a_run_ends_when_it_is_settled(tmp_path: Path) -> None:
+    path = tmp_path / "found.json"
+    arguments = ["simulate", "--task", "synthetic", "--agents", "3", "--until", "residual:0.05"]
+    assert main([*arguments, "--until", "ticks:5000", "--json", str(path)]) == 0
+    result = read(path)
+    assert result["config"]["until"] == ["residual:0.05", "ticks:5000"]
+    assert all(agent["residual"] <= 0.05 for agent in result["agents"])
+    assert 0 < result["ticks"] < 5000
+
+
 def test_ctrl_c_ends_a_swarm_with_the_results_so_far(tmp_path: Path) -> None:
     path = tmp_path / "found.json"
     arguments = ["--agents", "2", "--ticks", "100000", "--json", str(path), "--out", str(tmp_path / "out")]

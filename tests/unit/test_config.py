@@ -127,9 +127,9 @@ def test_help_names_every_option_with_its_default(
 
 
 def test_a_flag_that_is_nearly_right_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
-    for given in ("--lissten", "--lissten=x"):
+    for word in ("--lissten", "--lissten=x"):
         with pytest.raises(SystemExit) as ended:
-            split(["run", given])
+            split(["run", word])
         assert ended.value.code == 2
         told = "hyperpush run: --lissten is no option of this command; did you mean --listen?\n"
         assert capsys.readouterr().err == told
