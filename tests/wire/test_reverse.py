@@ -294,7 +294,7 @@ async def test_a_target_that_only_pushes_garbage_is_hung_up_on(monkeypatch: pyte
         near.connect("far", f"127.0.0.1:{port}")
         near.send(["far"], 0, b"hello")
         await until(lambda: bool(peers))
-        for _ in range(25):
+        for _ in range(20):
             await peers[0].send_bytes(b"garbage")
         await until(lambda: "no good" in str(near.per_peer["far"].last_error))
         assert near.counters.rejected == {"wrong_swarm": 20}
