@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import ssl
 from typing import TYPE_CHECKING, Final
 
@@ -33,12 +34,16 @@ from peer.jsonable import jsonable
 from wire import FaultPlanError, TransportError, format_address
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
-    from aiohttp.typedefs import Handler
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http import RawRequestMessage
+    from aiohttp.streams import StreamReader
 
     from wire import LiveFaults
+
+    Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 BODY_BYTES_MAX: Final = 64 * 1024  # a change has some hundred
 CONNECTIONS_MAX: Final = 32  # at once: a few people and programs
@@ -47,6 +52,9 @@ SWEEP_S: Final = 1.0  # between two looks for those that have been there too lon
 HEADER_BYTES_MAX: Final = 4_096  # of one line; a token has a tenth
 HEADERS_MAX: Final = 32
 CLOSE_TIMEOUT_S: Final = 1.0
+
+_GARBAGE: Final = logging.getLogger("hyperpush.admin.garbage")  # a traceback for each request that is none
+_GARBAGE.setLevel(logging.CRITICAL)  # or strangers could fill the log
 
 
 def read_token(path: Path) -> str:
@@ -92,7 +100,12 @@ class AdminServer:
         self._elapsed = elapsed
         self._token = token
         self._tls = None if certificate is None else _tls(*certificate)
-        self._runner: web.AppRunner | None = None
+        self._routes: dict[str, dict[str, Handler]] = {
+            "/v1/status": {"GET": self._get_status},
+            "/v1/faults": {"GET": self._get_faults, "PUT": self._put_faults, "DELETE": self._delete_faults},
+            "/healthz": {"GET": _healthz},
+        }
+        self._runner: web.ServerRunner | None = None
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
         self._seen: dict[web.RequestHandler, float] = {}  # the connections there are, and since when
@@ -105,22 +118,20 @@ class AdminServer:
 
     async def start(self) -> None:
         """Listen. Raises `wire.TransportError` naming host, port and remedy if that cannot be."""
-        application = web.Application(client_max_size=BODY_BYTES_MAX, middlewares=[self._answer])
-        application.router.add_get("/healthz", _healthz)
-        application.router.add_get("/v1/status", self._get_status)
-        application.router.add_get("/v1/faults", self._get_faults)
-        application.router.add_put("/v1/faults", self._put_faults)
-        application.router.add_delete("/v1/faults", self._delete_faults)
-        runner = web.AppRunner(
-            application,
-            access_log=None,
+        runner = web.ServerRunner(
+            web.Server(
+                self._answer,
+                request_factory=_request,
+                access_log=None,
+                logger=_GARBAGE,
+                auto_decompress=False,  # 64 KiB on the wire are then 64 KiB in memory
+                lingering_time=0.0,
+                max_line_size=HEADER_BYTES_MAX,
+                max_field_size=HEADER_BYTES_MAX,
+                max_headers=HEADERS_MAX,
+            ),
             handle_signals=False,
             shutdown_timeout=CLOSE_TIMEOUT_S,
-            auto_decompress=False,  # 64 KiB on the wire are then 64 KiB in memory
-            lingering_time=0.0,
-            max_line_size=HEADER_BYTES_MAX,
-            max_field_size=HEADER_BYTES_MAX,
-            max_headers=HEADERS_MAX,
         )
         await runner.setup()
         loop = asyncio.get_running_loop()
@@ -161,13 +172,13 @@ class AdminServer:
             raise RuntimeError("call start() first")
         await asyncio.shield(self._failed)
 
-    def _accept(self, runner: web.AppRunner) -> asyncio.BaseProtocol:
+    def _accept(self, runner: web.ServerRunner) -> asyncio.BaseProtocol:
         server = runner.server
         if server is None or len(server.connections) >= CONNECTIONS_MAX:
             return _Refused()
         return server()
 
-    def _close_old(self, runner: web.AppRunner) -> None:
+    def _close_old(self, runner: web.ServerRunner) -> None:
         """Close the connections that have had their time, every SWEEP_S."""
         assert runner.server is not None
         loop = asyncio.get_running_loop()
@@ -178,28 +189,18 @@ class AdminServer:
                 handler.transport.abort()
         self._sweep = loop.call_later(SWEEP_S, self._close_old, runner)
 
-    @web.middleware
-    async def _answer(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Let the right ones in; whatever they did wrong is an answer, and the last on this connection."""
         try:
-            refusal = self._refusal(request)
-            response = await handler(request) if refusal is None else refusal
+            response = self._refusal(request) or await self._dispatch(request)
         except SettingError as error:
             response = _error(400, error.field, error.value, error.remedy)
         except FaultPlanError as error:
             response = _error(409, "faults", None, str(error))
-        except (web.RequestPayloadError, ConnectionError) as error:
-            response = _error(400, "body", str(error), "send the body whole, and as its headers say")
         except web.HTTPRequestEntityTooLarge:
             response = _error(413, "body", "too long", f"give at most {BODY_BYTES_MAX} bytes")
-        except web.HTTPMethodNotAllowed as error:
-            allowed = ", ".join(sorted(error.allowed_methods))
-            response = _error(405, "method", request.method, f"here there are {allowed}")
-            response.headers["Allow"] = allowed
-        except web.HTTPException as error:
-            response = _error(
-                error.status, "path", request.path, "there are /v1/status, /v1/faults, /healthz"
-            )
+        except (web.RequestPayloadError, ConnectionError) as error:
+            response = _error(400, "body", str(error), "send the body whole, and as its headers say")
         except Exception as error:  # not handled: handed to whoever waits in wait_failed
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
@@ -208,7 +209,18 @@ class AdminServer:
         response.force_close()
         return response
 
-    def _refusal(self, request: web.Request) -> web.Response | None:
+    async def _dispatch(self, request: web.BaseRequest) -> web.Response:
+        handlers = self._routes.get(request.path)
+        if handlers is None:
+            return _error(404, "path", request.path, f"there are {', '.join(self._routes)}")
+        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
+        if handler is None:
+            response = _error(405, "method", request.method, f"here there are {', '.join(handlers)}")
+            response.headers["Allow"] = ", ".join(handlers)
+            return response
+        return await handler(request)
+
+    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
         host = request.headers.get("Host")
         if is_loopback(self.host) and not host_is_loopback(host):
             return _error(421, "Host", host, f"ask for {self.url}")
@@ -220,18 +232,18 @@ class AdminServer:
         response.headers["WWW-Authenticate"] = "Bearer"
         return response
 
-    async def _get_status(self, _request: web.Request) -> web.Response:
+    async def _get_status(self, _request: web.BaseRequest) -> web.Response:
         return _json(self._status())
 
-    async def _get_faults(self, _request: web.Request) -> web.Response:
+    async def _get_faults(self, _request: web.BaseRequest) -> web.Response:
         return self._told_faults()
 
-    async def _put_faults(self, request: web.Request) -> web.Response:
+    async def _put_faults(self, request: web.BaseRequest) -> web.Response:
         asked = read_fault_request(await request.read())
         self._faults.set(asked.to, asked.faults, self._elapsed(), asked.duration_s)
         return self._told_faults()
 
-    async def _delete_faults(self, request: web.Request) -> web.Response:
+    async def _delete_faults(self, request: web.BaseRequest) -> web.Response:
         self._faults.clear(read_peer(request.query.get("to")))
         return self._told_faults()
 
@@ -246,7 +258,25 @@ class _Refused(asyncio.Protocol):
         transport.close()
 
 
-async def _healthz(_request: web.Request) -> web.Response:
+def _request(
+    message: RawRequestMessage,
+    payload: StreamReader,
+    protocol: web.RequestHandler,
+    writer: AbstractStreamWriter,
+    task: asyncio.Task[None],
+) -> web.BaseRequest:
+    return web.BaseRequest(
+        message,
+        payload,
+        protocol,
+        writer,
+        task,
+        asyncio.get_running_loop(),
+        client_max_size=BODY_BYTES_MAX,
+    )
+
+
+async def _healthz(_request: web.BaseRequest) -> web.Response:
     return _json({"ok": True})
 
 
