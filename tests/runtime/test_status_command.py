@@ -1,0 +1,257 @@
+"""`hyperpush status` and `hyperpush faults` against an admin listener: what they print, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+import peer.commands.status
+from peer.admin import AdminServer
+from peer.cli import main
+from tests.runtime.test_admin import certificate_files
+from tests.unit.test_status import STATUS
+from wire import FaultPlan, LinkFaults, LiveFaults, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+TOKEN = "0123456789abcdef"  # noqa: S105  (of these tests only)
+PLAN = FaultPlan(
+    0.2,
+    links={("a", "c"): LinkFaults(drop=1.0)},
+    windows=(cut("a", "b", 60.0, 80.0), cut("a", "b", 1.0, 2.0)),
+)
+
+
+class Agent:
+    """An admin listener in a thread of its own, as a command meets it."""
+
+    def __init__(self, token: str | None, certificate: tuple[Path, Path] | None) -> None:
+        self.faults = LiveFaults(PLAN)
+        self.told: dict[str, object] = STATUS.to_dict()
+        self.asked = 0
+        self.server = AdminServer(
+            "127.0.0.1",
+            0,
+            status=self._status,
+            faults=self.faults,
+            elapsed=lambda: 5.0,
+            token=token,
+            certificate=certificate,
+        )
+
+    def _status(self) -> dict[str, object]:
+        self.asked += 1
+        return self.told
+
+
+@contextlib.contextmanager
+def agent(token: str | None = None, certificate: tuple[Path, Path] | None = None) -> Iterator[Agent]:
+    found = Agent(token, certificate)
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    try:
+        asyncio.run_coroutine_threadsafe(found.server.start(), loop).result()
+        yield found
+    finally:
+        asyncio.run_coroutine_threadsafe(found.server.close(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def run(*arguments: str) -> int:
+    return main(list(arguments))
+
+
+def test_status_as_a_table_and_as_json(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with agent() as found:
+        assert run("status", found.server.url) == 0
+        printed = capsys.readouterr().out
+        assert "agent-0 in swarm demo" in printed
+        assert "<->*" in printed
+        assert run("status", found.server.url.removeprefix("http://"), "--json") == 0
+        assert json.loads(capsys.readouterr().out) == STATUS.to_dict()
+        monkeypatch.setenv("HYPERPUSH_ADMIN", found.server.url)
+        assert run("status") == 0
+        assert "agent-0 in swarm demo" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_watching_goes_on_until_interrupted(
+    form: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with agent() as found:
+
+        def wait(seconds: float) -> None:
+            assert seconds == peer.commands.status.WATCH_EVERY_S
+            if found.asked == 3:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("peer.commands.status.time.sleep", wait)
+        assert run("status", found.server.url, "--watch", *form) == 0
+        assert found.asked == 3
+        printed = capsys.readouterr().out
+        assert "agent-0" in printed
+        if form:
+            assert [json.loads(line)["peer"] for line in printed.splitlines()] == ["agent-0"] * 3
+
+
+def test_no_agent_there_is_one_clear_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with agent() as found:
+        url = found.server.url
+    assert run("status", url) == 1
+    told = capsys.readouterr().err
+    assert told.startswith(f"hyperpush status: no answer from {url}: ")
+    assert "is the agent running" in told
+    assert told.count("\n") == 1
+    for bad in ("ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999"):
+        assert run("status", bad) == 2
+        assert capsys.readouterr().err.startswith(
+            f"hyperpush status: URL: '{bad}' is not possible; give that"
+        )
+
+
+def test_a_token_is_asked_for_and_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "token"
+    with agent(TOKEN) as found:
+        assert run("status", found.server.url) == 2
+        assert "give --token FILE" in capsys.readouterr().err
+        file.write_text(TOKEN[::-1], encoding="utf-8")
+        assert run("faults", "clear", found.server.url, "--token", str(file)) == 2
+        assert f"token: '{file}' is not possible; give --token FILE" in capsys.readouterr().err
+        file.write_text(TOKEN + "\n", encoding="utf-8")
+        assert run("status", found.server.url, "--token", str(file)) == 0
+
+
+def test_an_answer_of_something_else(capsys: pytest.CaptureFixture[str]) -> None:
+    with agent() as found:
+        found.told = {"peer": 3}
+        assert run("status", found.server.url) == 2
+        assert "status.peer: 3 is not possible; text is expected" in capsys.readouterr().err
+        found.told = {"peer": "x" * 9_000_000}
+        assert run("status", found.server.url, "--json") == 1
+        assert "it is longer than" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (b"hello", "is no agent: HTTP status 200"),
+        (b"[1]", "is no agent: HTTP status 200"),
+        (b'{"elapsed_s": 1}', "is no agent of this version"),
+        (b'{"elapsed_s": 1, "plan": {}, "live": 3}', "is no agent of this version: windows = 3"),
+        (
+            b'{"elapsed_s": 1, "plan": {"dorp": 1}, "live": []}',
+            "is no agent of this version: plan key 'dorp'",
+        ),
+    ],
+)
+def test_something_else_answers(body: bytes, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        assert run("faults", "show", f"http://127.0.0.1:{server.server_port}") == 1
+        thread.join()
+    assert told in capsys.readouterr().err
+
+
+def test_a_certificate_must_be_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = certificate_files(tmp_path)
+    with agent(certificate=files) as found:
+        assert run("status", found.server.url) == 1
+        assert "set SSL_CERT_FILE to the file of the certificate" in capsys.readouterr().err
+        command = [sys.executable, "-m", "peer.cli", "status", found.server.url, "--json"]
+        trusting = {**os.environ, "SSL_CERT_FILE": str(files[0])}
+        told = subprocess.run(command, env=trusting, check=True, capture_output=True, timeout=60).stdout
+        assert json.loads(told)["peer"] == "agent-0"
+
+
+def test_faults_are_shown_set_and_cleared(capsys: pytest.CaptureFixture[str]) -> None:
+    with agent() as found:
+        url = found.server.url
+
+        def lines(*arguments: str) -> list[str]:
+            assert run("faults", *arguments) == 0
+            first, *others = capsys.readouterr().out.splitlines()
+            assert first == f"{url}, 5.0 s after the start"
+            return others
+
+        base = ["all links: drop 0.2", "a -> c: drop 1", "from 60 s until 80 s, a -> b: cut"]
+        assert lines("show", url) == base
+        live = lines(
+            "set",
+            url,
+            "--drop",
+            "0.4",
+            "--delay",
+            "lognormal:50ms:0.5",
+            "--bandwidth",
+            "256kbit",
+            "--for",
+            "30s",
+        )
+        words = "drop 0.4, delay lognormal:0.05s:0.5, bandwidth 256kbit"
+        assert live == [*base, f"now until 35 s, all links: {words} (set while it runs)"]
+        assert found.faults.faults_on("a", "d", 6.0) == found.faults.plan.windows[-1].applied_to(
+            LinkFaults(0.2)
+        )
+        assert (
+            lines("set", url, "--to", "b", "--cut", "30s")[-1]
+            == "now until 35 s, all -> b: cut (set while it runs)"
+        )
+        assert lines("set", url, "--to", "d", "--cut")[-1] == "now, all -> d: cut (set while it runs)"
+        assert lines("set", url, "--to", "e", "--cut", "--for", "2m")[-1].startswith(
+            "now until 125 s, all -> e: cut"
+        )
+        assert len(lines("clear", url, "--to", "b")) == len(base) + 3
+        assert lines("set", url, "--duplicate", "0.1", "--reorder", "0")[-1].startswith(
+            "now, all links: duplicate 0.1, reorder 0 (set"
+        )
+        assert lines("clear", url) == base
+        assert found.faults.plan == PLAN
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "faults: 'nothing' is not possible; give --cut, or some of --drop, --delay"),
+        (["--delay", "20"], "--delay: '20' is not possible; write 20ms"),
+        (["--drop", "0.1", "--cut"], "--cut: '' is not possible; on a cut link nothing passes"),
+        (["--cut", "1s", "--for", "2s"], "--for: '2s' is not possible; --cut says already"),
+        (["--cut", "soon"], "--cut: 'soon' is not possible; write 500ms"),
+        (["--drop", "1", "--for", "0s"], "--for: '0s' is not possible; write 500ms"),
+        (
+            ["--drop", "1", "--to", "x" * 65],
+            "--to: '" + "x" * 65 + "' is not possible; give the name of a peer",
+        ),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(
+    arguments: list[str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with agent() as found:
+        assert run("faults", "set", found.server.url, *arguments) == 2
+        assert capsys.readouterr().err.startswith(f"hyperpush faults: {told}")
+        assert found.faults.plan == PLAN
