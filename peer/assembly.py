@@ -15,7 +15,7 @@ from peer.errors import ProblemError
 from peer.solver import Solver, block_spans
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
-from wire import Push, decode_push, encode_push, push_bytes_overhead_max
+from wire import PROTOCOL_VERSION, Push, decode_push, encode_push, push_bytes_overhead_max
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,12 +93,12 @@ def check_alike(problems: Sequence[BilevelProblem[Any]]) -> None:
             )
 
 
-def encode(push: Push[Tensor]) -> bytes:
+def encode(push: Push[Tensor], version: int = PROTOCOL_VERSION) -> bytes:
     """One frame for all targets."""
-    return encode_push(_with_arrays(push, tuple(to_array(array) for array in push.arrays)))
+    return encode_push(_with_arrays(push, tuple(to_array(array) for array in push.arrays)), version)
 
 
-def decode(frame: bytes) -> Push[Tensor]:
+def decode(frame: bytes | memoryview) -> Push[Tensor]:
     """The message of a frame. Raises `wire.DecodeError`."""
     push = decode_push(frame)
     return _with_arrays(push, tuple(from_array(array) for array in push.arrays))

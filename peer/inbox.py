@@ -43,22 +43,28 @@ class Inbox(Generic[V]):
         self._newest: dict[Key, tuple[int, int]] = {}
         self._combine = combine
         self.counters = InboxCounters()
+        self.links: dict[PeerId, InboxCounters] = {}  # the same, by source
 
     def put(self, push: Push[V], *, lowest_epoch: int) -> Receipt:
         """File one message; `stale` if it brings nothing new. Messages below `lowest_epoch` never do."""
-        self.counters.received += 1
+        counted = (self.counters, self.links.setdefault(push.sender, InboxCounters()))
+        for counters in counted:
+            counters.received += 1
         key = (push.sender, push.block)
         mark = (push.epoch, push.sequence)
         last = self._newest.get(key, (0, 0))
         if push.epoch < lowest_epoch or mark <= last:
-            self.counters.stale += 1
+            for counters in counted:
+                counters.stale += 1
             return "stale"
         expected = last[1] + 1 if push.epoch == last[0] else 1
-        self.counters.gaps += push.sequence - expected
+        for counters in counted:
+            counters.gaps += push.sequence - expected
         self._newest[key] = mark
         waiting = self._slots.get(key)
         if waiting is not None:
-            self.counters.superseded += 1
+            for counters in counted:
+                counters.superseded += 1
             if self._combine is not None and waiting.epoch == push.epoch:
                 push = self._combine(waiting, push)
         self._slots[key] = push
@@ -83,6 +89,7 @@ class Inbox(Generic[V]):
 
     def forget(self, source: PeerId) -> None:
         """Free all that belongs to a peer that is gone for good."""
+        self.links.pop(source, None)
         for key in [key for key in self._newest if key[0] == source]:
             del self._newest[key]
             self._slots.pop(key, None)

@@ -202,6 +202,13 @@ class Liveness:
         sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
         return max(0.0, life.rose_at - max(since, since if sent_at is None else sent_at))
 
+    def hears(self, peer: PeerId, within_ticks: float) -> bool:
+        """Whether this agent has heard the peer directly and lately, in own ticks."""
+        life = self.lives.get(peer)
+        return (
+            life is not None and life.heard_at is not None and self.heartbeat - life.heard_on <= within_ticks
+        )
+
     def hears_us(self, peer: PeerId, within_ticks: float) -> bool:
         """Whether the peer says that it has heard this agent lately, in own ticks."""
         heard = self.heard_of_us(peer)

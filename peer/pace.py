@@ -32,6 +32,10 @@ class Pace:
         """Note what a peer says of itself, up to a limit."""
         self._others[peer] = min(interval_s, SLOWNESS_MAX * self._nominal_s)
 
+    def told_s(self, peer: PeerId) -> float | None:
+        """What a peer last said of itself; None if nothing."""
+        return self._others.get(peer)
+
     def forget(self, peer: PeerId) -> None:
         """Nobody waits for a peer that is gone."""
         self._others.pop(peer, None)

@@ -1,24 +1,30 @@
 """The runtime: one `Agent` as an asyncio service with its own socket, clock and worker threads.
 
-    bytes in --> decode --> agent.receive         timer --> agent.handle_timer
-    agent effects: Compute --> worker thread --> agent.computed;   Send --> transport
+    bytes in --> open --> decode --> agent.receive         timer --> agent.handle_timer
+    agent effects: Compute --> worker thread --> agent.computed;   Send --> transport;   Persist --> disk
 
-This file decides nothing about learning. Everything that takes longer than filing a message (averaging,
-gradients, encoding) happens in a worker thread; at most one computation per agent is under way.
+This file decides nothing about learning or membership. What takes long (averaging, gradients, encoding,
+sealing) happens in a worker thread; at most one computation per agent is under way.
 """
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from peer import assembly
+from peer.errors import SettingError
 from peer.events import Compute, Persist, Reach, Send
-from wire import DecodeError, PeerRecord, RejectReason, WebSocketTransport
-from wire.records import incompatibility, read_record
+from peer.reaching import Reacher
+from peer.sealing import Bare, Seal, Sealed
+from peer.state import ephemeral
+from wire import PROTOCOL_VERSION, PeerRecord, WebSocketTransport
+from wire.envelope import SESSION_BYTES
+from wire.keys import SECRET_BYTES, fingerprint_of_peer
+from wire.records import HEARS_TOLD_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,37 +35,23 @@ if TYPE_CHECKING:
     from peer.events import Event, TickResult
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
+    from peer.state import AgentState
     from peer.torch_learner import MakeOptimizer
-    from wire import FaultPlan, PeerId
+    from wire import PeerId
+    from wire.keys import KeyRing
+    from wire.outgoing import FaultModel
 
-UNREACHABLE_S = 10.0  # a target that cannot be dialled for so long is taken for gone
-HOLD_OFF_S = 30.0  # a late message of a peer just gone must not bring it back; doubled each time it goes
-HOLD_OFF_S_MAX = 3600.0
-PARTED_MAX = 512  # peers remembered as gone
-ASKED_MAX = 8  # strangers asked at the same time who they are; a flood of names costs no more
 BEACON = -1  # in the place of a block: beacons replace beacons only
-ANSWER_S_MAX = 2.0  # time they have to answer
-
-
-@dataclass(frozen=True, slots=True)
-class Parted:
-    """A peer that is gone, and when to ask at its address again."""
-
-    record: PeerRecord
-    ask_at: float
-    hold_off_s: float
-
-    def again(self, record: PeerRecord, now: float) -> Parted:
-        """Wait twice as long as the last time, up to a limit."""
-        hold_off_s = min(2 * self.hold_off_s, HOLD_OFF_S_MAX)
-        return Parted(record, now + hold_off_s, hold_off_s)
+FAREWELL_S = 1.0  # for the last words to leave
+MARKS_EVERY_S = 5.0  # replay marks are kept so often; what came since a crash is of epochs that are over
 
 
 class AgentService:
     """One agent of a swarm, complete: `start`, `run` until `stop`, `close`.
 
-    Peers come in through `meet` (from discovery, or from the starter of a swarm) and leave through `part`.
-    Events are given to `on_event` in the loop.
+    Peers come in through `meet` (from the starter of a swarm), `find` (from discovery) and by what messages
+    tell. Events are given to `on_event` in the loop. With `state` the agent keeps its identity, and enters no
+    epoch twice; with `keys` messages are sealed, and `peer` must be named after the identity in `state`.
     """
 
     def __init__(
@@ -75,11 +67,23 @@ class AgentService:
         listen_host: str = "127.0.0.1",
         listen_port: int = 0,
         advertise_host: str | None = None,
-        faults: FaultPlan | None = None,
+        advertise_port: int | None = None,
+        faults: FaultModel | None = None,
         make_optimizer: MakeOptimizer | None = None,
         on_event: Callable[[PeerId, Event], None] | None = None,
         task: str = "",
+        state: AgentState | None = None,
+        keys: KeyRing | None = None,
+        allowed: frozenset[str] | None = None,
     ) -> None:
+        """`state` must not have been started; a new identity in memory without one."""
+        self.state = ephemeral(os.urandom(SECRET_BYTES)) if state is None else state
+        if keys is not None and fingerprint_of_peer(peer) != self.state.identity.fingerprint:
+            raise SettingError("peer", peer, f"end the name with -{self.state.identity.fingerprint}")
+        incarnation = self.state.start()
+        self.seal: Seal = Bare()
+        if keys is not None:
+            self.seal = Sealed(keys, self.state, os.urandom(SESSION_BYTES), allowed)
         self.agent, self.learner = assembly.make_agent(
             problem,
             settings,
@@ -89,84 +93,95 @@ class AgentService:
             task=task,
             now=time.monotonic(),
             founder=founder,
+            incarnation=incarnation,
+            epoch_floor=self.state.epoch,
             make_optimizer=make_optimizer,
         )
-        self.record = PeerRecord(peer, 0, "", swarm, self.agent.identity.fingerprint)
+        fingerprint = self.agent.identity.fingerprint
+        self.record = PeerRecord(peer, incarnation, "", swarm, fingerprint, keys=self.seal.key_ids)
         self.transport = WebSocketTransport(
             peer=peer,
             listen_host=listen_host,
             listen_port=listen_port,
             advertise_host=advertise_host,
-            identity=self.record.to_fields(),
+            advertise_port=advertise_port,
+            identity=self._tell_identity,
             on_frame=self._on_frame,
             faults=faults,
             fault_seed=seed,
         )
+        self.began_at = time.monotonic()
+        self._reacher = Reacher(self.transport)
         self._executor = executor
         self._on_event = on_event
         self._wake = asyncio.Event()
         self._stopping = False
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
-        self._met: dict[PeerId, PeerRecord] = {}
-        self._parted: dict[PeerId, Parted] = {}
-        self._asking: dict[str, asyncio.Task[None]] = {}  # by address
+        self._marks_kept_at = self.began_at
+        self._paused_until = 0.0
 
     async def start(self) -> None:
         """Listen. Raises `wire.TransportError` if the port cannot be had."""
         await self.transport.start()
-        self.record = dataclasses.replace(self.record, address=self.transport.address)
-        self.agent.listens_at(self.transport.address)
+        self.move(self.transport.address)
+
+    def move(self, address: str) -> None:
+        """Others are told this address from now on."""
+        self.record = dataclasses.replace(self.record, address=address)
+        self._reacher.start(self.record)
+        self.agent.listens_at(address)
+
+    def use_keys(self, ring: KeyRing) -> None:
+        """Seal and open with these keys from now on; a swarm changes its key without stopping."""
+        if isinstance(self.seal, Sealed):
+            self.seal.use(ring)
+            self.record = dataclasses.replace(self.record, keys=ring.key_ids)
+            self._reacher.start(self.record)
 
     def meet(self, record: PeerRecord) -> None:
-        """A compatible peer lives at this address; whoever was there before is gone."""
-        if record.peer == self.record.peer:
-            return
-        for other, known in list(self._met.items()):
-            if known.address == record.address and other != record.peer:
-                self.part(other)
-        self.agent.peer_seen(record.peer, record.incarnation, time.monotonic())
-        if self.agent.peers.incarnation(record.peer) is None:
-            return  # the table of peers is full
-        self._met[record.peer] = record
-        self.transport.connect(record.peer, record.address)
-        self._wake.set()
+        """A member of the swarm listens here, says its starter."""
+        if record.peer != self.record.peer and self._reacher.found(record):
+            self.agent.peer_seen(record.peer, record.incarnation, time.monotonic())
+            self._wake.set()
 
-    def part(self, peer: PeerId) -> None:
-        """A peer is gone. It is asked again later, ever more rarely, as it may only have been cut off."""
-        record = self._met.pop(peer, None)
-        if record is None:
-            return
-        now = time.monotonic()
-        before = self._parted.pop(peer, None)
-        first = Parted(record, now + HOLD_OFF_S, HOLD_OFF_S)
-        self._parted[peer] = first if before is None else before.again(record, now)
-        while len(self._parted) > PARTED_MAX:
-            del self._parted[next(iter(self._parted))]
-        self.transport.disconnect(peer)
-        self.agent.peer_gone(peer, now, record.incarnation)
-        self._wake.set()
+    def find(self, record: PeerRecord) -> None:
+        """Discovery has found a compatible agent here; its messages will tell whether it lives."""
+        if record.peer != self.record.peer and self._reacher.found(record):
+            self.agent.peer_found(record.peer, time.monotonic())
+            self._wake.set()
 
     def stop(self) -> None:
         """Let `run` return after the computation under way."""
         self._stopping = True
         self._wake.set()
 
+    def pause(self, seconds: float) -> None:
+        """Stand still for a while, as a stopped process would: no ticks, nothing sent, nothing heard."""
+        self._paused_until = time.monotonic() + seconds
+
     async def run(self) -> None:
-        """Tick until `stop`. A bug anywhere in the service surfaces here."""
+        """Tick until `stop`, then say goodbye. A bug anywhere in the service surfaces here."""
         self._stopping = False
         failure = asyncio.create_task(self.transport.wait_failed(), name=f"{self.record.peer} failures")
         try:
             while not self._stopping:
                 self._wake.clear()
                 now = time.monotonic()
-                self.agent.handle_timer(now)
-                self._perform()
-                self._part_from_unreachable(now)
-                self._ask_parted(now)
-                await self._sleep_until(self.agent.next_deadline(), failure)
+                if now >= self._paused_until:
+                    self.agent.handle_timer(now)
+                    self._perform()
+                self._reacher.work(now)
+                self._keep_marks(now)
+                deadline = self.agent.next_deadline()
+                wake_at = None if deadline is None else max(deadline, self._paused_until)
+                await self._sleep_until(wake_at, failure)
             if self._computation is not None:
                 await self._computation
+                self._computation = None
+            self.agent.leave(time.monotonic())
+            self._perform()
+            await self.transport.flush(FAREWELL_S)
         finally:
             failure.cancel()
             await asyncio.gather(failure, return_exceptions=True)
@@ -175,11 +190,10 @@ class AgentService:
         """Close all sockets; what waits to be sent is dropped."""
         if self._computation is not None:
             await asyncio.gather(self._computation, return_exceptions=True)
-        asking = list(self._asking.values())
-        for task in asking:
-            task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await self._reacher.close()
         await self.transport.close()
+        self.state.persist_replay(self.seal.marks())
+        self.state.close()
 
     async def _sleep_until(self, deadline: float | None, failure: asyncio.Task[None]) -> None:
         timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -201,73 +215,57 @@ class AgentService:
         """Carry out the agent's effects in order."""
         for effect in self.agent.take_effects():
             match effect:
-                case Persist():
-                    pass  # no state directory yet: every start is a new identity, which has entered no epoch
+                case Persist(epoch):
+                    self.state.persist_epoch(epoch)  # a disk's time: nothing may happen before
                 case Compute(work):
                     self._computation = asyncio.create_task(self._compute(work))
                 case Send(targets, push) if push.arrays:
                     self.transport.send(targets, push.block, self._frames.pop((push.block, push.sequence)))
                 case Send(targets, push):
-                    self.transport.send(targets, BEACON, assembly.encode(push))
-                case Reach():
-                    pass
+                    self.transport.send(targets, BEACON, self.seal.wrap(push, self._version(targets)))
+                case Reach(peer, address):
+                    self._reacher.told(peer, address)
         for event in self.agent.take_events():
             if self._on_event is not None:
                 self._on_event(self.record.peer, event)
 
     async def _compute(self, work: Callable[[], TickResult[Tensor]]) -> None:
+        version = self._version(self.agent.out_neighbours)
+
         def tick() -> tuple[TickResult[Tensor], dict[tuple[int, int], bytes]]:
             result = work()
-            return result, {(push.block, push.sequence): assembly.encode(push) for push in result.pushes}
+            frames = {(push.block, push.sequence): self.seal.wrap(push, version) for push in result.pushes}
+            return result, frames
 
         result, self._frames = await asyncio.get_running_loop().run_in_executor(self._executor, tick)
         self.agent.computed(result, time.monotonic())
         self._perform()
 
-    def _on_frame(self, frame: bytes) -> None:
-        """File one message. Raises `DecodeError`, which the transport counts by reason.
+    def _version(self, targets: tuple[PeerId, ...]) -> int:
+        """The newest version of the protocol that all of them read."""
+        known = (self._reacher.protocol_of(peer) for peer in targets)
+        return min((min(version, PROTOCOL_VERSION) for version in known if version), default=PROTOCOL_VERSION)
 
-        A stranger that says where it listens is asked who it is; its later messages are let in if it answers.
-        """
-        push = assembly.decode(frame)
-        now = time.monotonic()
-        try:
-            self.agent.receive(push, now)
-        except DecodeError as error:
-            parted = self._parted.get(push.sender)
-            waits = parted is not None and now < parted.ask_at
-            if error.reason is RejectReason.UNKNOWN_SENDER and push.address and not waits:
-                self._ask(push.address)
-            raise
+    def _on_frame(self, frame: bytes) -> PeerId | None:
+        """File one message. Raises `DecodeError`, which the transport counts by reason."""
+        if time.monotonic() < self._paused_until:
+            return None
+        push = self.seal.unwrap(frame)
+        self.agent.receive(push, time.monotonic())
+        return push.sender
 
-    def _ask(self, address: str) -> None:
-        """Ask who listens there, in the background; a few at a time, others when they push again."""
-        if address in self._asking or len(self._asking) >= ASKED_MAX:
-            return
-        self._asking[address] = asyncio.create_task(self._ask_and_meet(address))
+    def _keep_marks(self, now: float) -> None:
+        if now - self._marks_kept_at > MARKS_EVERY_S:
+            self._marks_kept_at = now
+            self.state.persist_replay(self.seal.marks())
 
-    async def _ask_and_meet(self, address: str) -> None:
-        try:
-            fields = await self.transport.fetch_identity(address, ANSWER_S_MAX)
-            if fields is not None:
-                record = read_record(fields, address)
-                if incompatibility(self.record, record) is None:
-                    self.meet(record)
-        except DecodeError:
-            pass  # whoever answers there is none of us
-        finally:
-            del self._asking[address]
-
-    def _part_from_unreachable(self, now: float) -> None:
-        """Only targets that are pushed to all the time can show that they are not there."""
-        for peer in self.agent.out_neighbours:
-            link = self.transport.per_peer.get(peer)
-            since = None if link is None else link.unreachable_since
-            if since is not None and now - since > UNREACHABLE_S:
-                self.part(peer)
-
-    def _ask_parted(self, now: float) -> None:
-        for peer, parted in list(self._parted.items()):
-            if peer not in self._met and now >= parted.ask_at:
-                self._ask(parted.record.address)
-                self._parted[peer] = parted.again(parted.record, now)
+    def _tell_identity(self) -> dict[str, object]:
+        """What whoever asks is told: a record, and who hears whom."""
+        lives = self.agent.membership.liveness
+        alive = self.agent.peers.alive()
+        ticks = self.agent.settings.expire_ticks
+        return {
+            **self.record.to_fields(),
+            "hears": [peer for peer in alive if lives.hears(peer, ticks)][:HEARS_TOLD_MAX],
+            "heard_by": [peer for peer in alive if lives.hears_us(peer, ticks)][:HEARS_TOLD_MAX],
+        }

@@ -12,6 +12,7 @@ Route = Literal["dialled", "reverse"]
 class LinkCounters:
     """One outgoing link. A frame put on it ends in exactly one of sent, replaced, unsent, or in a fault."""
 
+    bytes_sent: int = 0  # of frames, without what the socket adds
     sent: int = 0  # written to the socket (a duplicate made by a fault plan once more); not: arrived
     replaced: int = 0  # a newer one took the place while it waited
     unsent: int = 0  # no address, refused, reset, closed, stalled

@@ -135,6 +135,7 @@ class OutgoingLink:
         self.counters.succeed(route)
         self._totals.sent += 1
         self._totals.bytes_sent += len(frame)
+        self.counters.bytes_sent += len(frame)
 
     def failed(self, now: float, error: str, *, other_way: bool = False) -> None:
         """A frame could not be written. It is dropped: the next one contains it. Dial later and later.

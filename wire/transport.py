@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 IDENTITY_BYTES_MAX: Final = 24_576  # a handful of names and numbers, PEERS_TOLD_MAX addresses
 SEALED_BYTES_MAX: Final = 512  # what keys may add to a message: name, counter, signature, tag
 FRAME_BYTES_MAX: Final = MESSAGE_BYTES_MAX + SEALED_BYTES_MAX
+FLUSH_LOOK_S: Final = 0.02  # between two looks whether the last words are out
 
 
 class Transport(Protocol):
@@ -77,11 +78,11 @@ class WebSocketTransport:
     `on_frame` is called in the event loop with each binary message, and returns who sent it, or None. By
     that, websockets of peers that cannot be dialled are found. If it raises DecodeError the message is
     counted by reason; any other exception is a bug: it ends the connection and surfaces in `wait_failed`, as
-    do bugs of the senders. `identity` is what GET /v1/identity answers, with the protocol version and, as
-    "peers", the addresses of at most PEERS_TOLD_MAX connected targets that can be dialled. With `faults`,
+    do bugs of the senders. `identity` gives what GET /v1/identity answers, with the protocol version and,
+    as "peers", the addresses of at most PEERS_TOLD_MAX connected targets that can be dialled. With `faults`,
     messages are lost, delayed, doubled before they reach a socket, each link drawing from
     link_rng(fault_seed, ...).
-    `advertise_host` is the host part of `address` where it is not the one listened on.
+    `advertise_host` and `advertise_port` are `address` where it is not the one listened on.
     """
 
     def __init__(
@@ -90,20 +91,22 @@ class WebSocketTransport:
         peer: PeerId,
         listen_host: str = "127.0.0.1",
         listen_port: int = 0,
-        identity: Mapping[str, str | int],
+        identity: Callable[[], Mapping[str, object]],
         on_frame: Callable[[bytes], PeerId | None],
         faults: FaultModel | None = None,
         fault_seed: int = 0,
         message_bytes_max: int = FRAME_BYTES_MAX,
         clock: Callable[[], float] = time.monotonic,
         advertise_host: str | None = None,
+        advertise_port: int | None = None,
     ) -> None:
         self.counters = TransportCounters()
         self.port = listen_port
         self._peer = peer
         self._listen_host = listen_host
         self._advertise_host = advertise_host
-        self._identity = {**identity, "protocol": PROTOCOL_VERSION}
+        self._advertise_port = advertise_port
+        self._identity = identity
         self._told = 0  # peers told of so far
         self._faults = faults
         self._fault_seed = fault_seed
@@ -129,7 +132,8 @@ class WebSocketTransport:
     @property
     def address(self) -> str:
         """Where others reach this transport, once started."""
-        return format_address(self._advertise_host or _reachable_host(self._listen_host), self.port)
+        host = self._advertise_host or _reachable_host(self._listen_host)
+        return format_address(host, self._advertise_port or self.port)
 
     @property
     def per_peer(self) -> dict[PeerId, LinkCounters]:
@@ -206,6 +210,20 @@ class WebSocketTransport:
         )
         if self._session is not None:
             sender.start(self._session)
+
+    def address_of(self, peer: PeerId) -> str | None:
+        """Where `peer` is dialled; "" if nowhere; None if it is not connected."""
+        sender = self._senders.get(peer)
+        return None if sender is None else sender.address
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until nothing waits for a target that can be reached, or for so long."""
+        deadline = self._clock() + timeout_s
+        while self._clock() < deadline and any(
+            self._outbox.waiting(peer) and sender.link.counters.unreachable_since is None
+            for peer, sender in self._senders.items()
+        ):
+            await asyncio.sleep(FLUSH_LOOK_S)
 
     def disconnect(self, peer: PeerId) -> None:
         """Forget `peer`: what waits for it counts as unsent, its counters leave `per_peer`."""
@@ -290,7 +308,7 @@ class WebSocketTransport:
             known.setdefault(target, LinkCounters()).fail(self._clock(), "no address known")
 
     def _answer_identity(self) -> dict[str, object]:
-        return {**self._identity, "peers": self._peers_to_tell()}
+        return {"protocol": PROTOCOL_VERSION, **self._identity(), "peers": self._peers_to_tell()}
 
     def _peers_to_tell(self) -> list[str]:
         """Addresses of reachable targets, sorted; where one answer cannot hold all, they take turns."""

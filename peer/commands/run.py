@@ -3,49 +3,76 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
+from peer.admin import read_token
+from peer.admin_input import is_loopback
 from peer.commands.common import configuration, stopped_by_signals
+from peer.commands.scenario import read_scenario
 from peer.display import make_console, make_display, print_outcome
-from peer.options import advertised_address, agent_settings, ending, fault_plan, listen_address, shard_of
+from peer.errors import SettingError
+from peer.key_files import read_allow_list, read_key_ring
+from peer.member import Member
+from peer.options import (
+    admin_address,
+    advertised_address,
+    agent_settings,
+    dns_address,
+    ending,
+    fault_plan,
+    listen_address,
+    shard_of,
+)
 from peer.outcome import Outcome
 from peer.recorder import Recorder
+from peer.scenario import Kill, Leave, Pause
 from peer.service import AgentService
+from peer.state import open_state
 from peer.swarm import answer, learn, score, worker_threads
 from peer.tasks import make_task
-from wire import SeedDiscovery, ZeroconfDiscovery
+from wire import LiveFaults
+from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
+    from pathlib import Path
 
     from peer.events import Event
+    from peer.scenario import Scenario
     from peer.views import AgentView
-    from wire import PeerId, PeerRecord, RejectReason
+    from wire import PeerId
+    from wire.keys import KeyRing
 
 UNPROTECTED = (
     "Messages are not authenticated or encrypted: whoever reaches this port can take part. "
     "Trusted networks only."
 )
+KILLED = 137  # exit code of a process that was ended by SIGKILL
 
 
 def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console()
-    faults = fault_plan(options)
+    keys = _keys(options)
+    allowed = None if options.allow is None else read_allow_list(options.allow)
+    scenario = read_scenario(options.scenario)
+    faults = scenario.plan(fault_plan(options))
+    live = LiveFaults(faults)
     index, count = shard_of(options.shard)
     host, port = listen_address(options.listen)
-    advertise = None if options.advertise is None else advertised_address(options.advertise)[0]
+    advertise = (None, None) if options.advertise is None else advertised_address(options.advertise)
+    token = None if options.admin_token is None else read_token(options.admin_token)
     task = make_task(options.task, count, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
-    peer = f"{socket.gethostname()[:40]}-{secrets.token_hex(4)}"
-    incompatible: set[str] = set()
+    state = open_state(options.state)
+    peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
 
     async def run() -> int:
         executor = worker_threads()
@@ -67,48 +94,48 @@ def main(options: argparse.Namespace) -> int:
                 executor=executor,
                 listen_host=host,
                 listen_port=port,
-                advertise_host=advertise,
-                faults=faults,
+                advertise_host=advertise[0],
+                advertise_port=advertise[1],
+                faults=live,
                 on_event=on_event,
+                state=state,
+                keys=keys,
+                allowed=allowed,
             )
-
-            def refuse(record: PeerRecord, reason: RejectReason) -> None:
-                if record.peer not in incompatible:
-                    incompatible.add(record.peer)
-                    display.say(f"{record.peer} at {record.address} is not spoken to: {reason}")
-
+            member = Member(
+                service,
+                listen_host=host,
+                seeds=options.peer,
+                dns=[dns_address(name, port) for name in options.dns],
+                zeroconf=not options.no_zeroconf,
+                key_file=options.key,
+                ending=end,
+                say=display.say,
+            )
             await service.start()
-            discoveries: list[ZeroconfDiscovery | SeedDiscovery] = []
             try:
                 console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
-                if host not in ("127.0.0.1", "::1", "localhost"):
+                if keys is not None:
+                    fingerprint = display_fingerprint(state.identity.fingerprint)
+                    console.print(f"sealed with key {keys.key_ids[0]}; own fingerprint {fingerprint}")
+                elif not is_loopback(host):
                     console.print(UNPROTECTED, style="yellow")
-                if options.peer:
-                    discoveries.append(
-                        SeedDiscovery(
-                            service.record,
-                            options.peer,
-                            fetch=service.transport.fetch_identity,
-                            on_seen=service.meet,
-                            on_gone=service.part,
-                            on_incompatible=refuse,
-                        )
+                where = admin_address(options.admin)
+                if where is not None:
+                    admin = await member.open_admin(
+                        *where, faults=live, token=token, certificate=_certificate(options)
                     )
-                if not options.no_zeroconf:
-                    discoveries.append(
-                        ZeroconfDiscovery(
-                            service.record, on_seen=service.meet, on_gone=service.part, on_incompatible=refuse
-                        )
-                    )
-                for discovery in discoveries:
-                    await discovery.start()
+                    console.print(f"status and faults: {admin.url} (hyperpush status {admin.url})")
+                await member.start()
+                learning_began = time.monotonic()
+                changes = _Changes(scenario, options.name or peer, service, stop)
 
                 def observe(views: Sequence[AgentView]) -> None:
+                    changes.work(time.monotonic() - learning_began)
                     display.show(views, end.progress)
                     recorder.record(views)
 
-                failures = [discovery.wait_failed() for discovery in discoveries]
-                interrupted = await learn([service], end, stop, observe, failures)
+                interrupted = await learn([service], end, stop, observe, member.guards())
                 display.say("scoring, and training alone for comparison")
                 found = await score(service, task, index, executor)
                 outcome = Outcome(
@@ -121,7 +148,7 @@ def main(options: argparse.Namespace) -> int:
                     extra={"peers": service.agent.peers.alive()},
                 )
             finally:
-                await asyncio.gather(*(discovery.close() for discovery in discoveries))
+                await member.close()
                 await service.close()
                 executor.shutdown(wait=False, cancel_futures=True)
         print_outcome(console, outcome)
@@ -132,3 +159,53 @@ def main(options: argparse.Namespace) -> int:
         return asyncio.run(run())
     finally:
         recorder.close()
+
+
+def _keys(options: argparse.Namespace) -> KeyRing | None:
+    """The keys of the swarm. Raises `SettingError` without them where strangers could take part."""
+    host, _ = listen_address(options.listen)
+    if options.key is not None:
+        return read_key_ring(options.key)
+    if options.allow is not None:
+        remedy = "identities are proven with keys only: give --key FILE as well"
+        raise SettingError("allow", str(options.allow), remedy)
+    if not is_loopback(host) and not options.insecure:
+        remedy = (
+            "whoever reaches this port could take part: give --key FILE (hyperpush keys new-swarm > FILE "
+            "makes one), or --listen 127.0.0.1:0 to keep to this machine, or --insecure on a trusted network"
+        )
+        raise SettingError("listen", options.listen, remedy)
+    return None
+
+
+def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
+    given = (options.admin_cert, options.admin_key)
+    if given == (None, None):
+        return None
+    if None in given:
+        remedy = "give --admin-cert FILE and --admin-key FILE, or neither"
+        raise SettingError("admin_cert", str(options.admin_cert), remedy)
+    return given
+
+
+class _Changes:
+    """What a scenario file does to this agent; what it does to others is theirs to do."""
+
+    def __init__(self, scenario: Scenario, name: str, service: AgentService, stop: asyncio.Event) -> None:
+        changes = [change for change in scenario.changes if change.agent == name]
+        self._waiting = sorted(changes, key=lambda change: change.at_s)
+        self._service = service
+        self._stop = stop
+
+    def work(self, elapsed_s: float) -> None:
+        """Carry out what is due."""
+        while self._waiting and self._waiting[0].at_s <= elapsed_s:
+            match self._waiting.pop(0):
+                case Kill():
+                    os._exit(KILLED)
+                case Leave():
+                    self._stop.set()
+                case Pause(duration_s=duration_s):
+                    self._service.pause(duration_s)
+                case _:
+                    pass  # to join and to come back is for whoever starts processes

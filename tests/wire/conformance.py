@@ -180,7 +180,7 @@ class Dialled(Network):
         transport = self.transports[name] = WebSocketTransport(
             peer=name,
             listen_port=self.ports.setdefault(name, free_port()),
-            identity={},
+            identity=dict,
             on_frame=lambda frame: self._take(name, frame),
             faults=self.faults,
             fault_seed=SEED,

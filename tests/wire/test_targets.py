@@ -74,7 +74,7 @@ async def test_whoever_returns_is_not_unreachable() -> None:
 
 def test_targets_are_capped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire.transport, "TARGETS_MAX", 2)
-    transport = WebSocketTransport(peer="a", identity={}, on_frame=print)
+    transport = WebSocketTransport(peer="a", identity=dict, on_frame=print)
     transport.connect("b", "127.0.0.1:1")
     transport.connect("c", "127.0.0.1:2")
     with pytest.raises(ValueError, match="'d' is one too many: 2 are connected; disconnect another first"):

@@ -78,7 +78,7 @@ async def opened(
 ) -> AsyncIterator[tuple[WebSocketTransport, Mailbox]]:
     mailbox = Mailbox()
     transport = WebSocketTransport(
-        peer=name, identity={"peer": name, "incarnation": 1}, on_frame=on_frame or mailbox, **options
+        peer=name, identity=lambda: {"peer": name, "incarnation": 1}, on_frame=on_frame or mailbox, **options
     )
     await transport.start()
     try:
@@ -401,7 +401,7 @@ async def test_the_draws_of_a_link_go_on_after_it_was_disconnected() -> None:
 
 async def test_a_busy_port_is_named_with_its_remedy() -> None:
     async with opened("a") as (first, _):
-        second = WebSocketTransport(peer="b", listen_port=first.port, identity={}, on_frame=decoding)
+        second = WebSocketTransport(peer="b", listen_port=first.port, identity=dict, on_frame=decoding)
         with pytest.raises(TransportError) as caught:
             await second.start()
         assert f"host '127.0.0.1', port {first.port}" in str(caught.value)
@@ -475,7 +475,7 @@ async def test_idle_sockets_are_capped_and_closed_in_the_end(monkeypatch: pytest
 
 async def test_what_was_connected_before_the_start_is_sent_to_after_it() -> None:
     async with opened("b") as (receiver, mailbox):
-        sender = WebSocketTransport(peer="a", identity={}, on_frame=decoding)
+        sender = WebSocketTransport(peer="a", identity=dict, on_frame=decoding)
         sender.connect("b", receiver.address)
         sender.send(["b"], 0, b"too early")
         assert sender.counters.unsent == 1
@@ -497,7 +497,7 @@ async def test_the_port_is_free_again_after_close() -> None:
 
 def test_addresses_others_can_reach() -> None:
     def address(**options: str) -> str:
-        return WebSocketTransport(peer="a", identity={}, on_frame=decoding, listen_port=7, **options).address
+        return WebSocketTransport(peer="a", identity=dict, on_frame=decoding, listen_port=7, **options).address
 
     everywhere = "0.0.0.0"  # noqa: S104
     assert address(listen_host="::1") == "[::1]:7"
@@ -520,5 +520,5 @@ async def test_thirty_two_in_one_loop() -> None:
 
 
 def test_the_websocket_transport_is_a_transport() -> None:
-    transport: Transport = WebSocketTransport(peer="a", identity={}, on_frame=decoding)
+    transport: Transport = WebSocketTransport(peer="a", identity=dict, on_frame=decoding)
     assert transport.counters.sent == 0

@@ -1,0 +1,114 @@
+"""Reads off a running service what `peer.status` holds."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from peer.status import AgentStatus, LinkStatus, reach_warnings
+from wire import PROTOCOL_VERSION, LinkCounters
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peer.service import AgentService
+    from wire import PeerId, PeerRecord, RejectReason
+
+Refused = tuple["PeerRecord", "RejectReason"]
+
+
+def agent_status(
+    service: AgentService,
+    now: float,
+    *,
+    settled_line: str,
+    until_line: str,
+    incompatible: Mapping[PeerId, Refused],
+) -> AgentStatus:
+    """What is known of the agent and of every peer, at this moment."""
+    agent = service.agent
+    report = agent.progress.report
+    uptime_s = now - service.began_at
+    links = tuple(_link(service, peer, now) for peer in sorted(agent.membership.liveness.lives))
+    links += tuple(_refused(*incompatible[peer]) for peer in sorted(incompatible))
+    return AgentStatus(
+        peer=agent.identity.peer,
+        swarm=agent.identity.swarm,
+        fingerprint=agent.identity.fingerprint,
+        protocol=PROTOCOL_VERSION,
+        keyed=bool(service.seal.key_ids),
+        address=agent.identity.address,
+        incarnation=agent.identity.incarnation,
+        epoch=agent.epoch,
+        phase=agent.phase.value,
+        tick=agent.ticks,
+        ticks_per_second=1.0 / agent.pace.own_s if agent.pace.own_s > 0 else math.nan,
+        uptime_s=uptime_s,
+        residual=agent.progress.residual(),
+        settled_line=settled_line,
+        until_line=until_line,
+        hyper_rate=agent.progress.hyper_schedule.factor,
+        training_loss=report.training_loss,
+        validation_loss=report.validation_loss,
+        accuracies=dict(report.metrics),
+        rejected=dict(service.transport.counters.rejected),
+        warnings=_warnings(service, links, uptime_s),
+        links=links,
+    )
+
+
+def _link(service: AgentService, peer: PeerId, now: float) -> LinkStatus:
+    agent = service.agent
+    liveness = agent.membership.liveness
+    life = liveness.lives[peer]
+    sent = service.transport.per_peer.get(peer, LinkCounters())
+    received = agent.inbox.links.get(peer)
+    ticks = agent.settings.expire_ticks
+    quarantine = agent.membership.quarantined.get(peer)
+    disagreement = agent.progress.disagreements.get(peer)
+    return LinkStatus(
+        peer=peer,
+        address=service.transport.address_of(peer) or life.address,
+        incarnation=life.incarnation,
+        pushes_to=peer in agent.out_neighbours,
+        hears=liveness.hears(peer, ticks),
+        heard_by=liveness.hears_us(peer, ticks),
+        route=sent.route,
+        age_s=None if life.heard_at is None else now - life.heard_at,
+        heartbeat_age_s=None if life.heartbeat < 0 else now - life.rose_at,
+        tick_interval_s=agent.pace.told_s(peer),
+        received=0 if received is None else received.received,
+        gaps=0 if received is None else received.gaps,
+        sent=sent.sent,
+        replaced=sent.replaced,
+        unsent=sent.unsent,
+        bytes_sent=sent.bytes_sent,
+        rtt_s=life.round_trip_s,
+        model_disagreement=None if disagreement is None else disagreement[0],
+        adjoint_disagreement=None if disagreement is None else disagreement[1],
+        quarantined=None if quarantine is None or now >= quarantine.until else quarantine.reason,
+    )
+
+
+def _refused(record: PeerRecord, reason: RejectReason) -> LinkStatus:
+    return LinkStatus(
+        peer=record.peer,
+        address=record.address,
+        incarnation=record.incarnation,
+        pushes_to=False,
+        hears=False,
+        heard_by=False,
+        incompatible=str(reason),
+    )
+
+
+def _warnings(service: AgentService, links: Sequence[LinkStatus], uptime_s: float) -> tuple[str, ...]:
+    """Of an agent that is cut off, and of peers that neither side can dial."""
+    warnings = list(reach_warnings(links, uptime_s))
+    for link in links:
+        counters = service.transport.per_peer.get(link.peer)
+        if link.pushes_to and counters is not None and counters.unreachable_since is not None:
+            warnings.append(
+                f"{link.peer} cannot be dialled and has opened no connection here: {counters.last_error}"
+            )
+    return tuple(warnings)

@@ -1,0 +1,216 @@
+"""One agent of a swarm on this machine, complete: service, discovery, keys that change, admin listener."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from typing import TYPE_CHECKING
+
+from peer.admin import AdminServer
+from peer.agent_status import agent_status
+from peer.errors import SettingError
+from peer.key_files import read_key_ring
+from peer.settled import ResidualTrend
+from wire import DnsDiscovery, SeedDiscovery, ZeroconfDiscovery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from pathlib import Path
+
+    from peer.agent_status import Refused
+    from peer.service import AgentService
+    from peer.until import Ending
+    from wire import LiveFaults, PeerId, PeerRecord, RejectReason
+
+    Discovery = ZeroconfDiscovery | SeedDiscovery | DnsDiscovery
+
+WATCH_S = 2.0  # between two looks at the key file and at the own address
+SETTLED = 1e-6  # residual from which an agent counts as settled, unless the run asks for another
+REFUSED_MAX = 512  # peers listed as incompatible
+
+
+class Member:
+    """An agent service and what a machine of its own needs beside it; `start`, `watch`, `close`.
+
+    A bug in any part comes out of one of `guards`.
+    """
+
+    def __init__(
+        self,
+        service: AgentService,
+        *,
+        listen_host: str,
+        seeds: Sequence[str] = (),
+        dns: Sequence[tuple[str, int]] = (),
+        zeroconf: bool = True,
+        key_file: Path | None = None,
+        ending: Ending,
+        say: Callable[[str], None],
+    ) -> None:
+        self.service = service
+        self.admin: AdminServer | None = None
+        self._listen_host = listen_host
+        self._seeds = seeds
+        self._dns = dns
+        self._zeroconf = zeroconf
+        self._key_file = key_file
+        self._key_text = None if key_file is None else _content(key_file)
+        self._ending = ending
+        self._say = say
+        self._trend = ResidualTrend()
+        self._goal = min((goal.value for goal in ending.goals if goal.kind == "residual"), default=SETTLED)
+        self._incompatible: dict[PeerId, Refused] = {}
+        self._discoveries: list[Discovery] = []
+        self._failures: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Look for the others."""
+        await self._discover()
+
+    async def open_admin(
+        self,
+        host: str,
+        port: int,
+        *,
+        faults: LiveFaults,
+        token: str | None,
+        certificate: tuple[Path, Path] | None,
+    ) -> AdminServer:
+        """Let people ask for status and set faults. Raises `wire.TransportError` or `SettingError`."""
+        began = time.monotonic()
+        self.admin = AdminServer(
+            host,
+            port,
+            status=self.status,
+            faults=faults,
+            elapsed=lambda: time.monotonic() - began,
+            token=token,
+            certificate=certificate,
+        )
+        await self.admin.start()
+        return self.admin
+
+    async def close(self) -> None:
+        """Say goodbye on the network and stop listening for people; the service is closed by its owner."""
+        await self._stop_discovery()
+        if self.admin is not None:
+            await self.admin.close()
+
+    def guards(self) -> list[Coroutine[object, object, None]]:
+        """To be awaited while the agent runs: they return only by raising."""
+        admin = [] if self.admin is None else [self.admin.wait_failed()]
+        return [self._watch(), *admin]
+
+    def status(self) -> Mapping[str, object]:
+        """What people are told."""
+        return agent_status(
+            self.service,
+            time.monotonic(),
+            settled_line=self._trend.line(self.service.agent.progress.residual(), self._goal),
+            until_line=self._ending.describe(),
+            incompatible=self._incompatible,
+        ).to_dict()
+
+    async def _watch(self) -> None:
+        """Follow the key file and the address of this machine; surface bugs of the discoveries."""
+        while True:
+            await asyncio.wait(
+                self._failures or [asyncio.create_task(asyncio.sleep(WATCH_S))], timeout=WATCH_S
+            )
+            for failure in self._failures:
+                if failure.done():
+                    failure.result()
+            self._trend.note(self.service.agent.progress.residual(), time.monotonic())
+            address = self.service.transport.address
+            moved = address != self.service.record.address
+            if moved:
+                self._say(f"this machine has another address now: {address}")
+                self.service.move(address)
+            if self._new_keys() or moved:
+                await self._stop_discovery()
+                await self._discover()
+
+    def _new_keys(self) -> bool:
+        """Read the key file if it has changed; a file that makes no sense changes nothing."""
+        if self._key_file is None:
+            return False
+        text = _content(self._key_file)
+        if text is None or text == self._key_text:
+            return False
+        self._key_text = text
+        try:
+            ring = read_key_ring(self._key_file)
+        except SettingError as error:
+            self._say(f"the keys stay as they were: {error}")
+            return False
+        self.service.use_keys(ring)
+        self._say(f"keys {', '.join(ring.key_ids)}, sealing with {ring.key_ids[0]}")
+        return True
+
+    async def _discover(self) -> None:
+        service = self.service
+        record, fetch = service.record, service.transport.fetch_identity
+        on_seen, on_gone, refuse = service.find, _departed, self._refuse
+        if self._seeds:
+            self._discoveries.append(
+                SeedDiscovery(
+                    record,
+                    self._seeds,
+                    fetch=fetch,
+                    on_seen=on_seen,
+                    on_gone=on_gone,
+                    on_incompatible=refuse,
+                )
+            )
+        if self._dns:
+            self._discoveries.append(
+                DnsDiscovery(
+                    record,
+                    self._dns,
+                    fetch=fetch,
+                    on_seen=on_seen,
+                    on_gone=on_gone,
+                    on_incompatible=refuse,
+                    on_problem=self._say,
+                )
+            )
+        if self._zeroconf:
+            self._discoveries.append(
+                ZeroconfDiscovery(
+                    record,
+                    on_seen=on_seen,
+                    on_gone=on_gone,
+                    on_incompatible=refuse,
+                    listen_host=self._listen_host,
+                )
+            )
+        for discovery in self._discoveries:
+            await discovery.start()
+        self._failures = [asyncio.create_task(discovery.wait_failed()) for discovery in self._discoveries]
+
+    async def _stop_discovery(self) -> None:
+        failures, self._failures = self._failures, []
+        discoveries, self._discoveries = self._discoveries, []
+        for failure in failures:
+            failure.cancel()
+        await asyncio.gather(*failures, return_exceptions=True)
+        await asyncio.gather(*(discovery.close() for discovery in discoveries))
+
+    def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
+        known = self._incompatible.get(record.peer)
+        if known is None and len(self._incompatible) >= REFUSED_MAX:
+            return
+        self._incompatible[record.peer] = (record, reason)
+        if known is None or known[1] is not reason:
+            self._say(f"{record.peer} at {record.address} is not spoken to: {reason}")
+
+
+def _departed(_peer: PeerId) -> None:
+    """Discovery lost sight of a peer: whether it lives its heartbeats tell."""
+
+
+def _content(path: Path) -> str | None:
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8")
+    return None
