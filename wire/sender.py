@@ -85,8 +85,9 @@ class Sender:
         try:
             while True:
                 self.wake.clear()
+                if self._dialling is not None:
+                    await self._take_dialled()
                 await self._leave_what_is_over()
-                await self._take_dialled()
                 now = self._clock()
                 if self._socket is None and self._reverse() is None:
                     if not self._address:
@@ -121,16 +122,13 @@ class Sender:
                 await self.wake.wait()
 
     async def _push(self, session: aiohttp.ClientSession, frame: bytes, now: float) -> None:
-        """Write one frame; dial, and wait for that, only if there is no other way."""
+        """Write one frame, or count why not."""
         try:
-            beside = self._reverse() is not None
-            if self._socket is None and self._address and now >= self.link.dial_at(beside_reverse=beside):
-                self._dial(session, now)
-            if self._socket is None and not beside:
-                await self._dialled()
+            if self._socket is None:
+                await self._find_way(session, now)
             if self._socket is not None:
+                self._written_at = now
                 await self._socket.writer.push(frame)
-                self._written_at = self._clock()
                 self.link.succeeded(frame, "dialled")
             elif (reverse := self._reverse()) is not None:
                 await reverse.push(frame)
@@ -140,6 +138,14 @@ class Sender:
         except LINK_FAILURES as error:
             await self._close_socket()
             self.link.failed(self._clock(), _text_of(error), other_way=self._reverse() is not None)
+
+    async def _find_way(self, session: aiohttp.ClientSession, now: float) -> None:
+        """Dial if it is time, and wait for that if there is no other way. Raises one of LINK_FAILURES."""
+        beside = self._reverse() is not None
+        if self._address and now >= self.link.dial_at(beside_reverse=beside):
+            self._dial(session, now)
+        if not beside:
+            await self._dialled()
 
     def _dial(self, session: aiohttp.ClientSession, now: float) -> None:
         if self._dialling is None:

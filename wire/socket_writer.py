@@ -62,9 +62,11 @@ class SocketWriter:
         """
         stall = _Stall(self._transport, self._transport.get_write_buffer_size() + len(frame))
         try:
-            await self._drain()  # of a frame whose push was cancelled
+            if self._transport.get_write_buffer_size():
+                await self._drain()  # of a frame whose push was cancelled
             await self._websocket.send_bytes(frame)
-            await self._drain()
+            if self._transport.get_write_buffer_size():
+                await self._drain()
         except LINK_FAILURES as error:
             raise stall.explain(error) from error
         finally:
@@ -102,11 +104,10 @@ class SocketWriter:
         aiohttp shares one future between all who wait, and whoever is cancelled cancels it for good: so a
         task waits, and outlives those who wait for it.
         """
-        if self._transport.get_write_buffer_size():
-            if self._draining is None or self._draining.done():
-                self._draining = asyncio.create_task(self._protocol._drain_helper())  # noqa: SLF001
-                self._draining.add_done_callback(_look)
-            await asyncio.shield(self._draining)
+        if self._draining is None or self._draining.done():
+            self._draining = asyncio.create_task(self._protocol._drain_helper())  # noqa: SLF001
+            self._draining.add_done_callback(_look)
+        await asyncio.shield(self._draining)
 
 
 class _Stall:
