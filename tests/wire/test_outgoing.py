@@ -110,7 +110,9 @@ def test_dialling_backs_off_to_a_bound_and_starts_again_after_a_success() -> Non
     assert bench.link.retry_at == now + RETRY_DELAY_S_MAX
     bench.link.dialled(now)
     assert bench.link.retry_at == now + RETRY_DELAY_S_MIN
-    assert bench.counters == LinkCounters(sent=1, unsent=8, last_error="refused", route="dialled")
+    assert bench.counters == LinkCounters(
+        bytes_sent=5, sent=1, unsent=8, last_error="refused", route="dialled"
+    )
     assert (bench.totals.sent, bench.totals.bytes_sent) == (1, 5)
     bench.link.failed(now, "reset")
     bench.link.moved()

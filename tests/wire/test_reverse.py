@@ -94,16 +94,8 @@ async def test_the_reverse_way_is_taken_when_dialling_fails_and_dialling_is_rare
 
 async def test_a_frame_whose_dialling_fails_goes_through_the_websocket_opened_meanwhile() -> None:
     """Nothing is lost for want of patience: dialling into a firewall takes CONNECT_TIMEOUT_S."""
-    called, give_up = asyncio.Event(), asyncio.Event()
-
-    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        called.set()
-        await give_up.wait()
-        writer.close()
-
-    silent = await asyncio.start_server(hold, "127.0.0.1", 0)
-    async with pair() as (near, at_near, far, at_far), silent:
-        far.connect("near", f"127.0.0.1:{silent.sockets[0].getsockname()[1]}")
+    async with pair() as (near, at_near, far, at_far), silent_server() as (address, called, give_up):
+        far.connect("near", address)
         far.send(["near"], 0, b"far:1")
         await called.wait()
         near.send(["far"], 0, b"near:hello")
@@ -111,6 +103,32 @@ async def test_a_frame_whose_dialling_fails_goes_through_the_websocket_opened_me
         give_up.set()
         assert await at_near.count(1) == [b"far:1"]
         assert far.counters.unsent == 0
+
+
+@asynccontextmanager
+async def silent_server() -> AsyncIterator[tuple[str, asyncio.Event, asyncio.Event]]:
+    """Where it listens, that somebody has dialled it, and when it is to hang up; it says nothing."""
+    called, give_up = asyncio.Event(), asyncio.Event()
+
+    async def hold(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        called.set()
+        await give_up.wait()
+        writer.close()
+
+    async with await asyncio.start_server(hold, "127.0.0.1", 0) as server:
+        yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}", called, give_up
+        give_up.set()
+
+
+async def test_who_moves_while_being_dialled_is_dialled_elsewhere_at_once() -> None:
+    async with pair() as (near, at_near, far, _), silent_server() as (address, called, _):
+        far.connect("near", address)
+        far.send(["near"], 0, b"far:1")
+        await called.wait()
+        far.connect("near", near.address)
+        await until(lambda: "has moved" in str(far.per_peer["near"].last_error))
+        far.send(["near"], 0, b"far:2")
+        assert await at_near.count(1) == [b"far:2"]
 
 
 async def test_who_can_be_dialled_is_dialled() -> None:
