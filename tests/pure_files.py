@@ -48,7 +48,7 @@ TORCH_SIDE = [
 PURE_PROGRAM = [
     ROOT / "peer" / f"{name}.py"
     for name in (
-        *("admin_input", "fault_words", "scenario_file", "settled", "status"),
+        *("admin_input", "doctor", "evidence", "fault_words", "scenario_file", "settled", "status"),
         *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
         *("options/tools",),
     )

@@ -14,6 +14,7 @@ from typing import Final, Literal
 IpAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Nature = Literal["loopback", "card", "bridge", "vpn"]
 
+WILDCARDS: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  (names them, binds nothing)
 ANNOUNCED_MAX: Final = 9  # in one announcement: PeerRecord.address and its alternatives
 
 # Container engines and virtual machines; tunnels.

@@ -18,6 +18,7 @@ from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZerocon
 
 from wire.addresses import (
     ANNOUNCED_MAX,
+    WILDCARDS,
     IpAddress,
     LocalAddress,
     announceable,
@@ -37,7 +38,6 @@ RESOLVING_MAX: Final = 64  # names asked about at a time; a flood of names must 
 BROWSED_MAX: Final = 20_000  # names one browser schedules questions for: 6 MB; then another takes its place
 FLUSHED_TTL_S: Final = 1  # of an address that its owner no longer announces, RFC 6762 (10.2)
 INTERFACES_POLL_S: Final = 3.0  # a cable or another Wi-Fi: found out while the user still looks
-WILDCARDS: Final = {"0.0.0.0": 4, "::": 6}  # noqa: S104  (names them, binds nothing)
 
 Interfaces = Sequence[str | int]
 ReadInterfaces = Callable[[], tuple[LocalAddress, ...]]

@@ -1,6 +1,7 @@
 """Which addresses are announced, and which are dialled first."""
 
 import ipaddress
+import socket
 
 import pytest
 
@@ -11,7 +12,7 @@ from wire.addresses import (
     in_order_of_dialling,
     multicast_interfaces,
 )
-from wire.interfaces import local_addresses
+from wire.interfaces import local_addresses, outward_host
 
 
 def at(interface: str, index: int, address: str) -> LocalAddress:
@@ -77,3 +78,26 @@ def test_this_machine_has_a_loopback_interface() -> None:
     found = local_addresses()
     assert any(str(one) == "127.0.0.1/8" and one.nature == "loopback" for one in found)
     assert found == local_addresses()
+
+
+def test_without_a_route_to_elsewhere_others_are_told_the_address_of_a_card(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A switch with a few machines and no router."""
+
+    class Lonely(socket.socket):
+        def connect(self, _address: object) -> None:
+            raise OSError("Network is unreachable")
+
+    monkeypatch.setattr("socket.socket", Lonely)
+    monkeypatch.setattr("wire.interfaces.local_addresses", lambda: LAPTOP)
+    assert outward_host("192.0.2.7") == "192.0.2.7"
+    assert outward_host("0.0.0.0") == "192.168.1.7"  # noqa: S104  (nothing is bound)
+    assert outward_host("::") == "2001:db8::7"
+    monkeypatch.setattr("wire.interfaces.local_addresses", lambda: LAPTOP[:2])
+    assert outward_host("0.0.0.0") == "127.0.0.1"  # noqa: S104
+    assert outward_host("::") == "::1"
+
+
+def test_with_a_route_others_are_told_where_packets_come_from() -> None:
+    assert outward_host("0.0.0.0") in [str(one.ip) for one in local_addresses()]  # noqa: S104

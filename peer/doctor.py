@@ -1,0 +1,341 @@
+"""Why peers are not found or not heard: findings from evidence, each with a remedy. Pure.
+
+`diagnose` goes from this machine outwards: its interfaces, its port, multicast, then every peer.
+"""
+
+from __future__ import annotations
+
+import enum
+import ipaddress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from peer.evidence import Reached
+from wire import RejectReason, parse_address
+from wire.records import incompatibility
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from peer.evidence import Evidence, Multicast, Probe
+    from wire import PeerRecord
+    from wire.addresses import IpAddress, LocalAddress
+
+CLOCK_AHEAD_S_MAX: Final = 30.0  # the protocol needs no clocks; certificates and logs do
+SHOWN_MAX: Final = 8  # names or addresses in one line
+DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
+ZEROCONF: Final = "zeroconf"
+
+DIALLED: Final = {  # why an address does not lead to an agent, and what to do
+    Reached.NO_NAME: ("cannot be looked up", "check the spelling and the DNS server, or give an IP address"),
+    Reached.NO_ROUTE: ("cannot be reached", "check address, cable or Wi-Fi, routes and VPN"),
+    Reached.REFUSED: (
+        "refuses connections",
+        "nobody listens on that port, or a firewall rejects: start the agent, compare the port, open it",
+    ),
+    Reached.SILENT: (
+        "does not answer",
+        "the machine is off or elsewhere, or a firewall drops packets: open that TCP port on the way there",
+    ),
+    Reached.NO_AGENT: (
+        "is no agent",
+        "another program listens there: compare the port with what `run` prints",
+    ),
+}
+
+
+class Level(enum.StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "problem"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line: what was found, how that is known, and what to do if it is not as it should be."""
+
+    level: Level
+    finding: str
+    evidence: str
+    remedy: str = ""
+
+    def to_line(self) -> str:
+        """For people."""
+        line = f"{self.level:<8} {self.finding}: {self.evidence}"
+        return f"{line} -> {self.remedy}" if self.remedy else line
+
+
+def diagnose(evidence: Evidence) -> list[Finding]:
+    """Everything worth a line, from this machine outwards."""
+    return [
+        *_interfaces(evidence),
+        *_listening(evidence),
+        *_advertised(evidence),
+        *_multicast(evidence),
+        *(_unreached(probe, evidence.timeout_s) for probe in evidence.unresolved),
+        *(finding for probe in evidence.peers for finding in _peer(evidence, probe)),
+        *_company(evidence),
+    ]
+
+
+def _interfaces(evidence: Evidence) -> Iterator[Finding]:
+    outward = [one for one in evidence.local if one.nature != "loopback"]
+    if not outward:
+        found = f"only {_listed(map(str, evidence.local)) or 'nothing'}"
+        if _is_loopback(evidence.listen_host):
+            yield Finding(Level.OK, "interfaces", f"{found}, enough for agents on this machine")
+        else:
+            remedy = "connect a cable or Wi-Fi; --listen 127.0.0.1:0 is for agents on this machine"
+            yield Finding(Level.PROBLEM, "no network", found, remedy)
+        return
+    named: dict[str, list[str]] = {}
+    for one in outward:
+        named.setdefault(one.interface, []).append(str(one))
+    shown = [f"{name} {' '.join(addresses)}" for name, addresses in named.items()]
+    yield Finding(Level.OK, "interfaces", _listed(shown))
+
+
+def _listening(evidence: Evidence) -> Iterator[Finding]:
+    running = evidence.running
+    if evidence.listen_error:
+        remedy = "end what listens there, or choose another --listen HOST:PORT"
+        yield Finding(Level.PROBLEM, "cannot listen", evidence.listen_error, remedy)
+    elif running is None:
+        yield Finding(Level.OK, "port", f"{evidence.listen_host} can be listened on")
+    else:
+        at = f"{running.record.peer} of swarm {running.record.swarm!r} answers at --listen"
+        reason = incompatibility(evidence.own, running.record)
+        if reason is None:
+            yield Finding(Level.OK, "agent runs here", at)
+        else:
+            what, remedy = _difference(reason, evidence.own, running.record)
+            yield Finding(Level.PROBLEM, "agent here differs", f"{at}: {what}", remedy)
+    if _is_loopback(evidence.listen_host):
+        remedy = "--listen 0.0.0.0:PORT lets others in"
+        yield Finding(Level.NOTE, "this machine only", f"listens on {evidence.listen_host}", remedy)
+    elif not evidence.own.keys:
+        remedy = "make one with `hyperpush keys new-swarm`, give it with --key, or stay in a trusted network"
+        yield Finding(Level.NOTE, "no key", "whoever reaches the port can take part", remedy)
+
+
+def _advertised(evidence: Evidence) -> Iterator[Finding]:
+    probe = evidence.advertised
+    if probe is None:
+        return
+    ip = _ip(probe.address)
+    here = next((one for one in evidence.local if one.ip == ip), None)
+    yield from _kind_of_address(evidence, probe, ip, here)
+    if probe.is_self:
+        yield Finding(Level.OK, "own address", f"{probe.address}, which others are told, leads here")
+        return
+    if probe.reached in (Reached.ANSWERED, Reached.NO_AGENT):
+        said = f"{probe.address}, which others are told, leads to another program"
+        remedy = "give this machine's own address with --advertise, or forward that port to it"
+        yield Finding(Level.PROBLEM, "own address", said, remedy)
+        return
+    what, _ = DIALLED[probe.reached]
+    said = f"{probe.address}, which others are told, {what} from here{_because(probe.detail)}"
+    if here is not None:
+        remedy = "a firewall on this machine stops it: allow incoming TCP to that port"
+    elif probe.reached is Reached.SILENT:
+        remedy = "some routers lead nobody back in; try from outside, and forward that port to this machine"
+        yield Finding(Level.NOTE, "own address", said, remedy)
+        return
+    else:
+        remedy = "it is no address of this machine: forward that port to it, or correct --advertise"
+    yield Finding(Level.PROBLEM, "own address", said, remedy)
+
+
+def _kind_of_address(
+    evidence: Evidence, probe: Probe, ip: IpAddress | None, here: LocalAddress | None
+) -> Iterator[Finding]:
+    """Addresses that mean another thing elsewhere."""
+    outside = "give an address that others can reach with --advertise"
+    if ip is None:
+        return
+    if ip.is_loopback and not _is_loopback(evidence.listen_host):
+        said = f"others are told {probe.address}, which leads them to themselves"
+        yield Finding(Level.PROBLEM, "own address", said, outside)
+    elif here is not None and here.nature == "bridge":
+        said = f"others are told {probe.address}, on {here.interface}, a bridge of containers"
+        yield Finding(Level.PROBLEM, "container bridge", said, outside)
+    elif here is not None and here.nature == "vpn":
+        said = f"others are told {probe.address}, on {here.interface}"
+        yield Finding(Level.NOTE, "vpn", said, f"right if all are in that VPN; else {outside}")
+    elif ip in DOCKER_BRIDGE:
+        said = f"others are told {probe.address}, in Docker's own network"
+        remedy = "start the container with --network host, or publish the port and give the host's address"
+        yield Finding(
+            Level.PROBLEM, "container", f"{said}: only this host reaches it", f"{remedy} with --advertise"
+        )
+    elif not ip.is_global and any(_is_global(one.address) for one in evidence.peers):
+        said = f"others are told {probe.address}, which leads nowhere outside this network"
+        remedy = (
+            "they can still push into connections that this agent opens; else forward a port, --advertise it"
+        )
+        yield Finding(Level.NOTE, "behind NAT", said, remedy)
+
+
+def _multicast(evidence: Evidence) -> Iterator[Finding]:
+    seen = evidence.multicast
+    named = bool([probe for probe in evidence.peers if probe.source != ZEROCONF])
+    if seen is None:
+        yield Finding(Level.NOTE, "multicast", "not tried: --no-zeroconf", "name others with --peer or --dns")
+    elif seen.error or not seen.own:
+        what = seen.error or f"no own question came back in {evidence.timeout_s:g} s"
+        level = Level.NOTE if named else Level.PROBLEM
+        remedy = "allow UDP port 5353 in the firewall, or name others with --peer or --dns"
+        yield Finding(level, "multicast fails", what, remedy)
+    else:
+        yield from _multicast_of_others(evidence, seen, alone=_is_loopback(evidence.listen_host))
+
+
+def _multicast_of_others(evidence: Evidence, seen: Multicast, *, alone: bool) -> Iterator[Finding]:
+    back = f"own questions came back on {_listed(seen.own)}"
+    mute = [str(one.ip) for one in evidence.local if one.ip.version == 4 and one.nature == "card"]
+    mute = [ip for ip in mute if ip not in seen.own and not alone]
+    if mute:
+        remedy = "allow UDP port 5353 on it, or name others with --peer or --dns"
+        yield Finding(Level.NOTE, "multicast", f"{back}, not on {_listed(mute)}", remedy)
+    if seen.others:
+        yield Finding(Level.OK, "multicast", f"{back}; {_listed(seen.others)} heard")
+    elif alone:
+        yield Finding(Level.OK, "multicast", f"{back}: agents on this machine find each other")
+    else:
+        remedy = "if others are there, Wi-Fi isolation, a switch or a bridge stops it: use --peer or --dns"
+        yield Finding(Level.NOTE, "multicast", f"{back}, but no other machine was heard", remedy)
+
+
+def _peer(evidence: Evidence, probe: Probe) -> Iterator[Finding]:
+    if probe.is_self:
+        yield Finding(Level.OK, probe.source, f"{probe.address} is this agent itself")
+        return
+    if probe.answer is None:
+        yield _unreached(probe, evidence.timeout_s)
+        return
+    own = evidence.own if evidence.running is None else evidence.running.record
+    record = probe.answer.record
+    said = f"{record.peer} at {probe.address}"
+    reason = incompatibility(own, record)
+    if reason is not None:
+        what, remedy = _difference(reason, own, record)
+        neighbour = reason is RejectReason.WRONG_SWARM and probe.source == ZEROCONF
+        level = Level.NOTE if neighbour else Level.PROBLEM
+        yield Finding(level, f"{probe.source}: {reason.value.replace('_', ' ')}", f"{said} {what}", remedy)
+    elif probe.reached is Reached.ANSWERED:
+        yield Finding(Level.OK, probe.source, f"{said} answers and fits")
+        yield from _one_way(evidence, probe)
+    else:
+        yield _unreached(probe, evidence.timeout_s)
+    if probe.clock_ahead_s is not None and abs(probe.clock_ahead_s) > CLOCK_AHEAD_S_MAX:
+        direction = "ahead" if probe.clock_ahead_s > 0 else "behind"
+        what = f"{said} is {abs(probe.clock_ahead_s):.0f} s {direction}"
+        yield Finding(Level.NOTE, "clocks differ", what, "set both by NTP: certificates and logs need it")
+
+
+def _unreached(probe: Probe, timeout_s: float) -> Finding:
+    """An address that leads to no agent."""
+    what, remedy = DIALLED[probe.reached]
+    who = probe.address if probe.answer is None else f"{probe.answer.record.peer} at {probe.address}"
+    waited = f" within {timeout_s:g} s" if probe.reached is Reached.SILENT else ""
+    evidence = f"{who} {what}{waited}{_because(probe.detail)}"
+    return Finding(Level.PROBLEM, f"{probe.source}: {probe.reached}", evidence, remedy)
+
+
+def _difference(reason: RejectReason, own: PeerRecord, other: PeerRecord) -> tuple[str, str]:
+    """What keeps two agents apart, and what to do."""
+    if reason is RejectReason.WRONG_SWARM:
+        return f"is of swarm {other.swarm!r}, not {own.swarm!r}", "give both the same --swarm"
+    if reason is RejectReason.FUTURE_VERSION:
+        read = f"reads protocol {other.oldest} to {other.protocol}, this one {own.oldest} to {own.protocol}"
+        return read, "install the same release of hyperpush on both"
+    if reason is RejectReason.WRONG_FINGERPRINT:
+        models = f"has another model or task: fingerprint {other.fingerprint}, here {own.fingerprint}"
+        return models, "give both the same --task, N of --shard, --seed, --personalization and settings"
+    if not own.keys:
+        return f"wants key {_listed(other.keys)}, here is none", "give this agent the swarm's key: --key FILE"
+    if not other.keys:
+        return f"has no key, here is {_listed(own.keys)}", "start it with the swarm's key: --key FILE"
+    keys = f"has key {_listed(other.keys)}, here is {_listed(own.keys)}"
+    return keys, "give both the same key file; `hyperpush keys show FILE` prints these ids"
+
+
+def _one_way(evidence: Evidence, probe: Probe) -> Iterator[Finding]:
+    """Of the agent that runs here and one that fits, who hears whom, as far as they tell."""
+    if evidence.running is None or probe.answer is None:
+        return
+    us, them = evidence.running.record.peer, probe.answer.record.peer
+    heard_here = _either(evidence.running.hears, them, probe.answer.heard_by, us)
+    heard_there = _either(probe.answer.hears, us, evidence.running.heard_by, them)
+    if heard_here and heard_there is False:
+        remedy = "normal on one-way links; else check that the address which others are told leads here"
+        yield Finding(Level.NOTE, "one-way", f"{them} is heard, it does not hear {us}", remedy)
+    elif heard_there and heard_here is False:
+        remedy = "normal on one-way links; else see whether a firewall here stops incoming TCP"
+        yield Finding(Level.NOTE, "one-way", f"{them} hears {us}, but is not heard", remedy)
+    elif heard_here is False and heard_there is False:
+        yield Finding(
+            Level.NOTE, "no messages", f"{them} and {us} do not hear each other", "look again in a minute"
+        )
+
+
+def _either(
+    hearer: tuple[str, ...] | None, heard: str, heard_one: tuple[str, ...] | None, by: str
+) -> bool | None:
+    """Whether one hears another, by the words of both; None if neither tells."""
+    if hearer is None and heard_one is None:
+        return None
+    return heard in (hearer or ()) or by in (heard_one or ())
+
+
+def _company(evidence: Evidence) -> Iterator[Finding]:
+    """Whether there is anybody to learn with, and whether the running agent hears and is heard."""
+    own = evidence.own if evidence.running is None else evidence.running.record
+    fitting = {
+        probe.answer.record.peer
+        for probe in evidence.peers
+        if probe.answer is not None
+        and not probe.is_self
+        and incompatibility(own, probe.answer.record) is None
+    }
+    if not fitting:
+        said = f"no other agent of swarm {own.swarm!r} was found"
+        yield Finding(Level.PROBLEM, "alone", said, "start one, or name one that runs with --peer HOST:PORT")
+    elif evidence.running is not None:
+        if evidence.running.heard_by == ():
+            remedy = "let them reach this machine, or let it dial out: see the lines above"
+            yield Finding(Level.PROBLEM, "unheard", "nobody hears the agent that runs here", remedy)
+        if evidence.running.hears == ():
+            remedy = "open the port it listens on; see the lines above"
+            yield Finding(Level.PROBLEM, "deaf", "the agent that runs here hears nobody", remedy)
+
+
+def _because(detail: str) -> str:
+    return f" ({detail})" if detail else ""
+
+
+def _listed(items: Iterable[str]) -> str:
+    """The first few, with commas."""
+    texts = list(items)
+    more = f" and {len(texts) - SHOWN_MAX} more" if len(texts) > SHOWN_MAX else ""
+    return ", ".join(texts[:SHOWN_MAX]) + more
+
+
+def _ip(address: str) -> IpAddress | None:
+    """The host of "host:port", if it is no name."""
+    try:
+        return ipaddress.ip_address(parse_address(address)[0].partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _is_global(address: str) -> bool:
+    ip = _ip(address)
+    return ip is not None and ip.is_global
+
+
+def _is_loopback(host: str) -> bool:
+    ip = _ip(f"[{host}]:1" if ":" in host else f"{host}:1")
+    return host == "localhost" or (ip is not None and ip.is_loopback)
