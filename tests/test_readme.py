@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 from peer.options import complete, split
+from peer.scenario import Kill
+from peer.scenario_file import parse_scenario
 
 PAGES = [Path(__file__).parents[1] / page for page in ("README.md", "deploy/README.md")]
 
@@ -26,16 +28,29 @@ def commands() -> list[str]:
     return [command for command in found if command.startswith("hyperpush ")]
 
 
+def toml_files() -> list[str]:
+    """What the pages show of them."""
+    return re.findall(r"```toml\n(.*?)```", "".join(page.read_text("utf-8") for page in PAGES), re.DOTALL)
+
+
 @pytest.mark.parametrize("command", commands())
 def test_commands_are_accepted(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the file of the pages where they ask for one."""
-    (file,) = re.findall(r"```toml\n(.*?)```", "".join(page.read_text("utf-8") for page in PAGES), re.DOTALL)
+    (file,) = (file for file in toml_files() if "[settings]" in file)
     (tmp_path / "agent.toml").write_text(file, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
-    words = shlex.split(command)[1:]
+    words = shlex.split(command, comments=True)[1:]
+    words = words[: words.index(">")] if ">" in words else words
     if "--help" in words:
         words.remove("--help")
     assert complete(split(words), {}).command == words[0]
+
+
+def test_the_scenario_means_something() -> None:
+    (file,) = (file for file in toml_files() if "[[event]]" in file)
+    scenario = parse_scenario(file, "README.md", [f"agent-{number}" for number in range(4)])
+    assert len(scenario.windows) == 4, "a cut, a loss, and two sides of a partition"
+    assert scenario.changes == (Kill("agent-3", 120.0),)
 
 
 def test_there_are_commands_to_check() -> None:
