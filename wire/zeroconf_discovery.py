@@ -202,14 +202,15 @@ class ZeroconfDiscovery(Surfacing):
                 await self._follow_interfaces(self._zeroconf)
 
     async def _follow_interfaces(self, zeroconf: AsyncZeroconf) -> None:
+        """New addresses first: a card that is new must not be told the old ones."""
+        if self._announce and self._wildcard is not None:
+            await (await zeroconf.async_update_service(self._information()))
         spoken = self._interfaces_to_speak_on()
         if spoken and spoken != self._spoken:
             self._spoken = spoken
             # A card that vanishes in this moment is told of at the next look.
             with contextlib.suppress(OSError, RuntimeError):
                 await zeroconf.async_update_interfaces(self._spoken)
-        if self._announce and self._wildcard is not None:
-            await (await zeroconf.async_update_service(self._information()))
 
     def _on_change(
         self, zeroconf: Zeroconf, service_type: str, name: str, state_change: ServiceStateChange
