@@ -9,7 +9,6 @@ comes in, over websockets of either side, is in intake.py.
 import asyncio
 import json
 import random
-import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, Protocol
@@ -18,6 +17,7 @@ from wire.codec import MESSAGE_BYTES_MAX, PROTOCOL_VERSION
 from wire.counters import LinkCounters, TransportCounters
 from wire.faults import link_rng
 from wire.intake import Intake
+from wire.interfaces import outward_host
 from wire.listener import Listener
 from wire.messages import PeerId, format_address, parse_address
 from wire.outgoing import FaultModel, OutgoingLink
@@ -132,7 +132,7 @@ class WebSocketTransport:
     @property
     def address(self) -> str:
         """Where others reach this transport, once started."""
-        host = self._advertise_host or _reachable_host(self._listen_host)
+        host = self._advertise_host or outward_host(self._listen_host)
         return format_address(host, self._advertise_port or self.port)
 
     @property
@@ -324,16 +324,3 @@ class WebSocketTransport:
         first = self._told % len(addresses)
         self._told += PEERS_TOLD_MAX
         return sorted((addresses[first:] + addresses[:first])[:PEERS_TOLD_MAX])
-
-
-def _reachable_host(listen_host: str) -> str:
-    """`listen_host`, or for a wildcard the address that packets to elsewhere would carry. Sends nothing."""
-    if listen_host not in ("", "0.0.0.0", "::"):  # noqa: S104
-        return listen_host
-    six = listen_host == "::"
-    with socket.socket(socket.AF_INET6 if six else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("2001:db8::1" if six else "192.0.2.1", 9))  # reserved for documentation
-        except OSError:  # no route: this machine is alone
-            return "::1" if six else "127.0.0.1"
-        return str(probe.getsockname()[0])
