@@ -44,6 +44,7 @@ class Sender:
     ) -> None:
         self.link = link
         self.wake = asyncio.Event()
+        self.resting = asyncio.Event()  # nothing can be written now
         self.task: asyncio.Task[None] | None = None
         self._address = address
         self._clock = clock
@@ -117,9 +118,11 @@ class Sender:
 
     async def _wait(self, seconds: float) -> None:
         """Until woken, or for `seconds`."""
+        self.resting.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(None if seconds == math.inf else seconds):
                 await self.wake.wait()
+        self.resting.clear()
 
     async def _push(self, session: aiohttp.ClientSession, frame: bytes, now: float) -> None:
         """Write one frame, or count why not."""

@@ -7,6 +7,7 @@ comes in, over websockets of either side, is in intake.py.
 """
 
 import asyncio
+import contextlib
 import json
 import random
 import time
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 IDENTITY_BYTES_MAX: Final = 24_576  # a handful of names and numbers, PEERS_TOLD_MAX addresses
 SEALED_BYTES_MAX: Final = 512  # what keys may add to a message: name, counter, signature, tag
 FRAME_BYTES_MAX: Final = MESSAGE_BYTES_MAX + SEALED_BYTES_MAX
-FLUSH_LOOK_S: Final = 0.02  # between two looks whether the last words are out
 
 
 class Transport(Protocol):
@@ -217,13 +217,14 @@ class WebSocketTransport:
         return None if sender is None else sender.address
 
     async def flush(self, timeout_s: float) -> None:
-        """Wait until nothing waits for a target that can be reached, or for so long."""
-        deadline = self._clock() + timeout_s
-        while self._clock() < deadline and any(
-            self._outbox.waiting(peer) and sender.link.counters.unreachable_since is None
-            for peer, sender in self._senders.items()
-        ):
-            await asyncio.sleep(FLUSH_LOOK_S)
+        """Wait until all that can be written is, or for so long."""
+        for sender in self._senders.values():
+            sender.resting.clear()
+            sender.wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                for sender in list(self._senders.values()):
+                    await sender.resting.wait()
 
     def disconnect(self, peer: PeerId) -> None:
         """Forget `peer`: what waits for it counts as unsent, its counters leave `per_peer`."""
