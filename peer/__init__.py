@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from peer.personalization import NoPersonalization, OutputBias, Personalization
     from peer.problem import BilevelProblem
     from peer.quadratic import ClosedForm, QuadraticProblem, bilevel_solution, closed_form
-    from peer.scenario import Join, Kill, Restart
+    from peer.scenario import Join, Kill, Leave, Pause, Restart
     from peer.settings import AgentSettings
     from peer.virtual_swarm import AgentResult, SimulationResult, simulate
 
@@ -26,9 +26,11 @@ _HOMES = {
     "HyperpushError": "peer.errors",
     "Join": "peer.scenario",
     "Kill": "peer.scenario",
+    "Leave": "peer.scenario",
     "ModuleProblem": "peer.module_problem",
     "NoPersonalization": "peer.personalization",
     "OutputBias": "peer.personalization",
+    "Pause": "peer.scenario",
     "Personalization": "peer.personalization",
     "ProblemError": "peer.errors",
     "QuadraticProblem": "peer.quadratic",
@@ -48,9 +50,11 @@ __all__ = [
     "HyperpushError",
     "Join",
     "Kill",
+    "Leave",
     "ModuleProblem",
     "NoPersonalization",
     "OutputBias",
+    "Pause",
     "Personalization",
     "ProblemError",
     "QuadraticProblem",

@@ -64,10 +64,21 @@ class Pause(Generic[A]):
     duration_s: float
 
 
-Change = Kill[int] | Join[int] | Restart[int]
-"""What `peer.simulate` can do."""
-
 AnyChange = Kill[A] | Join[A] | Restart[A] | Leave[A] | Pause[A]
+
+Change = AnyChange[int]
+"""What `peer.simulate` is given."""
+
+
+def member_names(agents: int) -> tuple[PeerId, ...]:
+    """The names of the agents of one program; their order is that of their numbers."""
+    digits = len(str(agents - 1))
+    return tuple(f"agent-{number:0{digits}}" for number in range(agents))
+
+
+def next_life(name: PeerId, life: int) -> PeerId:
+    """The name of who comes in the place of `name`, without its state."""
+    return f"{name.split('+')[0]}+{life}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.events import Compute, Persist, Reach, Send
-from wire import DecodeError, FaultPlan, PeerId, Push, link_rng
+from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
+from wire.outgoing import LOOK_AGAIN_S
 
 if TYPE_CHECKING:
     import random
@@ -34,11 +35,15 @@ if TYPE_CHECKING:
             """The message of a frame. Raises `wire.DecodeError`."""
 
 
+BEACON = -1  # in the place of a block: beacons replace beacons only
+
+
 @dataclass(slots=True)
 class MessageCounters:
     """What became of one agent's messages; the simulator sees what agents cannot."""
 
     sent: int = 0  # put on a link
+    replaced: int = 0  # by a newer one, while waiting for a link
     bytes_sent: int = 0
     lost: int = 0  # by the fault plan
     undeliverable: int = 0  # the target was not running when the message came
@@ -47,19 +52,33 @@ class MessageCounters:
 
 
 @dataclass(slots=True)
+class Link:
+    """From one agent to another, whatever lives they lead."""
+
+    rng: random.Random
+    gate: BandwidthGate = field(default_factory=BandwidthGate)
+
+
+@dataclass(slots=True)
 class Node(Generic[V]):
-    """One running agent and what is counted about it."""
+    """One running agent, what it has to do and what is counted about it.
+
+    Invariant: for each target for which something waits in `outbox`, one look at the link is scheduled.
+    """
 
     agent: Agent[V]
     counters: MessageCounters
     timer_at: float | None = None
+    paused_until: float = 0.0
+    outbox: Outbox = field(default_factory=Outbox)
 
 
 class Simulation(Generic[V]):
     """Runs agents until a virtual time. Time in seconds from 0.
 
     Invariant: events happen in the order of (time, order of being scheduled); an agent's computation takes no
-    virtual time. `durable` holds what a crash would leave on each agent's disk.
+    virtual time. `durable` holds what a crash would leave on each agent's disk. While a link with a bandwidth
+    is busy, messages wait in the agent, the newest of each block.
     """
 
     def __init__(
@@ -81,7 +100,7 @@ class Simulation(Generic[V]):
         self._on_event = on_event
         self._record = record
         self._digest = hashlib.sha256()
-        self._links: dict[tuple[PeerId, PeerId], random.Random] = {}
+        self._links: dict[tuple[PeerId, PeerId], Link] = {}
         self._heap: list[tuple[float, int, Callable[[], None]]] = []
         self._scheduled = 0
 
@@ -102,21 +121,37 @@ class Simulation(Generic[V]):
     def kill(self, peer: PeerId) -> Agent[V]:
         """Stop an agent between two events, without a word to anybody."""
         self._note(b"kill", peer, b"")
-        return self.nodes.pop(peer).agent
+        node = self.nodes.pop(peer)
+        node.outbox = Outbox()
+        return node.agent
+
+    def leave(self, peer: PeerId) -> None:
+        """Let an agent say goodbye and stop; what waits for its links still goes out."""
+        self._note(b"leave", peer, b"")
+        node = self.nodes[peer]
+        node.agent.leave(self.now)
+        self._perform(node)
+        del self.nodes[peer]
+
+    def pause(self, peer: PeerId, duration_s: float) -> None:
+        """Stop an agent's process for a while: it looks at nothing until it wakes, and then at all that came.
+
+        What is on its links goes on; what waits for them waits.
+        """
+        self._note(b"pause", peer, struct.pack("<d", duration_s))
+        self.nodes[peer].paused_until = self.now + duration_s
 
     def tell_seen(self, observer: PeerId, peer: PeerId, incarnation: int) -> None:
         """Let `observer` see `peer`, if it runs."""
         node = self.nodes.get(observer)
         if node is not None:
-            node.agent.peer_seen(peer, incarnation, self.now)
-            self._perform(node)
+            self._give(node, lambda: node.agent.peer_seen(peer, incarnation, self.now))
 
     def tell_gone(self, observer: PeerId, peer: PeerId, incarnation: int) -> None:
         """Let `observer` believe that this incarnation of `peer` is gone, if `observer` runs."""
         node = self.nodes.get(observer)
         if node is not None:
-            node.agent.peer_gone(peer, self.now, incarnation)
-            self._perform(node)
+            self._give(node, lambda: node.agent.peer_gone(peer, self.now, incarnation))
 
     def run_until(self, time: float) -> None:
         """Process all events up to and including this time."""
@@ -135,12 +170,20 @@ class Simulation(Generic[V]):
         if self._record is not None:
             self._record(record)
 
-    def _timer(self, node: Node[V], due: float) -> None:
-        if node.timer_at != due or self.nodes.get(node.agent.identity.peer) is not node:
-            return  # another deadline has replaced this one, or the agent is dead
-        node.timer_at = None
-        node.agent.handle_timer(self.now)
+    def _give(self, node: Node[V], act: Callable[[], None]) -> None:
+        """An input: the agent sees to it and to what follows from it, as soon as it is awake, if it runs."""
+        if self.nodes.get(node.agent.identity.peer) is not node:
+            return
+        if self.now < node.paused_until:
+            self.at(node.paused_until, lambda: self._give(node, act))
+            return
+        act()
         self._perform(node)
+
+    def _timer(self, node: Node[V], due: float) -> None:
+        if node.timer_at == due:  # else another deadline has replaced this one
+            node.timer_at = None
+            node.agent.handle_timer(self.now)
 
     def _perform(self, node: Node[V]) -> None:
         """Carry out the effects in order; `Compute` gives more at once."""
@@ -165,36 +208,73 @@ class Simulation(Generic[V]):
         deadline = agent.next_deadline()
         if deadline is not None and deadline != node.timer_at:
             node.timer_at = deadline
-            self.at(deadline, lambda: self._timer(node, deadline))
+            self.at(deadline, lambda: self._give(node, lambda: self._timer(node, deadline)))
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
-        source = push.sender
         frame = self._codec.encode(push)
-        self._note(b"send", source, frame)
+        self._note(b"send", push.sender, frame)
         arrived = self._codec.decode(frame)
+        block = push.block if push.arrays else BEACON
         for target in targets:
-            node.counters.sent += 1
-            node.counters.bytes_sent += len(frame)
-            rng = self._links.get((source, target))
-            if rng is None:
-                rng = self._links[source, target] = link_rng(self._seed, source, target)
-            delays = self._faults.deliveries(source, target, self.now, rng)
-            node.counters.lost += not delays
-            for delay_s in delays:
-                self._schedule_delivery(node, target, arrived, self.now + delay_s)
+            waits = node.outbox.waiting(target) > 0
+            if not waits and self._ready_at(node, target) <= self.now:
+                self._transmit(node, target, arrived, len(frame))
+                continue
+            node.counters.replaced += node.outbox.put(target, block, frame)
+            if not waits:
+                self._look_later(node, target)
+
+    def _link(self, node: Node[V], target: PeerId) -> Link:
+        source = node.agent.identity.peer
+        link = self._links.get((source, target))
+        if link is None:
+            link = self._links[source, target] = Link(link_rng(self._seed, source, target))
+        return link
+
+    def _ready_at(self, node: Node[V], target: PeerId) -> float:
+        """When the bandwidth, as it is now, lets the next message on the link."""
+        faults = self._faults.faults_on(node.agent.identity.peer, target, self.now)
+        gate = self._link(node, target).gate
+        return gate.ready_at(None if faults is None else faults.bandwidth_bits_per_s)
+
+    def _look_later(self, node: Node[V], target: PeerId) -> None:
+        ready_at = min(self._ready_at(node, target), self.now + LOOK_AGAIN_S)
+        self.at(max(ready_at, node.paused_until), lambda: self._look(node, target))
+
+    def _look(self, node: Node[V], target: PeerId) -> None:
+        """Put what waits for a link there, as far as it is free."""
+        awake = self.now >= node.paused_until
+        while awake and node.outbox.waiting(target) and self._ready_at(node, target) <= self.now:
+            frame = node.outbox.take(target)
+            assert frame is not None
+            self._transmit(node, target, self._codec.decode(frame), len(frame))
+        if node.outbox.waiting(target):
+            self._look_later(node, target)
+
+    def _transmit(self, node: Node[V], target: PeerId, push: Push[V], frame_bytes: int) -> None:
+        link = self._link(node, target)
+        link.gate.took(frame_bytes, self.now)
+        node.counters.sent += 1
+        node.counters.bytes_sent += frame_bytes
+        delays = self._faults.deliveries(push.sender, target, self.now, link.rng)
+        node.counters.lost += not delays
+        for delay_s in delays:
+            self._schedule_delivery(node, target, push, self.now + delay_s)
 
     def _schedule_delivery(self, sender: Node[V], target: PeerId, push: Push[V], time: float) -> None:
         def deliver() -> None:
             node = self.nodes.get(target)
             if node is None:
                 sender.counters.undeliverable += 1
-                return
-            node.counters.delivered += 1
-            try:
-                node.agent.receive(push, self.now)
-            except DecodeError as error:
-                reason = str(error.reason)
-                node.counters.rejected[reason] = node.counters.rejected.get(reason, 0) + 1
-            self._perform(node)
+            else:
+                self._give(node, lambda: self._receive(node, push))
 
         self.at(time, deliver)
+
+    def _receive(self, node: Node[V], push: Push[V]) -> None:
+        node.counters.delivered += 1
+        try:
+            node.agent.receive(push, self.now)
+        except DecodeError as error:
+            reason = str(error.reason)
+            node.counters.rejected[reason] = node.counters.rejected.get(reason, 0) + 1

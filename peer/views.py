@@ -45,10 +45,10 @@ class Messages:
 
     @classmethod
     def of_simulation(cls, agent: TensorAgent, counters: MessageCounters) -> Messages:
-        """Of an agent on simulated links, where nothing waits to be sent."""
+        """Of an agent on simulated links."""
         return cls(
             sent=counters.sent - counters.lost,
-            replaced=0,
+            replaced=counters.replaced,
             unsent=counters.undeliverable,
             received=agent.inbox.counters.received,
             gaps=agent.inbox.counters.gaps,

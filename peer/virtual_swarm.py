@@ -15,7 +15,7 @@ from torch import Tensor
 
 from peer import assembly
 from peer.errors import SettingError
-from peer.scenario import Change, Join, Kill, check_scenario
+from peer.scenario import Change, Join, Kill, Leave, Pause, check_scenario, member_names, next_life
 from peer.settings import AgentSettings
 from peer.simulation import MessageCounters, Simulation
 from wire import FaultPlan, PeerId
@@ -79,9 +79,10 @@ class Member:
 
 
 class Swarm:
-    """The members of a simulated swarm: starts, kills and restarts them and spreads the news of it.
+    """The members of a simulated swarm: does to them what a scenario says and spreads the news of it.
 
     `notice_s`: every observer learns of a change after its own delay, drawn uniformly from this interval.
+    None: nobody is told; who comes knows whom it may contact, and heartbeats tell the rest.
     """
 
     def __init__(
@@ -93,7 +94,7 @@ class Swarm:
         seed: int,
         speeds: Sequence[float] | None = None,
         scenario: Sequence[Change] = (),
-        notice_s: tuple[float, float] = (0.0, 0.0),
+        notice_s: tuple[float, float] | None = (0.0, 0.0),
         swarm: str = "simulated",
         make_optimizer: MakeOptimizer | None = None,
         record: Callable[[bytes], None] | None = None,
@@ -102,7 +103,7 @@ class Swarm:
             raise SettingError("problems", len(problems), "give at least one problem, one per agent")
         if speeds is not None and (len(speeds) != len(problems) or not all(speed > 0 for speed in speeds)):
             raise SettingError("speeds", list(speeds), f"give {len(problems)} numbers above 0, one per agent")
-        if not 0 <= notice_s[0] <= notice_s[1] < math.inf:
+        if notice_s is not None and not 0 <= notice_s[0] <= notice_s[1] < math.inf:
             raise SettingError("notice_s", notice_s, "give (shortest, longest) delay in seconds, 0 or more")
         check_scenario(scenario, len(problems))
         assembly.check_alike(problems)
@@ -116,9 +117,9 @@ class Swarm:
         self.simulation: Simulation[Tensor] = Simulation(
             faults=faults, seed=seed, codec=assembly, record=record, on_event=self._on_event
         )
-        digits = len(str(len(problems) - 1))
+        names = member_names(len(problems))
         self.members = [
-            Member(problem, _at_speed(settings, speeds[i] if speeds else 1.0), f"agent-{i:0{digits}}")
+            Member(problem, _at_speed(settings, speeds[i] if speeds else 1.0), names[i])
             for i, problem in enumerate(problems)
         ]
         absent = {change.agent for change in scenario if isinstance(change, Join)}
@@ -159,9 +160,14 @@ class Swarm:
         assert member.agent is not None
         for other in self.members:
             if other.alive and other is not member:
-                member.agent.peer_seen(other.peer, other.incarnation, self.simulation.now)
+                if self._notice_s is None and self.simulation.now > 0.0:
+                    member.agent.peer_found(other.peer, self.simulation.now)
+                else:
+                    member.agent.peer_seen(other.peer, other.incarnation, self.simulation.now)
 
     def _announce(self, member: Member, tell: Callable[..., None], *what: object) -> None:
+        if self._notice_s is None:
+            return
         low, high = self._notice_s
         for other in self.members:
             if other is not member:
@@ -177,6 +183,11 @@ class Swarm:
     def _change(self, change: Change) -> None:
         member = self.members[change.agent]
         match change:
+            case Leave():
+                self.simulation.leave(member.peer)
+                member.alive = False
+            case Pause():
+                self.simulation.pause(member.peer, change.duration_s)
             case Kill():
                 self.simulation.kill(member.peer)
                 member.alive = False
@@ -188,7 +199,7 @@ class Swarm:
                 if change.with_state:
                     member.incarnation += 1
                 else:
-                    member.peer, member.incarnation = f"{member.peer.split('+')[0]}+{member.lives}", 0
+                    member.peer, member.incarnation = next_life(member.peer, member.lives), 0
                 self._come(member, founder=False)
 
     def result(self, member: Member) -> AgentResult:
@@ -222,7 +233,7 @@ def simulate(
     seed: int = 0,
     speeds: Sequence[float] | None = None,
     scenario: Sequence[Change] = (),
-    notice_s: tuple[float, float] = (0.0, 0.0),
+    notice_s: tuple[float, float] | None = (0.0, 0.0),
     make_optimizer: MakeOptimizer | None = None,
     record: Callable[[bytes], None] | None = None,
     progress: Callable[[Swarm], None] | None = None,
@@ -231,11 +242,11 @@ def simulate(
     """Run one agent per problem for `ticks * tick_s` virtual seconds; equal arguments give equal bits.
 
     `faults` shapes every link (default: perfect). `speeds[i]` multiplies agent i's rate of ticks. `scenario`
-    kills, joins and restarts agents; each other agent learns of it after a delay drawn from `notice_s`
-    (seconds). `make_optimizer` makes the optimizer of each agent's hyperparameters; its learning rate is set
-    at each step to `hyper_step_size`, lowered by the agent if need be. `record` is given every record of the
-    trace that the digest covers. `progress` is called once per nominal tick. All fields of `AgentSettings`
-    are keyword arguments.
+    kills, joins, restarts, stops and pauses agents; each other agent is told of deaths and births after a
+    delay drawn from `notice_s` (seconds), or left to heartbeats if that is None. `make_optimizer` makes the
+    optimizer of each agent's hyperparameters; its learning rate is set at each step to `hyper_step_size`,
+    lowered by the agent if need be. `record` is given every record of the trace that the digest covers.
+    `progress` is called once per nominal tick. All fields of `AgentSettings` are keyword arguments.
 
     Runs with one torch thread and deterministic algorithms, and sets both back afterwards. Raises
     `SettingError` and `ProblemError` before anything runs.
