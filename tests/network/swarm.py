@@ -69,8 +69,7 @@ class Swarm:
         """What the agent has come to; empty as long as it has written nothing."""
         process = self.processes[host]
         assert process.ended() is None, f"host {host} ended with {process.ended()}: {process.text()[-2000:]}"
-        file = self._file(host)
-        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+        return self._written(host)
 
     def errors(self, *groups: Collection[int]) -> dict[str, float]:
         """Largest relative distance of any agent from the closed form of the agents in its group."""
@@ -106,7 +105,7 @@ class Swarm:
         except AssertionError:
             parts = ("model", "adjoint", "hypergradient")
             for host, process in sorted(self.processes.items()):
-                stands = {key: value for key, value in self.state(host).items() if key not in parts}
+                stands = {key: value for key, value in self._written(host).items() if key not in parts}
                 self.say(f"host {host}: {json.dumps(stands)}\n{process.text()[-800:]}")
             raise
 
@@ -148,6 +147,10 @@ class Swarm:
     def _problems(self) -> list[QuadraticProblem]:
         problems = make_task("synthetic", len(self.lab.hosts), 0, "none").problems
         return [problem for problem in problems if isinstance(problem, QuadraticProblem)]
+
+    def _written(self, host: int) -> Mapping[str, Any]:
+        file = self._file(host)
+        return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
 
     def _file(self, host: int) -> Path:
         return self._folder / f"found-{host}.json"
