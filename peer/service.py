@@ -152,17 +152,20 @@ class AgentService:
             self._wake.set()
 
     def stop(self) -> None:
-        """Let `run` return after the computation under way."""
+        """Let `run` return after the computation under way, or at once if it has not begun."""
         self._stopping = True
         self._wake.set()
 
     def pause(self, seconds: float) -> None:
-        """Stand still for a while, as a stopped process would: no ticks, nothing sent, nothing heard."""
+        """Stand still for a while, as a stopped process would: no ticks, nothing sent, nothing heard.
+
+        The last call counts: 0 ends a pause.
+        """
         self._paused_until = time.monotonic() + seconds
+        self._wake.set()
 
     async def run(self) -> None:
         """Tick until `stop`, then say goodbye. A bug anywhere in the service surfaces here."""
-        self._stopping = False
         failure = asyncio.create_task(self.transport.wait_failed(), name=f"{self.record.peer} failures")
         try:
             while not self._stopping:
