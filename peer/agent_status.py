@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from peer.service import AgentService
     from wire import PeerId, PeerRecord, RejectReason
 
+STRANDED_TOLD_MAX = 8  # warnings of one kind: a swarm may have many agents behind NAT
 Refused = tuple["PeerRecord", "RejectReason"]
 
 
@@ -105,10 +106,12 @@ def _refused(record: PeerRecord, reason: RejectReason) -> LinkStatus:
 def _warnings(service: AgentService, links: Sequence[LinkStatus], uptime_s: float) -> tuple[str, ...]:
     """Of an agent that is cut off, and of peers that neither side can dial."""
     warnings = list(reach_warnings(links, uptime_s))
-    for link in links:
-        counters = service.transport.per_peer.get(link.peer)
-        if link.pushes_to and counters is not None and counters.unreachable_since is not None:
-            warnings.append(
-                f"{link.peer} cannot be dialled and has opened no connection here: {counters.last_error}"
-            )
-    return tuple(warnings)
+    alive = set(service.agent.peers.alive())
+    stranded = [
+        f"there is no way to {link.peer}: {counters.last_error}"
+        for link in links
+        if link.peer in alive
+        and (counters := service.transport.per_peer.get(link.peer)) is not None
+        and counters.unreachable_since is not None
+    ]
+    return (*warnings, *stranded[:STRANDED_TOLD_MAX])

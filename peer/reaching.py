@@ -8,6 +8,7 @@ it opens; the address is tried again later.
 from __future__ import annotations
 
 import asyncio
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ ASKED_MAX = 8  # at the same time: a flood of names costs no more
 ANSWER_S_MAX = 2.0  # time to answer
 ASK_AGAIN_S = 15.0  # doubled each time nobody answers
 ASK_AGAIN_S_MAX = 900.0
+TOLD_MAX = 2  # addresses of one peer that messages tell of
 UNREACHABLE_S = 5.0  # then another address of the peer is tried
 
 
@@ -32,8 +34,8 @@ class Whereabouts:
 
     told: tuple[str, ...] = ()  # not yet asked, best first
     verified: bool = False
-    ask_at: float = 0.0
-    wait_s: float = ASK_AGAIN_S
+    asked_at: float = -math.inf
+    wait_s: float = ASK_AGAIN_S / 2  # from then to the next question; doubled by each
     protocol: int | None = None
 
 
@@ -55,10 +57,10 @@ class Reacher:
 
     async def close(self) -> None:
         """Ask nobody any more."""
-        asking = list(self._asking.values())
-        for task in asking:
+        asking, self._asking = self._asking, {}
+        for task in asking.values():
             task.cancel()
-        await asyncio.gather(*asking, return_exceptions=True)
+        await asyncio.gather(*asking.values(), return_exceptions=True)
 
     def found(self, record: PeerRecord) -> bool:
         """Discovery has spoken with this peer, or a starter knows it; False if there is no room for it."""
@@ -70,14 +72,19 @@ class Reacher:
         return True
 
     def told(self, peer: PeerId, address: str) -> None:
-        """A message says that `peer` listens at `address`; "" if it does not say."""
-        present = self._transport.address_of(peer)
-        if present is None and not self._connect(peer, ""):
+        """Messages will be sent to `peer`, who is said to listen at `address`; "" if nobody says where."""
+        if self._transport.address_of(peer) is not None or self._connect(peer, ""):
+            self._known.setdefault(peer, Whereabouts())
+            self.heard(peer, address)
+
+    def heard(self, peer: PeerId, address: str) -> None:
+        """A message has come from `peer`, who says that it listens at `address`: it may have moved."""
+        known = self._known.get(peer)
+        if known is None or not address or address in known.told:
             return
-        known = self._known.setdefault(peer, Whereabouts())
-        if address and address != present and address not in known.told:
-            known.told = (address, *known.told)[:2]
-            known.ask_at, known.wait_s = 0.0, ASK_AGAIN_S
+        if address != self._transport.address_of(peer):
+            known.told = (address, *known.told)[:TOLD_MAX]
+            known.wait_s = min(known.wait_s, ASK_AGAIN_S)  # not at once: it may tell another in every message
 
     def protocol_of(self, peer: PeerId) -> int | None:
         """The newest version of the protocol that this peer reads, as far as is known."""
@@ -85,16 +92,21 @@ class Reacher:
         return None if known is None else known.protocol
 
     def work(self, now: float) -> None:
-        """Ask where something is to be asked; called every now and then."""
+        """Ask where something is to be asked; called every now and then. Bugs in asking surface here."""
+        for peer, task in list(self._asking.items()):
+            if task.done():
+                del self._asking[peer]
+                task.result()
         for peer, known in list(self._known.items()):
             if len(self._asking) >= ASKED_MAX:
                 return
             link = self._transport.per_peer.get(peer)
             since = None if link is None else link.unreachable_since
             lost = since is not None and now - since > UNREACHABLE_S
-            if peer in self._asking or now < known.ask_at or not known.told or (known.verified and not lost):
+            waits = peer in self._asking or now < known.asked_at + known.wait_s
+            if waits or not known.told or (known.verified and not lost):
                 continue
-            known.ask_at, known.wait_s = now + known.wait_s, min(2 * known.wait_s, ASK_AGAIN_S_MAX)
+            known.asked_at, known.wait_s = now, min(2 * known.wait_s, ASK_AGAIN_S_MAX)
             address, *others = known.told
             known.told = (*others, address)  # the next time another one
             self._asking[peer] = asyncio.create_task(self._ask(peer, address))
@@ -104,14 +116,14 @@ class Reacher:
         try:
             fields = await self._transport.fetch_identity(address, ANSWER_S_MAX)
             record = None if fields is None else read_record(fields, address)
-            if record is not None and record.peer == peer and incompatibility(self._own, record) is None:
-                known = self._known[peer]
-                known.verified, known.protocol, known.wait_s = True, record.protocol, ASK_AGAIN_S
-                self._connect(peer, address)
         except (DecodeError, AddressError):
-            pass  # whoever answers there is none of us
-        finally:
-            del self._asking[peer]
+            return  # whoever answers there is none of us
+        known = self._known.get(peer)  # it may have given way meanwhile
+        if known is None or record is None or record.peer != peer:
+            return
+        if incompatibility(self._own, record) is None:
+            known.verified, known.protocol, known.wait_s = True, record.protocol, ASK_AGAIN_S
+            self._connect(peer, address)
 
     def _connect(self, peer: PeerId, address: str) -> bool:
         """Set where `peer` is dialled; whoever was dialled there before has gone elsewhere."""

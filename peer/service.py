@@ -255,6 +255,7 @@ class AgentService:
             return None
         push = self.seal.unwrap(frame)
         self.agent.receive(push, time.monotonic())
+        self._reacher.heard(push.sender, push.address)
         return push.sender
 
     def _keep_marks(self, now: float) -> None:
