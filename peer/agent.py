@@ -38,8 +38,9 @@ from peer.events import (
 )
 from peer.inbox import Inbox, add_shares
 from peer.joining import Listening
-from peer.membership import Membership
+from peer.membership import BEACONS_PER_TICK, Membership
 from peer.pace import Pace
+from peer.partners import Partners
 from peer.progress import Progress
 from peer.solver import Orders, Solver
 from peer.speaker import Speaker
@@ -54,7 +55,8 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from wire import PeerId, Push
 
-SLEEP_TICKS = 10.0  # between two ticks: an agent that was stopped for longer judges nobody by that time
+SLEEP_TICKS = 10.0  # without any input: an agent that was stopped for longer judges nobody by that time
+GOODBYES = 3  # nobody answers, and one may be lost
 
 
 class Phase(enum.Enum):
@@ -105,15 +107,13 @@ class Agent(Generic[V]):
         self.inbox: Inbox[V] = Inbox(add_shares if settings.solver == "push-sum-shares" else None)
         self._computing = False
         self._next_tick_at = now + rng.random() * settings.tick_s
-        self._timer_at = now
+        self._awake_at = now
+        self._left = False
         self._listening: Listening[V] = Listening(settings, self._founding_epoch, now)
         self._entered_at = now
         self._pushed_at = -math.inf
-        self._partners: dict[PeerId, int] = {}  # whom mass of this epoch was shared with, by incarnation
+        self._partners = Partners()
         self._targets: tuple[bytes, ...] = ()  # marks of the out-neighbours
-        self._met_anyone = False
-        self._founding_members: frozenset[PeerId] | None = None  # known when this epoch was founded
-        self._stranger_waits = False
         self._epoch_rate = EpochRate()
         self._departed: list[PeerId] = []  # whose history the solver may forget
 
@@ -154,15 +154,18 @@ class Agent(Generic[V]):
         Raises `wire.DecodeError` with the reason if it cannot be meant for this agent, or is not believed;
         what was filed before is unchanged then.
         """
+        self._stay_awake(now)
         check_origin(push, self.identity, self.epoch)
         if push.arrays:
             check_arrays(push, self.solver, self._algebra)
-        if self.membership.is_quarantined(push.sender, now):
+        if self.membership.is_shunned(push.sender):
             raise DecodeError(RejectReason.QUARANTINED, f"sender {push.sender!r} is not believed for now")
         self.membership.receive(push, now)
         self._follow_membership()
         if push.epoch:
             self._listening.swarm_seen(now)
+            if self.phase is Phase.LISTENING and self.peers.incarnation(push.sender) == push.incarnation:
+                self.pace.heard(push.sender, push.tick_interval_s)
         if not push.arrays:
             return
         check_member(push, self.peers.incarnation(push.sender))
@@ -172,9 +175,10 @@ class Agent(Generic[V]):
 
     def leave(self, now: float) -> None:
         """Say goodbye, so that nobody waits for silence. Nothing is sent afterwards."""
-        self._send_beacon(tuple(self.membership.believed()), left=True)
-        self._computing = True  # no further tick
-        self._timer_at = now
+        self.membership.liveness.beat(now)  # newer than anything said before
+        for _ in range(GOODBYES):
+            self._send_beacon(tuple(self.membership.believed()), left=True)
+        self._left = True
 
     def _follow_membership(self) -> None:
         """Pass on what became of peers."""
@@ -188,7 +192,7 @@ class Agent(Generic[V]):
 
     def handle_timer(self, now: float) -> None:
         """Begin a tick if one is due and the last has been computed; otherwise nothing."""
-        if self._computing or now < self._next_tick_at:
+        if self._computing or self._left or now < self._next_tick_at:
             return
         self._keep_time(now)
         self.membership.tick(now, self.out_neighbours, self._entered_at)
@@ -198,28 +202,32 @@ class Agent(Generic[V]):
             self._listen(now)
         else:
             self._begin_tick(now)
-        self._send_beacon(self.membership.beacons(now, self.out_neighbours, now - self._pushed_at))
+        at_most = self.speaker.beacons_affordable(BEACONS_PER_TICK, now)
+        self._send_beacon(self.membership.beacons(now, self.out_neighbours, now - self._pushed_at, at_most))
 
     def computed(self, result: TickResult[V], now: float) -> None:
         """Take back what `Compute` gave: its pushes go out."""
         self._computing = False
+        if self._left:
+            return
         self._next_tick_at = max(self._next_tick_at, now)
         self._events.extend(
             self.progress.take(result.report, self.ticks, running=self.phase is Phase.RUNNING)
         )
         for peer, objection in result.report.objections:
             self.membership.quarantine(peer, objection, now)
+            self.inbox.forget(peer)
         self._follow_membership()
         if result.pushes:
             self._pushed_at = now
-        self._effects.extend(Send(self.out_neighbours, push) for push in result.pushes)
-        self.speaker.spend(len(result.pushes) * len(self.out_neighbours), self.solver.numbers_per_block)
+        for push in result.pushes:
+            self._send(self.out_neighbours, push)
 
     # ---- outputs
 
     def next_deadline(self) -> float | None:
-        """When `handle_timer` wants to be called; None while a computation is outstanding."""
-        return None if self._computing else self._next_tick_at
+        """When `handle_timer` wants to be called; None during a computation, and after `leave`."""
+        return None if self._computing or self._left else self._next_tick_at
 
     def take_effects(self) -> list[Effect[V]]:
         """What the driver must do now, in this order."""
@@ -233,11 +241,15 @@ class Agent(Generic[V]):
 
     # ---- ticks
 
+    def _stay_awake(self, now: float) -> None:
+        asleep_s = now - self._awake_at
+        if asleep_s > SLEEP_TICKS * self.pace.own_s:
+            self.membership.liveness.slept(asleep_s, now)
+        self._awake_at = now
+
     def _keep_time(self, now: float) -> None:
         settings = self.settings
-        if now - self._timer_at > SLEEP_TICKS * self.pace.own_s:
-            self.membership.liveness.slept(now - self._timer_at)
-        self._timer_at = now
+        self._stay_awake(now)
         self.pace.ticked(now)
         jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
         delay_s = self.membership.liveness.typical_delay_s()
@@ -251,11 +263,7 @@ class Agent(Generic[V]):
         for peer in self._departed:
             self.solver.forget(peer)
         self._departed.clear()
-        pushes = self._without_strangers(self.inbox.take(self.epoch))
-        for push in pushes:
-            self._partners[push.sender] = push.incarnation
-            self.pace.heard(push.sender, push.tick_interval_s)
-        self._met_anyone = self._met_anyone or bool(pushes)
+        pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, self.pace)
         if self.phase is Phase.WARMING_UP:
             self._end_warm_up(now)
         moving = self.phase is Phase.RUNNING
@@ -265,7 +273,7 @@ class Agent(Generic[V]):
             moving=moving,
             hyper_step_size=self.progress.hyper_step_size(settings) if hyper_is_due else 0.0,
             evaluate=settings.evaluate_every > 0 and self.ticks % settings.evaluate_every == 0,
-            blocks_max=self.speaker.affordable(
+            blocks_max=self.speaker.blocks_affordable(
                 self.solver.numbers_per_block, len(self.solver.spans), len(self.out_neighbours), now
             ),
         )
@@ -289,8 +297,11 @@ class Agent(Generic[V]):
     def _send_beacon(self, targets: tuple[PeerId, ...], *, left: bool = False) -> None:
         """Tell peers that get no push that this agent lives, or that it leaves."""
         if targets:
-            self._effects.append(Send(targets, self._beacon(left=left)))
-            self.speaker.spend(len(targets))
+            self._send(targets, self._beacon(left=left))
+
+    def _send(self, targets: tuple[PeerId, ...], push: Push[V]) -> None:
+        self._effects.append(Send(targets, push))
+        self.speaker.spend(push, len(targets))
 
     # ---- epochs and membership
 
@@ -310,12 +321,14 @@ class Agent(Generic[V]):
             else:
                 self._enter(heard, "heard of it", now)
         elif self.phase is not Phase.LISTENING and (
-            not self._met_anyone or now >= self._entered_at + self._epoch_s_min()
+            not self._partners.met_anyone or now >= self._entered_at + self._epoch_s_min()
         ):
             if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
             elif 0 < self.settings.precision_tolerance < self.progress.spacing:
                 self._enter(self.epoch + 1, "precision", now)
+            elif self._partners.are_missing(self.membership, self._epoch_s_min(), now):
+                self._enter(self.epoch + 1, "nobody pushes here", now)
 
     def _epoch_s_min(self) -> float:
         """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
@@ -325,36 +338,20 @@ class Agent(Generic[V]):
         """Far behind, or alone so far while the others have come further."""
         if heard > self.epoch + 1:
             return True
-        return not self._met_anyone and self.inbox.highest_tick() > self.ticks
+        return not self._partners.met_anyone and self.inbox.highest_tick() > self.ticks
 
     def _neighbours_are_wrong(self, now: float) -> bool:
         """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""
-        if any(self.peers.incarnation(peer) != known for peer, known in self._partners.items()):
-            return True
         drawn = self.membership.draw(self.epoch, now, choosing=False)
-        if self._stranger_waits or drawn != self.out_neighbours:
+        if self._partners.are_wrong(self.membership) or drawn != self.out_neighbours:
             return True
         self.membership.changed = False
         return False
 
-    def _without_strangers(self, pushes: list[Push[V]]) -> list[Push[V]]:
-        """In an epoch founded apart, let those who were not known then wait for the next one.
-
-        Two swarms, or a swarm and a newcomer, may have founded the same number; what has come further must
-        not be averaged with a model at its start. A message not absorbed is a message lost: nothing is wrong
-        by it once the next epoch has begun, and there the one that is behind listens first.
-        """
-        if self._founding_members is None:
-            return pushes
-        known = [push for push in pushes if push.sender in self._founding_members]
-        if len(known) < len(pushes):
-            self._stranger_waits = self.membership.changed = True
-        return known
-
     def _found(self, epoch: int, reason: str, now: float) -> None:
         """Enter an epoch with those known now: all have one initial model, nothing is to be averaged yet."""
         self._enter(epoch, reason, now)
-        self._founding_members = frozenset(self.peers.alive())
+        self._partners.found(self.peers.alive())
         self.phase = Phase.RUNNING
 
     def _enter(self, epoch: int, reason: str, now: float) -> None:
@@ -365,10 +362,8 @@ class Agent(Generic[V]):
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)
         self.membership.entered(epoch)
         self._targets = tuple(sorted(peer_mark(peer) for peer in self.out_neighbours))
-        self._partners = {peer: self.peers.incarnation(peer) or 0 for peer in self.out_neighbours}
+        self._partners.begin(self.out_neighbours, self.membership, now)
         self.progress.restart()
-        self._founding_members = None
-        self._stranger_waits = False
         self.solver.enter_epoch()
         self._effects.append(Persist(epoch))
         self._events.append(EpochEntered(epoch, reason, self.out_neighbours))
@@ -400,5 +395,5 @@ class Agent(Generic[V]):
                 epoch = self.epoch + 1  # who was heard founded it, and others may yet: leave it behind
             self.solver.replace_estimates(listening.heard)
             listening.restart()
-            self._met_anyone = True
+            self._partners.met_anyone = True
             self._enter(epoch, "joined", now)

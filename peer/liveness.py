@@ -7,10 +7,15 @@ sum and no answer rests on it.
 Time is measured in what was observed: a peer is silent when its heartbeat has stood still for several times
 as long as it used to, and a link is deaf when the other side has told for long enough that it hears nothing
 of what was sent there.
+
+What a peer says itself overrules what others say of it, and where it is heard itself, others only confirm
+that it lives: hearsay can neither bury nor rename who can be heard. Of peers that are not heard directly a
+member may tell lies, as of members that do not exist.
 """
 
 from __future__ import annotations
 
+import math
 import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -34,6 +39,7 @@ TOLD = 4  # heartbeats per message, the own one included: half a kilobyte, and n
 RETOLD_TICKS = 20  # own ticks during which a heartbeat is passed on: messages get lost
 UNHEARD_FACTOR = 4.0  # a peer never heard of is believed for so many times `expire_ticks`
 HEARING_TICKS = 400  # who was last heard longer ago is not said to be heard
+HEARSAY_TICKS = 40  # own ticks, two beacons, after which others may say more of a peer than that it lives
 ROUND_TRIP_WEIGHT = 0.1  # of the newest measurement
 
 
@@ -43,6 +49,7 @@ class Life:
 
     incarnation: int
     rose_at: float  # when its heartbeat was last seen to rise, or when it was first named
+    vouched: int = -1  # the incarnation told by the peer itself, or by who must know
     heartbeat: int = -1  # none heard of yet
     address: str = ""
     gap_s: float = 0.0  # the longest recent time between two rises
@@ -52,6 +59,9 @@ class Life:
     left: bool = False
     hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
     accuses: tuple[bytes, ...] = ()
+    spoke_at: float = 0.0  # when these words came
+    spoke_on: int = 0  # own heartbeat then
+    spoke_heartbeat: int = -1  # its heartbeat that they came with; a later one may be known without words
     rose_on: int = 0  # own heartbeat then
     told_on: int = -1  # own heartbeat when it was last passed on
     heard_at: float | None = None  # directly
@@ -60,8 +70,11 @@ class Life:
     round_trip_s: float | None = None
 
     def rises_wanted(self) -> int:
-        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience."""
-        return RISES_WANTED << min(self.losses, FLAPS_MAX)
+        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience.
+
+        The first loss is free: every member may be restarted.
+        """
+        return RISES_WANTED << min(max(0, self.losses - 1), FLAPS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +83,14 @@ class News:
 
     peer: PeerId
     incarnation: int
-    alive: bool  # False: it said goodbye
+    alive: bool  # False: it said goodbye, or this incarnation is no more
 
 
 class Liveness:
     """The heartbeats of a swarm as one agent knows them.
 
-    Invariant: a peer's (incarnation, heartbeat) never falls; at most LIVES_MAX peers.
+    Invariant: at most LIVES_MAX peers. What a peer says itself is taken in rising order of (incarnation,
+    heartbeat), and so is what others say of it since.
     """
 
     def __init__(self, own: PeerId, incarnation: int, *, expire_ticks: float) -> None:
@@ -87,6 +101,7 @@ class Liveness:
         self._incarnation = incarnation
         self._expire_ticks = expire_ticks
         self._beat_at: dict[int, float] = {}
+        self._woke_at = -math.inf
 
     def beat(self, now: float) -> None:
         """One own tick has begun."""
@@ -95,69 +110,113 @@ class Liveness:
         if len(self._beat_at) > OWN_BEATS_MAX:
             del self._beat_at[next(iter(self._beat_at))]
 
-    def slept(self, seconds: float) -> None:
+    def slept(self, seconds: float, now: float) -> None:
         """This agent was stopped for so long: whoever seems silent since has had no chance to be heard."""
+        self._woke_at = now
         for life in self.lives.values():
-            life.rose_at += seconds
+            life.rose_at = min(now, life.rose_at + seconds)
 
     def name(self, peer: PeerId, incarnation: int, now: float) -> None:
-        """Somebody says that this peer lives: it is given time to be heard."""
+        """Somebody who must know says that this peer lives: it is given time to be heard."""
         life = self.lives.get(peer)
         if life is None:
-            self._add(peer, Life(incarnation, now, rose_on=self.heartbeat))
-        elif incarnation > life.incarnation or life.heartbeat < 0:
+            self._add(peer, Life(incarnation, now, incarnation), hearsay=False)
+            return
+        if incarnation < life.vouched:
+            return
+        life.vouched = incarnation
+        if incarnation != life.incarnation:
             self._renew(life, incarnation)
+        if not life.rises:
             life.rose_at = now
 
     def hear(self, sender: Heartbeat, tick_s: float, now: float) -> list[News]:
         """A message has come from `sender` itself, whose own heartbeat this is; it ticks every `tick_s`."""
-        news = self._take(sender, now)
-        life = self.lives.get(sender.peer)
-        if life is None or sender.incarnation < life.incarnation or sender.heartbeat < life.heard_heartbeat:
-            return news
+        peer = sender.peer
+        life = self.lives.get(peer)
+        if life is None:
+            life = Life(sender.incarnation, now)
+            self._add(peer, life, hearsay=False)
+        if sender.incarnation < life.vouched:
+            return []  # late, of a former incarnation
+        life.vouched = sender.incarnation
+        news = self._become(peer, life, sender.incarnation)
+        if sender.heartbeat < life.heard_heartbeat:
+            return news  # late
         is_new = sender.heartbeat > life.heard_heartbeat
-        if is_new:
-            life.rose_at = now  # whatever others have said of it
         life.heard_at, life.heard_on, life.heard_heartbeat = now, self.heartbeat, sender.heartbeat
-        heard = self.heard_of_us(sender.peer)
-        sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
-        if is_new and heard is not None and sent_at is not None and heard.age_ticks < AGE_TICKS_MAX:
-            trip_s = max(0.0, now - sent_at - heard.age_ticks * tick_s)
-            known = life.round_trip_s
-            life.round_trip_s = trip_s if known is None else known + ROUND_TRIP_WEIGHT * (trip_s - known)
+        if is_new:
+            news += self._rise(life, sender, now)
+            self._measure_round_trip(life, sender, tick_s, now)
         return news
 
     def hear_of(self, others: Iterable[Heartbeat], now: float) -> list[News]:
         """What the sender passes on of others."""
-        return [news for heartbeat in others for news in self._take(heartbeat, now)]
+        return [news for heartbeat in others for news in self._take_hearsay(heartbeat, now)]
 
-    def _take(self, heartbeat: Heartbeat, now: float) -> list[News]:
-        """Note one heartbeat, if it is newer than what is known; whether the peer is believed alive by it."""
-        peer = heartbeat.peer
+    def _take_hearsay(self, told: Heartbeat, now: float) -> list[News]:
+        """Note what one peer says of another, if it is newer than what is known."""
+        peer = told.peer
         if peer == self._own:
             return []
         life = self.lives.get(peer)
         if life is None:
-            life = Life(heartbeat.incarnation, now)
-            if not self._add(peer, life):
+            life = Life(told.incarnation, now)
+            if not self._add(peer, life, hearsay=True):
                 return []
-        elif heartbeat.incarnation > life.incarnation:
-            self._renew(life, heartbeat.incarnation)
-        if heartbeat.incarnation < life.incarnation or heartbeat.heartbeat <= life.heartbeat:
+        if self.hears(peer, HEARSAY_TICKS):
+            if told.incarnation == life.incarnation and told.heartbeat > life.heartbeat and not told.left:
+                self._note_rise(life, told.heartbeat, now)
             return []
-        if life.heartbeat >= 0:
-            life.gap_s = max(now - life.rose_at, GAP_DECAY * life.gap_s)
-        life.heartbeat, life.rose_at, life.rose_on = heartbeat.heartbeat, now, self.heartbeat
-        life.hears, life.accuses = heartbeat.hears, heartbeat.accuses
-        life.address = heartbeat.address or life.address
-        life.left = heartbeat.left
+        news: list[News] = []
+        if self._is_forgotten(life) and told.incarnation >= life.vouched:
+            self._renew(life, told.incarnation)
+        elif told.incarnation > life.incarnation:
+            news = self._become(peer, life, told.incarnation)
+        if told.incarnation < life.incarnation or told.heartbeat <= life.heartbeat:
+            return news
+        return news + self._rise(life, told, now)
+
+    def _is_forgotten(self, life: Life) -> bool:
+        """Dead for so long that no message about it is under way: false news of it counts no more."""
+        return not life.rises and self.heartbeat - life.rose_on > HEARING_TICKS
+
+    def _become(self, peer: PeerId, life: Life, incarnation: int) -> list[News]:
+        """The peer is known in this incarnation from now on; what it was before is gone."""
+        before = life.incarnation
+        if incarnation == before:
+            return []
+        if life.rises and incarnation > before:
+            life.losses += 1
+        self._renew(life, incarnation)
+        return [News(peer, before, alive=False)]
+
+    def _rise(self, life: Life, told: Heartbeat, now: float) -> list[News]:
+        """Take over a newer heartbeat, and whether the peer is believed alive by it."""
+        self._note_rise(life, told.heartbeat, now)
+        life.hears, life.accuses = told.hears, told.accuses
+        life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
+        life.address = told.address or life.address
+        life.left = told.left
         life.rises += 1
         if life.left:
-            self.lost(peer)
-            return [News(peer, life.incarnation, alive=False)]
-        if life.rises < life.rises_wanted():
+            self.lost(told.peer)
+        elif life.rises < life.rises_wanted():
             return []
-        return [News(peer, life.incarnation, alive=True)]
+        return [News(told.peer, life.incarnation, alive=not life.left)]
+
+    def _note_rise(self, life: Life, heartbeat: int, now: float) -> None:
+        if life.rises:
+            life.gap_s = max(now - life.rose_at, GAP_DECAY * life.gap_s)
+        life.heartbeat, life.rose_at, life.rose_on = heartbeat, now, self.heartbeat
+
+    def _measure_round_trip(self, life: Life, sender: Heartbeat, tick_s: float, now: float) -> None:
+        heard = self.heard_of_us(sender.peer)
+        sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
+        if heard is not None and sent_at is not None and heard.age_ticks < AGE_TICKS_MAX:
+            trip_s = max(0.0, now - sent_at - heard.age_ticks * tick_s)
+            known = life.round_trip_s
+            life.round_trip_s = trip_s if known is None else known + ROUND_TRIP_WEIGHT * (trip_s - known)
 
     def lost(self, peer: PeerId, *, silently: bool = False) -> None:
         """The peer is believed dead. If it was only silent and rises again, it is given more time."""
@@ -168,15 +227,17 @@ class Liveness:
             life.patience = min(2.0 * life.patience, PATIENCE_MAX)
 
     def steady(self, peer: PeerId) -> None:
-        """The peer has been alive for long: what it lost is forgiven."""
-        self.lives[peer].losses = 0
+        """The peer has been alive for long: losses and false alarms are forgiven."""
+        self.lives[peer].losses, self.lives[peer].patience = 0, 1.0
 
     def silence(self, peer: PeerId, tick_s: float, now: float) -> float:
         """How long the heartbeat has stood still, as a share of what is believed; 1 and more: dead.
 
-        `tick_s` is the interval of a typical peer.
+        `tick_s` is the interval of a typical peer. Who is not remembered is not silent.
         """
-        life = self.lives[peer]
+        life = self.lives.get(peer)
+        if life is None:
+            return 0.0
         if life.heartbeat < 0:
             limit_s = UNHEARD_FACTOR * self._expire_ticks * tick_s
         else:
@@ -200,7 +261,7 @@ class Liveness:
             return 0.0
         heard = self.heard_of_us(peer)
         sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
-        return max(0.0, life.rose_at - max(since, since if sent_at is None else sent_at))
+        return max(0.0, life.spoke_at - max(since, self._woke_at, since if sent_at is None else sent_at))
 
     def hears(self, peer: PeerId, within_ticks: float) -> bool:
         """Whether this agent has heard the peer directly and lately, in own ticks."""
@@ -220,22 +281,22 @@ class Liveness:
         return statistics.median(trips) / 2 if trips else 0.0
 
     def digest(self, address: str, *, left: bool, accuses: tuple[bytes, ...]) -> tuple[Heartbeat, ...]:
-        """The own heartbeat and those that have risen lately, the longest untold first."""
+        """The own heartbeat and those of whom there is word lately, the longest untold first."""
         own = Heartbeat(self._own, self._incarnation, self.heartbeat, address, left, self._hears(), accuses)
-        risen = [
+        spoken = [
             (life.told_on, peer)
             for peer, life in self.lives.items()
-            if life.heartbeat >= 0 and self.heartbeat - life.rose_on <= RETOLD_TICKS
+            if life.spoke_heartbeat >= 0 and self.heartbeat - life.spoke_on <= RETOLD_TICKS
         ]
         told = [own]
-        for _, peer in sorted(risen)[: TOLD - 1]:
+        for _, peer in sorted(spoken)[: TOLD - 1]:
             life = self.lives[peer]
             life.told_on = self.heartbeat
             told.append(
                 Heartbeat(
                     peer,
                     life.incarnation,
-                    life.heartbeat,
+                    life.spoke_heartbeat,
                     life.address,
                     life.left,
                     life.hears,
@@ -259,16 +320,22 @@ class Liveness:
 
     def _renew(self, life: Life, incarnation: int) -> None:
         """The peer has started anew: its heartbeat counts from the beginning."""
-        life.incarnation, life.heartbeat, life.heard_heartbeat = incarnation, -1, -1
+        life.incarnation = incarnation
+        life.heartbeat = life.spoke_heartbeat = life.heard_heartbeat = -1
         life.rises, life.left, life.hears, life.accuses, life.heard_at = 0, False, None, (), None
+        life.patience = 1.0
 
-    def _add(self, peer: PeerId, life: Life) -> bool:
-        """Remember one more; the longest silent makes room, unless all have risen lately."""
+    def _add(self, peer: PeerId, life: Life, *, hearsay: bool) -> bool:
+        """Remember one more. One believed by nobody makes room, then the longest silent; not for hearsay."""
         if len(self.lives) >= LIVES_MAX:
-            oldest = min(self.lives, key=lambda known: (self.lives[known].rose_on, known))
-            if self.heartbeat - self.lives[oldest].rose_on <= HEARING_TICKS:
+            oldest = min(self.lives, key=self._worth)
+            if hearsay and self.heartbeat - self.lives[oldest].rose_on <= HEARING_TICKS:
                 return False
             del self.lives[oldest]
         life.rose_on = self.heartbeat
         self.lives[peer] = life
         return True
+
+    def _worth(self, peer: PeerId) -> tuple[bool, int, PeerId]:
+        life = self.lives[peer]
+        return life.rises >= life.rises_wanted(), life.rose_on, peer

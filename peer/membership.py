@@ -11,15 +11,16 @@ Changes are only noted here; the agent begins an epoch for them when it is time.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
 from peer.peer_table import PEERS_KNOWN_MAX, PeerTable
 from peer.topology import out_neighbours, predecessors
 from wire import Heartbeat, peer_mark
-from wire.messages import ACCUSES_MAX
+from wire.messages import ACCUSES_MAX, HEARS_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -30,9 +31,11 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from wire import PeerId, Push
 
+T = TypeVar("T")
+
 ACCUSERS_WANTED = 2  # one liar must not be able to have an honest peer shunned by all
 SUSPECT = 0.5  # share of the silence that is believed, from which a peer is no longer chosen
-ALL_ARE_CONTACTED = 32  # in a swarm of up to so many, everybody tells everybody that it lives
+ALL_ARE_CONTACTED = HEARS_MAX  # in a swarm of up to so many, everybody tells everybody that it lives
 BEACONS_PER_TICK = 4  # a beacon costs a kilobyte; a large swarm has many contacts
 BEACON_TICKS_MIN = 2.0  # doubled with each beacon that has no effect
 BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to
@@ -40,6 +43,7 @@ BEACON_TICKS_MAX = 200.0  # to those that may be dead
 HEARD_AGAIN_TICKS = 20.0  # a deaf link is used again when beacons have arrived for so long
 STEADY_EPOCHS = 10.0  # a peer alive for so many shortest epochs is forgiven its flapping
 QUARANTINE_TICKS = 2000.0  # doubled each time
+REMEMBERED_MAX = 512  # peers with a record of deaf links or of quarantine; the oldest is forgotten
 
 
 @dataclass(slots=True)
@@ -79,8 +83,10 @@ class Membership:
         self._deaf: dict[PeerId, float | None] = {}  # since when beacons arrive there again
         self._link_patience: dict[PeerId, float] = {}
         self._alive_since: dict[PeerId, float] = {}
-        self._guilty: frozenset[bytes] = frozenset()  # marks of peers that several accuse
-        self._predecessors: frozenset[PeerId] = frozenset()
+        self._guilty: frozenset[bytes] = frozenset()  # marks of peers quarantined, here or by several others
+        self._accused: tuple[bytes, ...] = ()  # marks of the peers that this agent itself has quarantined
+        self._predecessors: frozenset[PeerId] = frozenset()  # in this epoch
+        self._to_be_told: frozenset[PeerId] = frozenset()  # in this epoch or the next one
         self._newly_found: list[tuple[PeerId, str]] = []
 
     # ---- what is told
@@ -100,6 +106,8 @@ class Membership:
     def remove(self, peer: PeerId, incarnation: int | None) -> None:
         """Somebody who must know says that this peer, up to this incarnation, is no more."""
         if self.peers.gone(peer, incarnation):
+            if peer in self.liveness.lives:
+                self.liveness.lost(peer)  # messages under way do not bring it back
             self._depart(peer)
 
     def receive(self, push: Push[V], now: float) -> None:
@@ -107,30 +115,23 @@ class Membership:
         own, *others = push.digest or (Heartbeat(push.sender, push.incarnation, push.tick, push.address),)
         if own.peer != push.sender or own.incarnation != push.incarnation:
             own, others = Heartbeat(push.sender, push.incarnation, push.tick, push.address), []
-        known = self.peers.incarnation(push.sender)
-        if known is not None and push.incarnation > known:
-            self.liveness.name(push.sender, push.incarnation, now)
-            self._arrive(push.sender, push.incarnation, now)
         for news in self.liveness.hear(own, push.tick_interval_s, now):
             self._believe(news, now)
         if self.peers.incarnation(push.sender) == push.incarnation:
             for news in self.liveness.hear_of(others, now):
                 self._believe(news, now)
-        if push.sender not in self._contacts:
-            self._contact(push.sender, now)
+        contact = self._contacts.get(push.sender)
+        soon = now + BEACON_TICKS_ALIVE * self._pace.typical_s()
+        if contact is None or (contact.due_at > soon and self.peers.incarnation(push.sender) is None):
+            self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
 
     def quarantine(self, peer: PeerId, reason: str, now: float) -> None:
         """Refuse what this peer says, for a while that doubles each time."""
         before = self.quarantined.get(peer)
         ticks = QUARANTINE_TICKS if before is None else 2.0 * before.ticks
-        self.quarantined[peer] = Quarantine(reason, now + ticks * self._pace.typical_s(), ticks)
-        self.changed = True
+        _remember(self.quarantined, peer, Quarantine(reason, now + ticks * self._pace.typical_s(), ticks))
+        self._judge_accused(now)
         self._events.append(PeerQuarantined(peer, reason))
-
-    def is_quarantined(self, peer: PeerId, now: float) -> bool:
-        """Whether messages of this peer are refused now."""
-        quarantine = self.quarantined.get(peer)
-        return quarantine is not None and now < quarantine.until
 
     # ---- time
 
@@ -149,7 +150,7 @@ class Membership:
             elif now - self._alive_since.get(peer, now) > self._steady_s():
                 self.liveness.steady(peer)
         self._judge_links(now, out, entered_at)
-        self._count_accusers()
+        self._judge_accused(now)
 
     def _steady_s(self) -> float:
         settings = self._settings
@@ -161,7 +162,7 @@ class Membership:
             patience_s = self._link_patience.get(peer, 1.0) * self._settings.expire_ticks * typical_s
             if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at) > patience_s:
                 self._deaf[peer] = None
-                self._link_patience[peer] = 2.0 * self._link_patience.get(peer, 1.0)
+                _remember(self._link_patience, peer, 2.0 * self._link_patience.get(peer, 1.0))
                 self.changed = True
                 self._events.append(LinkDeaf(peer))
         for peer, since in list(self._deaf.items()):
@@ -172,16 +173,18 @@ class Membership:
                 self.changed = True
                 self._events.append(LinkHeard(peer))
 
-    def _count_accusers(self) -> None:
+    def _judge_accused(self, now: float) -> None:
+        """Who is shunned: whom this agent has quarantined, and whom several believed peers accuse."""
+        own = [peer for peer, quarantine in self.quarantined.items() if now < quarantine.until]
         accusers: dict[bytes, int] = {}
         for peer in self.peers.alive():
             life = self.liveness.lives.get(peer)
-            for mark in set(life.accuses if life is not None else ()):
-                accusers[mark] = accusers.get(mark, 0) + 1
-        for peer in self.quarantined:
-            mark = peer_mark(peer)
-            accusers[mark] = accusers.get(mark, 0) + ACCUSERS_WANTED
-        guilty = frozenset(mark for mark, count in accusers.items() if count >= ACCUSERS_WANTED)
+            if life is not None and peer not in own:
+                for mark in set(life.accuses):
+                    accusers[mark] = accusers.get(mark, 0) + 1
+        self._accused = tuple(sorted(peer_mark(peer) for peer in own[-ACCUSES_MAX:]))
+        convicted = {mark for mark, count in accusers.items() if count >= ACCUSERS_WANTED}
+        guilty = frozenset(convicted | {peer_mark(peer) for peer in own})
         if guilty != self._guilty:
             self._guilty = guilty
             self.changed = True
@@ -193,7 +196,9 @@ class Membership:
         members = self.believed()
         if choosing:
             typical_s = self._pace.typical_s()
-            members = [p for p in members if self.liveness.silence(p, typical_s, now) < SUSPECT]
+            lively = [peer for peer in members if self.liveness.silence(peer, typical_s, now) < SUSPECT]
+            self.changed = self.changed or lively != members  # who is heard again is to be drawn after all
+            members = lively
         return out_neighbours(
             self._own,
             [peer for peer in members if peer not in self._deaf],
@@ -204,35 +209,49 @@ class Membership:
 
     def believed(self) -> list[PeerId]:
         """Peers alive that are not shunned, sorted."""
-        if not self._guilty:
-            return self.peers.alive()
-        return [peer for peer in self.peers.alive() if peer_mark(peer) not in self._guilty]
+        return [peer for peer in self.peers.alive() if not self.is_shunned(peer)]
+
+    def is_shunned(self, peer: PeerId) -> bool:
+        """Whether nothing is pushed to this peer and nothing taken from it, as of the last tick."""
+        return bool(self._guilty) and peer_mark(peer) in self._guilty
 
     def entered(self, epoch: int) -> None:
         """An epoch has begun: tell those that will push to us, now or in the next one, that we live."""
-        now_and_next = (
-            predecessors(
-                self._own, self.peers.alive(), fanout=self._settings.fanout, swarm=self._swarm, epoch=number
-            )
+        fanout, members = self._settings.fanout, self.peers.alive()
+        self._predecessors, following = (
+            predecessors(self._own, members, fanout=fanout, swarm=self._swarm, epoch=number)
             for number in (epoch, epoch + 1)
         )
-        self._predecessors = frozenset().union(*now_and_next)
+        self._to_be_told = self._predecessors | following
+
+    def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:
+        """Whether some are heard, but for so long none of those who might push to us in this epoch."""
+        heard_at = {True: since, False: -math.inf}
+        for peer in self.believed():
+            life = self.liveness.lives.get(peer)
+            if life is not None and life.heard_at is not None:
+                may_push = peer in self._predecessors
+                heard_at[may_push] = max(heard_at[may_push], life.heard_at)
+        return now - heard_at[True] > patience_s >= now - heard_at[False]
 
     # ---- what is sent
 
-    def beacons(self, now: float, out: Collection[PeerId], silent_s: float) -> tuple[PeerId, ...]:
+    def beacons(
+        self, now: float, out: Collection[PeerId], silent_s: float, at_most: int
+    ) -> tuple[PeerId, ...]:
         """Who is to be told now that we live; not those that were pushed to lately anyway.
 
-        `out` are the out-neighbours, `silent_s` the time since they were last pushed to.
+        `out` are the out-neighbours, `silent_s` the time since they were last pushed to. Peers alive come
+        first: no crowd of names found keeps members from being told.
         """
         typical_s = self._pace.typical_s()
         pushed_to = out if silent_s < BEACON_TICKS_ALIVE * typical_s else ()
         due = sorted(
-            (contact.due_at, peer)
+            (self.peers.incarnation(peer) is None, contact.due_at, peer)
             for peer, contact in self._contacts.items()
             if contact.due_at <= now and peer not in pushed_to and self._is_to_be_told(peer)
         )
-        chosen = tuple(peer for _, peer in due[:BEACONS_PER_TICK])
+        chosen = tuple(peer for *_, peer in due[:at_most])
         for peer in chosen:
             contact = self._contacts[peer]
             alive = self.peers.incarnation(peer) is not None
@@ -246,13 +265,12 @@ class Membership:
             len(self.peers) <= ALL_ARE_CONTACTED
             or self.peers.incarnation(peer) is None
             or peer in self._deaf
-            or peer in self._predecessors
+            or peer in self._to_be_told
         )
 
     def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
         """What every message tells of who lives."""
-        accused = sorted(peer_mark(peer) for peer in self.quarantined)[:ACCUSES_MAX]
-        return self.liveness.digest(address, left=left, accuses=tuple(accused))
+        return self.liveness.digest(address, left=left, accuses=self._accused)
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -268,6 +286,7 @@ class Membership:
 
     def _believe(self, news: News, now: float) -> None:
         if news.alive:
+            self.peers.correct(news.peer, news.incarnation)
             self._arrive(news.peer, news.incarnation, now)
         elif self.peers.gone(news.peer, news.incarnation):
             self._depart(news.peer)
@@ -287,7 +306,7 @@ class Membership:
         self._events.append(PeerDeparted(peer))
 
     def _contact(self, peer: PeerId, now: float) -> None:
-        """Begin (again) to tell this peer that we live; the one told the longest ago makes room."""
+        """Begin (again) to tell this peer that we live; the dead one with the longest wait makes room."""
         if peer not in self._contacts:
             while len(self._contacts) >= PEERS_KNOWN_MAX:
                 dead = [known for known in self._contacts if self.peers.incarnation(known) is None]
@@ -297,3 +316,11 @@ class Membership:
             life = self.liveness.lives.get(peer)
             self._newly_found.append((peer, life.address if life is not None else ""))
         self._contacts[peer] = Contact(now)
+
+
+def _remember(records: dict[PeerId, T], peer: PeerId, record: T) -> None:
+    """Note the newest record, behind all others."""
+    records.pop(peer, None)
+    records[peer] = record
+    while len(records) > REMEMBERED_MAX:
+        del records[next(iter(records))]

@@ -13,7 +13,7 @@ PEERS_KNOWN_MAX = 512  # a hostile network must not grow the table without bound
 class PeerTable:
     """Peers with their incarnations, fed by `seen` and `gone` from discovery or from a scenario.
 
-    Invariant: a peer's incarnation never falls; a gone peer comes back only by being seen again.
+    Invariant: a peer's incarnation falls only by `correct`; a gone peer comes back only by being seen again.
     """
 
     def __init__(self) -> None:
@@ -41,6 +41,11 @@ class PeerTable:
         self._gone.pop(peer, None)
         self._alive[peer] = incarnation
         return True
+
+    def correct(self, peer: PeerId, incarnation: int) -> None:
+        """A gone peer was never beyond this incarnation, whatever was believed."""
+        if self._gone.get(peer, -1) > incarnation:
+            self._gone[peer] = incarnation
 
     def gone(self, peer: PeerId, incarnation: int | None = None) -> bool:
         """Note a departure; whether the peer had been alive.

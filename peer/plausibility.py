@@ -59,7 +59,7 @@ class Plausibility:
         if _exceeds(share, link.share if has_history else None, largest.share, own.share):
             return (
                 f"the sum of block {block} jumps by {growth:.3g} in {missed} messages; the largest share "
-                f"seen on this link is {link.share:.3g}, on any {largest.share:.3g}, of its own {own.share:.3g}"
+                f"seen on this link is {link.share:.3g}, on any {largest.share:.3g}; own mass {own.share:.3g}"
             )
         if _exceeds(estimate, link.estimate if has_history else None, largest.estimate, own.estimate):
             return (

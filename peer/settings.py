@@ -72,7 +72,7 @@ class AgentSettings:
     expire_ticks: float = 60.0
     """A peer silent for so many ticks of a typical peer, and for several of its own longest gaps, is gone."""
     ticks_per_delay: float = 5.0
-    """Ticks within the delay of a typical link beyond which an agent slows down: more buy nothing. 0: never."""
+    """Ticks within the delay of a typical link beyond which an agent slows down: more buy nothing. 0: no."""
     bytes_per_second: float = 0.0
     """What the agent may send; blocks wait for their turn. 0: no cap."""
     evaluate_every: int = 20
@@ -126,7 +126,10 @@ class AgentSettings:
 
 
 def _is_finite(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    try:
+        return not isinstance(value, bool) and isinstance(value, Real) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False
 
 
 class SettingKeywords(TypedDict, total=False):

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
 
 SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: it moves slowly
+MESSAGES_PER_TICK_MAX = 100  # of one block on one link: a sender may be that much faster
 DISAGREEMENT_TICKS = 16  # so is the distance to the neighbours, which only people read
 
 
@@ -88,7 +89,8 @@ class Solver(Generic[V]):
         self._credit = 0.0
         self._ticks = 0
         self._plausibility = Plausibility()
-        self._absorbed: dict[tuple[PeerId, int], int] = {}  # last sequence, by source and block
+        self._absorbed: dict[tuple[PeerId, int], tuple[int, int]] = {}  # last sequence, and own tick then
+        self._entered_on = 0  # own tick
 
     def _make_stream(self, initial: V) -> Stream[V]:
         if self._settings.solver == "tracking":
@@ -112,6 +114,7 @@ class Solver(Generic[V]):
             stream.enter_epoch()
         self._sequences = [0] * len(self.spans)
         self._absorbed.clear()
+        self._entered_on = self._ticks
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
         """Set both estimates to the mean of what was heard, block by block; unheard blocks stay."""
@@ -161,14 +164,15 @@ class Solver(Generic[V]):
             if objection is not None:
                 objections[push.sender] = objection
                 continue
-            self._absorbed[push.sender, push.block] = push.sequence
+            self._absorbed[push.sender, push.block] = (push.sequence, self._ticks)
             for index, stream in enumerate(self.streams):
                 stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
         return tuple(objections.items())
 
     def _objection(self, push: Push[V]) -> str | None:
-        """Why this message cannot be true."""
-        missed = push.sequence - self._absorbed.get((push.sender, push.block), 0)
+        """Why this message cannot be true. Sequence numbers are the sender's word: time bounds them, too."""
+        sequence, tick = self._absorbed.get((push.sender, push.block), (0, self._entered_on))
+        missed = min(push.sequence - sequence, MESSAGES_PER_TICK_MAX * (1 + self._ticks - tick))
         for index, stream in enumerate(self.streams):
             arrays = _arrays_of(push, index)
             growth, estimate = stream.brought(push.sender, self.spans[push.block], arrays)

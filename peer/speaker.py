@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from peer.solver import BlockPush
     from wire import Heartbeat
 
-HEADER_BYTES = 600  # of a usual message
+ENVELOPE_BYTES = 350  # of a message beside what is listed below, its keys and framing included
+HEARTBEAT_BYTES, HEARD_BYTES, MARK_BYTES = 40, 18, 8
+BEACON_SHARE = 0.25  # of the budget: signs of life must not starve blocks, nor blocks them
+BEACON_BYTES = 1200  # a usual one
 NUMBER_BYTES = {"float32": 4, "float64": 8}
 
 
@@ -27,7 +30,8 @@ class Speaker(Generic[V]):
     def __init__(self, identity: Identity, settings: AgentSettings, now: float) -> None:
         self.identity = identity
         self._number_bytes = NUMBER_BYTES[settings.wire_dtype]
-        self._budget = ByteBudget(settings.bytes_per_second, now)
+        self._blocks = ByteBudget(settings.bytes_per_second * (1.0 - BEACON_SHARE), now)
+        self._beacons = ByteBudget(settings.bytes_per_second * BEACON_SHARE, now)
 
     def beacon(
         self, *, epoch: int, tick: int, tick_interval_s: float, digest: tuple[Heartbeat, ...]
@@ -66,13 +70,29 @@ class Speaker(Generic[V]):
             for index, block in enumerate(blocks)
         )
 
-    def affordable(self, block_numbers: int, blocks: int, copies: int, now: float) -> int | None:
-        """How many of `blocks` blocks of so many numbers may be pushed to `copies` targets; None: any."""
-        return self._budget.blocks(self._cost(block_numbers) * copies, blocks, now)
+    def blocks_affordable(self, numbers: int, blocks: int, copies: int, now: float) -> int:
+        """How many of `blocks` blocks of so many numbers may be pushed to `copies` targets."""
+        cost = (BEACON_BYTES + numbers * self._number_bytes) * copies
+        return self._blocks.affordable(cost, blocks, now)
 
-    def spend(self, messages: int, numbers: int = 0) -> None:
-        """So many messages of so many numbers each are sent."""
-        self._budget.spend(messages * self._cost(numbers))
+    def beacons_affordable(self, wanted: int, now: float) -> int:
+        """How many peers may be told now that this agent lives."""
+        return self._beacons.affordable(BEACON_BYTES, wanted, now)
 
-    def _cost(self, numbers: int) -> int:
-        return HEADER_BYTES + numbers * self._number_bytes
+    def spend(self, push: Push[V], copies: int) -> None:
+        """This is being sent to so many targets."""
+        budget = self._blocks if push.arrays else self._beacons
+        budget.spend(copies * self.cost(push))
+
+    def cost(self, push: Push[V]) -> int:
+        """Bytes on the wire, about."""
+        numbers = sum(len(array) for array in push.arrays)
+        told = sum(
+            HEARTBEAT_BYTES
+            + len(heartbeat.peer)
+            + len(heartbeat.address)
+            + HEARD_BYTES * len(heartbeat.hears or ())
+            + MARK_BYTES * len(heartbeat.accuses)
+            for heartbeat in push.digest
+        )
+        return ENVELOPE_BYTES + told + MARK_BYTES * len(push.targets) + numbers * self._number_bytes

@@ -44,8 +44,8 @@ def predecessors(
 ) -> frozenset[PeerId]:
     """Who may have `own` among its targets in this epoch: its predecessor on every circle drawn by most."""
     others = sorted(set(peers) - {own})
-    if not others:
-        return frozenset()
+    if len(others) <= fanout:
+        return frozenset(others)
     circles = [_by_name, *(_by_draw(f"{swarm}/{epoch}/{ring}") for ring in range(fanout))]
     return frozenset(_predecessor(own, others, position) for position in circles)
 

@@ -23,17 +23,19 @@ PURE_WIRE = sorted(path for path in (ROOT / "wire").glob("*.py") if path.name no
 PURE_CORE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
-        *("admission", "agent", "algebra", "errors", "events", "hyper_schedule", "inbox", "learner", "pace"),
         *(
-            "peer_table",
-            "push_sum",
-            "running_sum",
-            "scenario",
-            "settings",
-            "simulation",
-            "solver",
-            "topology",
+            "admission",
+            "agent",
+            "algebra",
+            "budget",
+            "errors",
+            "events",
+            "hyper_schedule",
+            "inbox",
+            "joining",
         ),
+        *("learner", "liveness", "membership", "pace", "partners", "peer_table", "plausibility", "progress"),
+        *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )
 ]

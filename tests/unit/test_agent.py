@@ -25,6 +25,7 @@ from peer.learner import Evaluation, HyperReport
 from peer.solver import SPACING_CHECK_TICKS
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import start
+from wire import DecodeError
 
 HALF = Fraction(1, 2)
 
@@ -192,13 +193,18 @@ def test_shares_that_wait_together_both_count() -> None:
     assert list(weight.held) == [held[1][0] + 1]
 
 
-def test_a_higher_incarnation_in_a_message_is_news() -> None:
+def test_a_higher_incarnation_takes_the_place_of_the_lower_when_it_has_risen() -> None:
+    """What the old one held is gone at once; the new one has to show that it stays."""
     driver = start()
     driver.see("a")
     driver.tick()
-    driver.hear("a", incarnation=2)
+    for tick in (1, 2):
+        with pytest.raises(DecodeError):
+            driver.hear("a", incarnation=2, tick=tick)
+        assert driver.agent.peers.alive() == []
+    driver.hear("a", incarnation=2, tick=3)
     driver.perform()
-    assert driver.kinds(PeerArrived)[-1] == PeerArrived("a", 2)
+    assert driver.events[-2:] == [PeerDeparted("a"), PeerArrived("a", 2)]
 
 
 def test_a_departed_peer_is_forgotten_and_its_messages_refused() -> None:
