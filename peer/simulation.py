@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
-from peer.events import Compute, Persist, Reach, Send
+from peer.events import Compute, Persist, Send
 from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
 from wire.outgoing import LOOK_AGAIN_S
 
@@ -180,10 +180,9 @@ class Simulation(Generic[V]):
         act()
         self._perform(node)
 
-    def _timer(self, node: Node[V], due: float) -> None:
-        if node.timer_at == due:  # else another deadline has replaced this one
-            node.timer_at = None
-            node.agent.handle_timer(self.now)
+    def _timer(self, node: Node[V]) -> None:
+        node.timer_at = None
+        node.agent.handle_timer(self.now)  # does nothing if another deadline has replaced this one
 
     def _perform(self, node: Node[V]) -> None:
         """Carry out the effects in order; `Compute` gives more at once."""
@@ -199,8 +198,8 @@ class Simulation(Generic[V]):
                         agent.computed(work(), self.now)
                     case Send(targets, push):
                         self._send(node, targets, push)
-                    case Reach():
-                        pass  # every address leads somewhere here
+                    case _:
+                        pass  # Reach: every address leads somewhere here
         for event in agent.take_events():
             self._note(b"event", peer, repr(event).encode())
             if self._on_event is not None:
@@ -208,7 +207,7 @@ class Simulation(Generic[V]):
         deadline = agent.next_deadline()
         if deadline is not None and deadline != node.timer_at:
             node.timer_at = deadline
-            self.at(deadline, lambda: self._give(node, lambda: self._timer(node, deadline)))
+            self.at(deadline, lambda: self._give(node, lambda: self._timer(node)))
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
         frame = self._codec.encode(push)

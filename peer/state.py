@@ -244,23 +244,28 @@ class StateDirectory:
 
 
 class MemoryState:
-    """An AgentState that ends with the process, for an identity that ends with it."""
+    """An AgentState that ends with the process, for an identity that ends with it.
+
+    After `close` it may be started again.
+    """
 
     def __init__(self, identity: SigningIdentity) -> None:
         self.identity: Final = identity
+        self._started = False
         self.incarnation = 0
         self.epoch = 0
         self.marks: Mapping[str, ReplayMark] = {}
 
     def start(self) -> int:
         """Count one start; returns its incarnation."""
-        assert self.incarnation == 0
-        self.incarnation = 1
+        assert not self._started
+        self._started = True
+        self.incarnation += 1
         return self.incarnation
 
     def persist_epoch(self, epoch: int) -> None:
         """Keep this epoch, which is about to be entered and higher than all before."""
-        assert self.incarnation
+        assert self._started
         assert self.epoch < epoch <= U64_MAX
         self.epoch = epoch
 
@@ -269,7 +274,8 @@ class MemoryState:
         self.marks = dict(marks)
 
     def close(self) -> None:
-        """Nothing is held."""
+        """Nothing is held but what was kept."""
+        self._started = False
 
 
 def open_state(path: Path | None) -> AgentState:

@@ -171,6 +171,16 @@ def test_both_states_keep_what_they_are_told(tmp_path: Path, make: Callable[[Pat
     state.close()
 
 
+def test_a_state_in_memory_is_started_again_when_it_is_closed() -> None:
+    state = ephemeral(bytes(32))
+    state.start()
+    state.persist_epoch(7)
+    state.close()
+    with pytest.raises(AssertionError):
+        state.persist_epoch(8)
+    assert (state.start(), state.epoch) == (2, 7)
+
+
 def test_the_next_start_goes_on_where_the_last_one_was(tmp_path: Path) -> None:
     with StateDirectory(tmp_path / "new" / "agent") as first:
         first.start()

@@ -236,6 +236,7 @@ def test_names_are_checked_only_where_they_are_known() -> None:
         ([Join(0, 5.0), Pause(0, 4.0, 1.0)], 1),
         ([Pause(0, 1.0, 0.0)], 0),
         ([Pause(0, 1.0, math.nan)], 0),
+        ([Leave(0, math.inf)], 0),
     ],
 )
 def test_leaving_and_pausing_have_their_order(changes: list[Leave[int]], index: int) -> None:

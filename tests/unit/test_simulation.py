@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -26,17 +28,17 @@ TICK_S = 0.05
 
 
 class NoCodec:
-    """Messages as they are, wrapped in bytes of one length."""
+    """Messages as they are, behind ten bytes of their number."""
 
     def __init__(self) -> None:
-        self.waiting: list[Push[Any]] = []
+        self.encoded: list[Push[Any]] = []
 
     def encode(self, push: Push[Any]) -> bytes:
-        self.waiting.append(push)
-        return b"x" * 10
+        self.encoded.append(push)
+        return b"%010d" % (len(self.encoded) - 1)
 
     def decode(self, frame: bytes) -> Push[Any]:
-        return self.waiting[-1]
+        return self.encoded[int(frame)]
 
 
 def simulation(faults: wire.FaultPlan | None = None, **more: Any) -> Simulation[Any]:
@@ -126,6 +128,95 @@ def test_a_killed_agent_ticks_no_more() -> None:
     assert agent.ticks == 3
 
 
+def pair(faults: wire.FaultPlan | None = None, **more: Any) -> tuple[Simulation[Any], Any, Any]:
+    """Agents b and a, who tick once a second and know each other."""
+    world = simulation(faults, **more)
+    agents = start("b").agent, start("a").agent
+    for agent, other in zip(agents, ("a", "b"), strict=True):
+        agent.peer_seen(other, 0, 0.0)
+        world.start(agent)
+    return world, *agents
+
+
+def test_who_says_goodbye_is_missed_at_once() -> None:
+    events: list[tuple[float, str, object]] = []
+    world, one, other = pair(on_event=lambda *event: events.append(event))
+    world.run_until(4.9)
+    world.leave("b")
+    world.run_until(20.0)
+    departed = [(when, who) for when, who, event in events if isinstance(event, PeerDeparted)]
+    assert departed == [(4.9, "a")]
+    assert (one.ticks, other.ticks) == (5, 20)
+    assert set(world.nodes) == {"a"}
+
+
+def test_a_paused_agent_does_nothing_and_wakes_to_all_that_came() -> None:
+    """As a process under SIGSTOP: its timer and what waits in its sockets are seen to afterwards."""
+    world, one, other = pair()
+    world.run_until(2.9)
+    world.pause("b", 4.0)
+    world.tell_seen("b", "c", 0)
+    world.run_until(6.8)
+    assert (one.ticks, other.ticks) == (3, 6)
+    assert one.inbox.counters.received == 3
+    assert one.peers.alive() == ["a"], "it has not looked at the news yet"
+    world.run_until(6.95)
+    assert (one.ticks, one.inbox.counters.received) == (5, 7), "the tick that was due, and the next"
+    assert one.peers.alive() == ["a", "c"]
+    world.pause("b", 1.0)
+    world.run_until(7.5)
+    world.kill("b")
+    world.run_until(20.0)
+    assert (one.ticks, one.inbox.counters.received) == (5, 7), "killed in its sleep"
+
+
+def test_newer_messages_replace_those_that_wait_for_a_narrow_link() -> None:
+    """80 bits at 32 bit/s keep the link busy for 2.5 s; b pushes once a second. The links of a are wide."""
+    narrow = wire.FaultPlan(links={("b", "a"): wire.LinkFaults(bandwidth_bits_per_s=32.0)})
+    world, one, other = pair(narrow)
+    arrivals = []
+    for tenth in range(101):
+        world.run_until(tenth / 10)
+        if world.counters["a"].delivered > len(arrivals):
+            arrivals.append(tenth / 10)
+    assert [later - earlier for earlier, later in itertools.pairwise(arrivals)] == pytest.approx([2.5] * 3)
+    sent = world.counters["b"]
+    assert (sent.sent, sent.bytes_sent, sent.replaced) == (4, 40, one.ticks - 4 - 1)
+    assert other.inbox.counters.gaps == other.inbox.links["b"].gaps > 0
+    assert world.counters["a"].replaced == 0
+
+
+def test_a_link_that_is_widened_is_looked_at_again() -> None:
+    wide = wire.FaultWindow(20.0, math.inf, wire.FaultChange(bandwidth_bits_per_s=math.inf))
+    world, _, _ = pair(wire.FaultPlan(bandwidth_bits_per_s=1.0, windows=(wide,)))
+    world.run_until(19.9)
+    assert world.counters["b"].sent == 1
+    world.run_until(25.9)
+    assert world.counters["b"].sent >= 1 + 6, "one for each second since, and perhaps what waited"
+    assert world.nodes["b"].outbox.waiting("a") == 0
+
+
+@pytest.mark.parametrize(
+    ("stop", "sent"),
+    [
+        (lambda world: world.kill("b"), 1),
+        (lambda world: world.leave("b"), 3),
+        (lambda world: world.pause("b", 100.0), 1),
+        (lambda world: world.pause("b", 5.0), 2),
+    ],
+    ids=["killed", "left", "paused", "paused for a while"],
+)
+def test_what_waits_for_a_link_goes_out_unless_the_agent_is_killed(stop: Any, sent: int) -> None:
+    """Push and goodbye wait beside each other for the link, free again after 8 s, then after 16 s."""
+    world, _, _ = pair(wire.FaultPlan(bandwidth_bits_per_s=10.0))
+    world.run_until(4.9)
+    stop(world)
+    world.run_until(7.9)
+    assert world.counters["b"].sent == 1
+    world.run_until(17.0)
+    assert world.counters["b"].sent == sent
+
+
 def test_the_trace_covers_every_byte_sent_and_every_event() -> None:
     records: list[bytes] = []
     world = simulation(record=records.append)
@@ -136,7 +227,7 @@ def test_the_trace_covers_every_byte_sent_and_every_event() -> None:
     world.run_until(0.9)
     kinds = [record[9:].split(b"|")[0] for record in records]
     assert kinds == [b"start", b"event", b"send", b"event"]
-    assert records[2].endswith(b"x" * 10)
+    assert records[2].endswith(b"0" * 10)
     assert world.digest() != empty
 
 
