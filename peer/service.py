@@ -195,8 +195,10 @@ class AgentService:
             await asyncio.gather(self._computation, return_exceptions=True)
         await self._reacher.close()
         await self.transport.close()
-        self.state.persist_replay(self.seal.marks())
-        self.state.close()
+        try:
+            self._persist_marks()
+        finally:
+            self.state.close()
 
     async def _sleep_until(self, deadline: float | None, failure: asyncio.Task[None]) -> None:
         timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -261,7 +263,12 @@ class AgentService:
     def _keep_marks(self, now: float) -> None:
         if now - self._marks_kept_at > MARKS_EVERY_S:
             self._marks_kept_at = now
-            self.state.persist_replay(self.seal.marks())
+            self._persist_marks()
+
+    def _persist_marks(self) -> None:
+        marks = self.seal.marks()
+        if marks != self.state.marks:  # a disk's time and wear
+            self.state.persist_replay(marks)
 
     def _tell_identity(self) -> dict[str, object]:
         """What whoever asks is told: a record, and who hears whom."""

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from peer.assembly import encode
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.service import AgentService
 from peer.settings import AgentSettings
 from peer.state import ephemeral
+from wire import Push
 from wire.keys import KeyRing, peer_name
 
 if TYPE_CHECKING:
@@ -161,3 +163,46 @@ def rejected(service: AgentService) -> dict[str, int]:
 
 def alive(service: AgentService) -> list[str]:
     return service.agent.peers.alive()
+
+
+def overhear(service: AgentService, note: Callable[[bytes], object]) -> None:
+    """Have every frame that arrives noted before it is taken in."""
+    intake = service.transport._intake
+    take = intake._on_frame
+
+    def noted(frame: bytes) -> str | None:
+        note(frame)
+        return take(frame)
+
+    intake._on_frame = noted
+
+
+async def push(swarm: Group, service: AgentService, frame: bytes) -> None:
+    """Have one frame arrive, from a client that says what it likes."""
+    service.transport.connect("client", service.record.address)
+    arrived: list[bytes] = []
+    overhear(service, arrived.append)
+    service.transport.send(["client"], 0, frame)
+    await swarm.until(lambda: frame in arrived)
+
+
+def message(service: AgentService) -> bytes:
+    """One honest message of this agent, as bytes."""
+    identity = service.agent.identity
+    lengths = service.agent.solver.array_lengths(0)
+    return encode(
+        Push(
+            identity.swarm,
+            identity.fingerprint,
+            identity.peer,
+            identity.incarnation,
+            epoch=1,
+            block=0,
+            sequence=10**6,
+            tick=1,
+            tick_interval_s=0.01,
+            address=identity.address,
+            arrays=tuple(torch.zeros(length, dtype=torch.float64) for length in lengths),
+        ),
+        1,
+    )

@@ -23,6 +23,9 @@ from tests.runtime.agents import (
     alive,
     group,
     hypergradient_error,
+    message,
+    overhear,
+    push,
     quadratics,
     rejected,
 )
@@ -186,7 +189,7 @@ async def test_frames_are_of_a_version_that_the_receiver_reads() -> None:
         old.record = replace(old.record, protocol=1, oldest=1)
         old._reacher.start(old.record)
         for service in found:
-            listen(
+            overhear(
                 service,
                 lambda frame, service=service: versions.setdefault(service.record.peer, set()).add(frame[2]),
             )
@@ -196,18 +199,6 @@ async def test_frames_are_of_a_version_that_the_receiver_reads() -> None:
         assert versions.pop(old.record.peer) == {1}
         assert all(2 in seen for seen in versions.values())
         assert not any(rejected(service) for service in others)
-
-
-def listen(service: AgentService, note: Any) -> None:
-    """Have every frame noted before it is taken in."""
-    intake = service.transport._intake
-    take = intake._on_frame
-
-    def noted(frame: bytes) -> str | None:
-        note(frame)
-        return take(frame)
-
-    intake._on_frame = noted
 
 
 async def test_invented_names_are_bounded_and_give_way_to_members() -> None:
@@ -234,36 +225,6 @@ async def test_garbage_is_counted_by_reason_and_changes_nothing() -> None:
             await push(swarm, one, frame)
         assert rejected(one) == {"malformed": 3, "wrong_swarm": 1, "unknown_sender": 1}
         assert one.agent.inbox.counters.received == 0
-
-
-async def push(swarm: Group, service: AgentService, frame: bytes) -> None:
-    """Have one frame arrive, from a client that says what it likes."""
-    service.transport.connect("self", service.record.address)
-    received = service.transport.counters.received
-    service.transport.send(["self"], 0, frame)
-    await swarm.until(lambda: service.transport.counters.received > received)
-
-
-def message(service: AgentService) -> bytes:
-    """One honest message of this agent, as bytes."""
-    identity = service.agent.identity
-    lengths = service.agent.solver.array_lengths(0)
-    return encode(
-        Push(
-            identity.swarm,
-            identity.fingerprint,
-            identity.peer,
-            identity.incarnation,
-            epoch=1,
-            block=0,
-            sequence=10**6,
-            tick=1,
-            tick_interval_s=0.01,
-            address=identity.address,
-            arrays=tuple(torch.zeros(length, dtype=torch.float64) for length in lengths),
-        ),
-        1,
-    )
 
 
 def _foreign() -> Any:
