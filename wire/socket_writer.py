@@ -43,6 +43,7 @@ class SocketWriter:
         self._protocol = protocol
         self._transport = transport
         self._draining: asyncio.Task[None] | None = None
+        self._stall = _Stall(transport)
         # Nothing may wait in the program: paused when the kernel takes no more, resumed when it has all.
         transport.set_write_buffer_limits(high=0)
         set_options(transport.get_extra_info("socket"), _SOCKET_OPTIONS)
@@ -60,7 +61,7 @@ class SocketWriter:
         Raises one of LINK_FAILURES if the connection goes away, or makes no progress for STALL_S. Cancelled,
         it leaves the frame to the connection, which stays usable.
         """
-        stall = _Stall(self._transport, self._transport.get_write_buffer_size() + len(frame))
+        self._stall.watch(self._transport.get_write_buffer_size() + len(frame))
         try:
             if self._transport.get_write_buffer_size():
                 await self._drain()  # of a frame whose push was cancelled
@@ -68,11 +69,11 @@ class SocketWriter:
             if self._transport.get_write_buffer_size():
                 await self._drain()
         except LINK_FAILURES as error:
-            raise stall.explain(error) from error
+            raise self._stall.explain(error) from error
         finally:
-            stall.stop()
+            self._stall.look_away()
         if self._transport.is_closing():
-            raise stall.explain(ConnectionResetError("connection lost"))
+            raise self._stall.explain(ConnectionResetError("connection lost"))
 
     async def ping(self) -> None:
         """Show routers on the way that the connection lives; no answer is waited for, TCP_USER_TIMEOUT is."""
@@ -95,6 +96,7 @@ class SocketWriter:
         if not self._transport.is_closing() and not self._transport.get_write_buffer_size():
             await self._websocket.close(code=code)
         self._transport.abort()
+        self._stall.stop()
         if self._draining is not None:
             await asyncio.gather(self._draining, return_exceptions=True)
 
@@ -111,31 +113,55 @@ class SocketWriter:
 
 
 class _Stall:
-    """Aborts a transport that accepts no byte for STALL_S."""
+    """Aborts a transport that accepts no byte for STALL_S while it is watched.
 
-    def __init__(self, transport: asyncio.Transport, waiting: int) -> None:
+    One timer for all pushes, which are many and short: it finds out when it fires whether it still matters.
+    """
+
+    __slots__ = ("_detected", "_since", "_timer", "_transport", "_waiting")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
+        self._waiting = 0
+        self._since: float | None = None  # when more than `_waiting` bytes were last seen to wait
+        self._timer: asyncio.TimerHandle | None = None
         self._detected = False
-        self._watch(waiting)
+
+    def watch(self, waiting: int) -> None:
+        """From now on, until `look_away`; so many bytes wait to be accepted, or will in a moment."""
+        loop = asyncio.get_running_loop()
+        self._waiting, self._since = waiting, loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(STALL_S, self._check)
+
+    def look_away(self) -> None:
+        """Nothing has to be accepted."""
+        self._since = None
 
     def stop(self) -> None:
-        self._timer.cancel()
+        """The connection is over."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def explain(self, error: Exception) -> Exception:
         """`error`, or what is behind it."""
         return ConnectionAbortedError(f"not one byte accepted for {STALL_S:g} s") if self._detected else error
 
-    def _watch(self, waiting: int) -> None:
-        self._waiting = waiting
-        self._timer = asyncio.get_running_loop().call_later(STALL_S, self._check)
-
     def _check(self) -> None:
-        waiting = self._transport.get_write_buffer_size()
-        if waiting < self._waiting:
-            self._watch(waiting)
-        else:
+        self._timer = None
+        if self._since is None:
+            return
+        loop = asyncio.get_running_loop()
+        now, waiting = loop.time(), self._transport.get_write_buffer_size()
+        due = self._since + STALL_S
+        if now >= due and waiting >= self._waiting:
             self._detected = True
             self._transport.abort()
+            return
+        if now >= due:
+            self._waiting, self._since, due = waiting, now, now + STALL_S
+        self._timer = loop.call_at(due, self._check)
 
 
 def set_options(connection: socket.socket | None, options: Sequence[tuple[str, int]]) -> None:
