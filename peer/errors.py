@@ -13,14 +13,18 @@ from __future__ import annotations
 
 
 class HyperpushError(Exception):
-    """A failure that the user can mend; its text says how."""
+    """A failure that the user can mend; its text says how, on one line whatever was given."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        return text if text.isprintable() else "".join(map(_printable, text))
 
 
 class SettingError(HyperpushError, ValueError):
     """A setting out of range: names field, value and remedy."""
 
     def __init__(self, field: str, value: object, remedy: str) -> None:
-        super().__init__(f"{field}: {value!r} is not possible; {remedy}")
+        super().__init__(f"{field}: {shown(value)} is not possible; {remedy}")
         self.field = field
         self.value = value
         self.remedy = remedy
@@ -32,3 +36,15 @@ class ProblemError(HyperpushError, ValueError):
 
 class StateError(HyperpushError):
     """A state directory that cannot be used: names the file, what is wrong and the remedy."""
+
+
+def shown(value: object) -> str:
+    """`repr(value)` for an error about it, also of what Python refuses to write: huge numbers, deep nests."""
+    try:
+        return repr(value)
+    except (ValueError, RecursionError):
+        return f"<{type(value).__name__} too long to be shown>"
+
+
+def _printable(character: str) -> str:
+    return character if character.isprintable() else repr(character)[1:-1]

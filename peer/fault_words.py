@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from peer.errors import SettingError
+from peer.errors import SettingError, shown
 from wire import Constant, FaultChange, FaultPlanError, LinkFaults, parse_duration
 from wire.bandwidth import BANDWIDTH_FORMS, bandwidth_text
 from wire.delays import DELAY_FORMS, DELAY_S_MAX, DURATION_FORMS
@@ -47,7 +47,7 @@ _REMEDIES: Final = {
 
 def brief(value: object) -> object:
     """`value`, or the beginning of its text if that is long."""
-    text = repr(value)
+    text = shown(value)
     return value if len(text) <= SHOWN_MAX else text[:SHOWN_MAX] + "..."
 
 

@@ -151,7 +151,7 @@ def read_file(path: Path, label: str) -> Mapping[str, object]:
         raise HyperpushError(
             f"{label}: {str(path)!r} cannot be read: {error.strerror}; give a file"
         ) from None
-    except ValueError as error:  # of TOML, or of UTF-8
+    except (ValueError, RecursionError) as error:  # of TOML, or of UTF-8
         raise HyperpushError(f'{path.name}: no TOML: {error}; write lines such as swarm = "NAME"') from None
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from peer.errors import HyperpushError, SettingError
+from peer.errors import HyperpushError, SettingError, shown
 from peer.options.option import FILE_TABLES, PREFIX, Option
 
 DEFAULT: Final = "default"
@@ -153,5 +153,5 @@ def _remedy(word: str, known: Iterable[str], prefix: str = "") -> str:
 
 
 def _short(value: object) -> str:
-    text = repr(value)
+    text = shown(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
