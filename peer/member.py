@@ -55,7 +55,7 @@ class Member:
         self._dns = dns
         self._zeroconf = zeroconf
         self._key_file = key_file
-        self._key_text = None if key_file is None else _content(key_file)
+        self._key_text = ""  # last looked at; the file may have changed since the service got its keys
         self._ending = ending
         self._say = say
         self._trend = ResidualTrend()
@@ -115,9 +115,10 @@ class Member:
     async def _watch(self) -> None:
         """Follow the key file and the address of this machine; surface bugs of the discoveries."""
         while True:
-            await asyncio.wait(
-                self._failures or [asyncio.create_task(asyncio.sleep(WATCH_S))], timeout=WATCH_S
-            )
+            if self._failures:
+                await asyncio.wait(self._failures, timeout=WATCH_S)
+            else:
+                await asyncio.sleep(WATCH_S)
             for failure in self._failures:
                 if failure.done():
                     failure.result()
@@ -144,6 +145,8 @@ class Member:
         except SettingError as error:
             self._say(f"the keys stay as they were: {error}")
             return False
+        if ring.key_ids == self.service.seal.key_ids:
+            return False
         self.service.use_keys(ring)
         self._say(f"keys {', '.join(ring.key_ids)}, sealing with {ring.key_ids[0]}")
         return True
@@ -151,7 +154,7 @@ class Member:
     async def _discover(self) -> None:
         service = self.service
         record, fetch = service.record, service.transport.fetch_identity
-        on_seen, on_gone, refuse = service.find, _departed, self._refuse
+        on_seen, on_gone, refuse = self._seen, _departed, self._refuse
         if self._seeds:
             self._discoveries.append(
                 SeedDiscovery(
@@ -196,6 +199,10 @@ class Member:
             failure.cancel()
         await asyncio.gather(*failures, return_exceptions=True)
         await asyncio.gather(*(discovery.close() for discovery in discoveries))
+
+    def _seen(self, record: PeerRecord) -> None:
+        self._incompatible.pop(record.peer, None)
+        self.service.find(record)
 
     def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
         known = self._incompatible.get(record.peer)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from peer.events import Event
     from peer.state import AgentState
+
+G = TypeVar("G", bound="Group")
 
 SETTINGS = AgentSettings(
     tick_s=0.005,
@@ -132,12 +134,12 @@ class Group:
 
 
 @asynccontextmanager
-async def group() -> AsyncIterator[Group]:
+async def group(kind: type[G] = Group) -> AsyncIterator[G]:  # type: ignore[assignment]
     """Nothing of it is left running afterwards."""
     before = asyncio.all_tasks()
     torch.set_num_threads(1)
     with ThreadPoolExecutor(2) as executor:
-        found = Group(executor)
+        found = kind(executor)
         try:
             yield found
             await found.stop(*found.members)
