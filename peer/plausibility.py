@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wire import PeerId
 
 LINK_MARGIN = 100.0  # a share this many times the largest on its link, and larger than any, was not computed
@@ -70,6 +72,16 @@ class Plausibility:
         _note(largest, share, estimate)
         link.messages += 1
         return None
+
+    def believable(self, stream: int, lengths: Sequence[float]) -> list[bool]:
+        """Which of several estimates of one block, by their lengths, an agent may begin with.
+
+        Nothing is known yet of who announced them, so they are compared with each other and with what this
+        agent itself has held: none may be longer than the shortest by a margin. Too short does no harm.
+        """
+        own = self._own.get(stream, LinkRecord()).estimate
+        shortest = min((length for length in (*lengths, own) if length > 0.0), default=0.0)
+        return [length <= OWN_MARGIN * shortest for length in lengths]
 
     def forget(self, source: PeerId) -> None:
         """The source is gone."""

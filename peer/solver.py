@@ -117,17 +117,23 @@ class Solver(Generic[V]):
         self._entered_on = self._ticks
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
-        """Set both estimates to the mean of what was heard, block by block; unheard blocks stay."""
+        """Set both estimates to the mean of what was heard, block by block; blocks not heard stay.
+
+        What cannot be true is left out. Its sender is not judged: the agent has no history yet.
+        """
         by_block: dict[int, list[Push[V]]] = {}
         for key in sorted(heard):
             by_block.setdefault(key[1], []).append(heard[key])
         for block, pushes in by_block.items():
             for index, stream in enumerate(self.streams):
-                first, *others = [stream.announced_estimate(_arrays_of(push, index)) for push in pushes]
-                total = self._algebra.copy(first)
-                for other in others:
-                    total = total + other
-                stream.replace_estimate(self.spans[block], total / len(pushes))
+                announced = [stream.announced_estimate(_arrays_of(push, index)) for push in pushes]
+                believable = self._plausibility.believable(
+                    index, [self._algebra.norm(one) for one in announced]
+                )
+                kept = [one for one, holds in zip(announced, believable, strict=True) if holds]
+                if kept:
+                    total = sum(kept[1:], start=self._algebra.copy(kept[0]))
+                    stream.replace_estimate(self.spans[block], total / len(kept))
 
     def tick(self, pushes: Sequence[Push[V]], orders: Orders) -> tuple[tuple[BlockPush[V], ...], TickReport]:
         """Absorb these messages, average, step, and prepare the next messages.
