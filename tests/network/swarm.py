@@ -15,6 +15,7 @@ import torch
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.tasks import make_task
 from tests.network.lab import wait_until
+from wire.keys import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
@@ -35,6 +36,9 @@ class Swarm:
         self.processes: dict[int, HostProcess] = {}
         self._folder = folder
         self._folder.mkdir(exist_ok=True)
+        self._key = folder / "swarm.key"
+        self._key.write_text(KeyRing.new(bytes(range(32))).to_text(), encoding="utf-8")
+        self._key.chmod(0o600)
         self._name = name
         self._options = options
         self._began = time.monotonic()
@@ -53,8 +57,9 @@ class Swarm:
                 host,
                 *(sys.executable, "-m", "tests.network.agent_main", str(self._file(host))),
                 *("run", "--shard", f"{host + 1}/{len(self.lab.hosts)}", "--swarm", self._name),
-                *("--name", f"host-{host}", "--listen", f"0.0.0.0:{PORT}", "--insecure"),
+                *("--name", f"host-{host}", "--listen", f"0.0.0.0:{PORT}", "--key", str(self._key)),
                 *("--state", str(self._folder / f"state-{host}"), *self._options),
+                *("--out", str(self._folder / f"out-{host}-{self._starts}")),
                 log=self._folder / f"log-{host}-{self._starts}",
                 env={"PYTHONPATH": str(ROOT)},
             )
