@@ -92,6 +92,19 @@ class Scenario:
     windows: tuple[FaultWindow, ...] = ()
     changes: tuple[AnyChange[str], ...] = ()
 
+    @property
+    def last_s(self) -> float:
+        """When the last of it begins."""
+        starts = (*(window.start_s for window in self.windows), *(change.at_s for change in self.changes))
+        return max(starts, default=0.0)
+
+    def stays(self, members: Sequence[str]) -> bool:
+        """Whether one of these members or more is there when all is over."""
+        there = dict.fromkeys(members, True)
+        for change in self.changes:
+            there[change.agent] = not isinstance(change, Kill | Leave)
+        return any(there.values())
+
     def plan(self, base: FaultPlan) -> FaultPlan:
         """`base` with the windows of this scenario after its own."""
         return dataclasses.replace(base, windows=(*base.windows, *self.windows))
@@ -119,6 +132,22 @@ def _renamed(change: AnyChange[str], agent: int) -> AnyChange[int]:
             return Leave(agent, change.at_s)
         case _:
             return Pause(agent, change.at_s, change.duration_s)
+
+
+def told(change: AnyChange[str]) -> str:
+    """One line for people."""
+    match change:
+        case Kill():
+            what = "is killed"
+        case Join():
+            what = "joins"
+        case Leave():
+            what = "leaves"
+        case Pause():
+            what = f"stands still for {change.duration_s:g} s"
+        case _:
+            what = "is back" if change.with_state else "is back, as somebody new"
+    return f"{change.at_s:g} s: {change.agent} {what}"
 
 
 def check_scenario(changes: Sequence[AnyChange[int]], agents: int) -> None:

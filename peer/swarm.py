@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
 from peer.assembly import check_alike
 from peer.outcome import AgentOutcome
-from peer.service import AgentService
+from peer.scenario import Scenario
+from peer.seats import Running, Seats
 from peer.tasks import Answer
 from peer.views import AgentView, Messages
 
@@ -21,10 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
     from peer.events import Event
+    from peer.scenario import AnyChange
+    from peer.service import AgentService
     from peer.settings import AgentSettings
     from peer.tasks import Task
     from peer.until import Ending
-    from wire import FaultPlan, PeerId
+    from wire import PeerId
+    from wire.outgoing import FaultModel
 
     Observer = Callable[[Sequence[AgentView]], None]
 
@@ -82,81 +87,110 @@ async def learn(
     `ending` has had a look before `observe` is called. A failure of any service, or of what is `watched`
     beside them, ends all and is raised.
     """
+    return await follow(Running(services), ending, stop, observe, watched)
+
+
+async def follow(
+    running: Running,
+    ending: Ending,
+    stop: asyncio.Event,
+    observe: Observer,
+    watched: Sequence[Coroutine[Any, Any, None]] = (),
+    seats: Seats | None = None,
+) -> bool:
+    """As `learn`, of services that may come and go. While none is there, the end is not reached."""
     began = time.monotonic()
-    tasks = [asyncio.create_task(service.run(), name=service.record.peer) for service in services]
     guards = [asyncio.create_task(watch) for watch in watched]
     stopper = asyncio.create_task(stop.wait())
     try:
-        while not ending.reached:
-            running = [stopper, *tasks, *guards]
-            await asyncio.wait(running, timeout=OBSERVE_EVERY_S, return_when=asyncio.FIRST_COMPLETED)
-            views = [view(service) for service in services]
-            ending.look(views, time.monotonic() - began)
-            observe(views)
-            for task in (*tasks, *guards):
+        while not (ending.reached or stop.is_set()):
+            due_s = math.inf if seats is None else began + seats.next_at_s - time.monotonic()
+            await asyncio.wait(
+                [stopper, *running.tasks.values(), *guards],
+                timeout=max(0.0, min(OBSERVE_EVERY_S, due_s)),
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+            for task in (*running.tasks.values(), *guards):
                 if task.done():
                     task.result()
-            if stop.is_set():
-                break
+            elapsed_s = time.monotonic() - began
+            if seats is not None:
+                await seats.work(elapsed_s)
+            views = [view(service) for service in running.services]
+            if views:
+                ending.look(views, elapsed_s)
+                observe(views)
     finally:
         for waiting in (stopper, *guards):
             waiting.cancel()
         await asyncio.gather(stopper, *guards, return_exceptions=True)
-        for service in services:
-            service.stop()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-    for result in results:
-        if isinstance(result, BaseException):
-            raise result
+        await running.end()
     return stop.is_set()
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmResult:
+    """What a swarm has come to, in the order of its problems: of those who were there at the end."""
+
+    outcomes: Sequence[AgentOutcome]
+    answers: Sequence[Answer]
+    absent: Sequence[PeerId]  # who was not
+    interrupted: bool  # stopped early
+    learned_s: float
 
 
 async def run_swarm(
     task: Task,
     settings: AgentSettings,
     *,
-    faults: FaultPlan,
+    faults: FaultModel,
+    scenario: Scenario | None = None,
     seed: int,
     ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
     on_event: Callable[[PeerId, Event], None],
-    on_scoring: Callable[[], None],
-) -> tuple[list[AgentOutcome], list[Answer], bool]:
-    """Start one agent per problem, let them learn, stop and score them.
+    on_change: Callable[[AnyChange[str]], None] = lambda _: None,
+    on_scoring: Callable[[], None] = lambda: None,
+) -> SwarmResult:
+    """Start one agent per problem, let them learn under a scenario, stop and score those who are there.
 
-    Returns outcomes and answers in the order of the problems, and whether the run was stopped early.
+    The windows of the scenario are to be in `faults`.
     """
     check_alike(task.problems)
     executor = worker_threads()
-    digits = len(str(len(task.problems) - 1))
-    services = [
-        AgentService(
-            problem,
-            settings,
-            peer=f"agent-{number:0{digits}}",
-            swarm=f"swarm-{seed}",
-            seed=seed,
-            task=task.fingerprint,
-            founder=True,
-            executor=executor,
-            faults=faults,
-            on_event=on_event,
-        )
-        for number, problem in enumerate(task.problems)
-    ]
+    seats = Seats(
+        task,
+        settings,
+        faults=faults,
+        scenario=scenario or Scenario(),
+        seed=seed,
+        executor=executor,
+        on_event=on_event,
+        on_change=on_change,
+    )
     try:
-        for service in services:
-            await service.start()
-        for service in services:
-            for other in services:
-                service.meet(other.record)
-        interrupted = await learn(services, ending, stop, observe)
+        await seats.open()
+        began = time.monotonic()
+        interrupted = await follow(seats.running, ending, stop, observe, seats=seats)
+        learned_s = time.monotonic() - began
         on_scoring()
+        there = [
+            (shard, seat.service)
+            for shard, seat in enumerate(seats.seats.values())
+            if seat.service is not None
+        ]
+        scored = task.among([shard for shard, _ in there]) if there else task
         outcomes = await asyncio.gather(
-            *(score(service, task, shard, executor) for shard, service in enumerate(services))
+            *(score(service, scored, shard, executor) for shard, service in there)
         )
-        return list(outcomes), [answer(service) for service in services], interrupted
+        return SwarmResult(
+            outcomes,
+            [answer(service) for _, service in there],
+            [seat.name for seat in seats.seats.values() if seat.service is None],
+            interrupted,
+            learned_s,
+        )
     finally:
-        await asyncio.gather(*(service.close() for service in services))
+        await seats.close()
         executor.shutdown(wait=False, cancel_futures=True)

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+NOBODY = 1  # exit code: stopped while no agent was there, so there are no results
+
 
 def read_scenario(path: Path | None, members: Sequence[str] | None = None) -> Scenario:
     """The scenario in this file, of these members if they are known; nothing happens if there is no file.
@@ -24,4 +26,19 @@ def read_scenario(path: Path | None, members: Sequence[str] | None = None) -> Sc
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise SettingError("scenario", str(path), f"give a file of text: {error}") from None
-    return parse_scenario(text, str(path), members)
+    scenario = parse_scenario(text, str(path), members)
+    if members is not None and not scenario.stays(members):
+        raise SettingError("scenario", str(path), "let at least one agent be there at the end")
+    return scenario
+
+
+def cut_short(scenario: Scenario, ended_s: float) -> str | None:
+    """What is to be said if the run ended before all had happened."""
+    if ended_s >= scenario.last_s:
+        return None
+    return f"the run ended at {ended_s:.1f} s; {scenario.file} goes on until {scenario.last_s:g} s"
+
+
+def not_scored(absent: Sequence[str]) -> str | None:
+    """Who is missing in the results."""
+    return f"not there at the end, so not scored: {', '.join(absent)}" if absent else None

@@ -9,10 +9,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration
+from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
+from peer.scenario import member_names, told
 from peer.tasks import Answer, make_task
 from peer.views import AgentView, Messages
 from peer.virtual_swarm import Swarm, reproducible_torch
@@ -25,7 +27,9 @@ def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console()
-    faults = fault_plan(options)
+    names = member_names(options.agents)
+    scenario = read_scenario(options.scenario, names)
+    faults = scenario.plan(fault_plan(options))
     with reproducible_torch():
         task = make_task(options.task, options.agents, options.seed, options.personalization)
         settings = agent_settings(options, task.settings)
@@ -47,29 +51,35 @@ def main(options: argparse.Namespace) -> int:
                     settings,
                     faults=faults,
                     seed=options.seed,
+                    scenario=scenario.numbered(names),
+                    notice_s=None,
                     swarm=f"swarm-{options.seed}",
                 )
                 simulation = swarm.simulation
-                agents = [node.agent for node in simulation.nodes.values()]
-                told = 0
+                events = changes = 0
                 while True:
-                    views = [
-                        AgentView.of(agent, Messages.of_simulation(agent, simulation.counters[peer]))
-                        for peer, agent in zip(simulation.nodes, agents, strict=True)
-                    ]
-                    end.look(views, simulation.now)
-                    display.show(views, end.progress)
-                    recorder.record(views, simulation.now)
+                    views = _views(swarm)
+                    if views:
+                        end.look(views, simulation.now)
+                        display.show(views, end.progress)
+                        recorder.record(views, simulation.now)
                     if end.reached or stop.is_set():
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
-                    for at_s, peer, event in swarm.events[told:]:
+                    for change in scenario.changes[changes:]:
+                        if change.at_s <= simulation.now:
+                            changes += 1
+                            display.say(told(change))
+                    for at_s, peer, event in swarm.events[events:]:
                         display.tell(peer, event)
                         recorder.event(peer, event, at_s)
-                    told = len(swarm.events)
+                    events = len(swarm.events)
                 learned_s = time.monotonic() - began
                 display.say("scoring, and training every agent alone for comparison")
-                results = [swarm.result(member) for member in swarm.members]
+                there = [(shard, member) for shard, member in enumerate(swarm.members) if member.alive]
+                absent = [member.peer for member in swarm.members if not member.alive]
+                scored = task.among([shard for shard, _ in there]) if there else task
+                results = [swarm.result(member) for _, member in there]
                 answers = [
                     Answer(found.model, found.adjoint, found.hypergradient, found.hyperparameters)
                     for found in results
@@ -80,11 +90,16 @@ def main(options: argparse.Namespace) -> int:
                         found.ticks,
                         found.epoch,
                         found.residual,
-                        task.scores(shard, answer, settings, found.ticks),
+                        scored.scores(shard, answer, settings, found.ticks),
                         asdict(view.messages),
                     )
-                    for shard, (found, answer, view) in enumerate(zip(results, answers, views, strict=True))
+                    for (shard, _), found, answer, view in zip(there, results, answers, views, strict=True)
                 ]
+            for line in (cut_short(scenario, simulation.now), not_scored(absent)):
+                if line is not None:
+                    console.print(line)
+            if not outcomes:
+                return NOBODY
             outcome = Outcome(
                 config=recorder.config,
                 columns=task.columns,
@@ -93,7 +108,11 @@ def main(options: argparse.Namespace) -> int:
                 ticks=min(found.ticks for found in results),
                 interrupted=stop.is_set(),
                 digest=simulation.digest(),
-                extra={"virtual_s": simulation.now, "learning_wall_s": learned_s},
+                extra={
+                    "absent": absent,
+                    "virtual_s": simulation.now,
+                    "learning_wall_s": learned_s,
+                },
             )
             print_outcome(console, outcome)
             recorder.finish(outcome, answers)
@@ -101,3 +120,13 @@ def main(options: argparse.Namespace) -> int:
             signal.signal(signal.SIGINT, previous)
             recorder.close()
     return 0
+
+
+def _views(swarm: Swarm) -> list[AgentView]:
+    """Of those who are there, in the order of the members."""
+    counters = swarm.simulation.counters
+    return [
+        AgentView.of(member.agent, Messages.of_simulation(member.agent, counters[member.peer]))
+        for member in swarm.members
+        if member.alive and member.agent is not None
+    ]

@@ -7,10 +7,12 @@ import time
 from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, stopped_by_signals
+from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import Outcome
 from peer.recorder import Recorder
+from peer.scenario import member_names, told
 from peer.swarm import run_swarm
 from peer.tasks import make_task
 
@@ -27,7 +29,8 @@ def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console()
-    faults = fault_plan(options)
+    scenario = read_scenario(options.scenario, member_names(options.agents))
+    faults = scenario.plan(fault_plan(options))
     task = make_task(options.task, options.agents, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
@@ -46,27 +49,35 @@ def main(options: argparse.Namespace) -> int:
                 display.tell(peer, event)
                 recorder.event(peer, event)
 
-            outcomes, answers, interrupted = await run_swarm(
+            found = await run_swarm(
                 task,
                 settings,
                 faults=faults,
+                scenario=scenario,
                 seed=options.seed,
                 ending=end,
                 stop=stop,
                 observe=observe,
                 on_event=on_event,
+                on_change=lambda change: display.say(told(change)),
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
             )
+        for line in (cut_short(scenario, found.learned_s), not_scored(found.absent)):
+            if line is not None:
+                console.print(line)
+        if not found.outcomes:
+            return NOBODY
         outcome = Outcome(
             config=recorder.config,
             columns=task.columns,
-            agents=outcomes,
+            agents=found.outcomes,
             wall_s=time.monotonic() - began,
-            ticks=min(agent.ticks for agent in outcomes),
-            interrupted=interrupted,
+            ticks=min(agent.ticks for agent in found.outcomes),
+            interrupted=found.interrupted,
+            extra={"absent": found.absent},
         )
         print_outcome(console, outcome)
-        recorder.finish(outcome, answers)
+        recorder.finish(outcome, found.answers)
         return 0
 
     try:

@@ -61,6 +61,9 @@ class Task(Protocol):
     def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
         """One number per column for the agent of this shard, which has done `ticks` ticks."""
 
+    def among(self, shards: Sequence[int]) -> Task:
+        """To score those who are left when only these shards take part at the end."""
+
 
 class DigitsTask:
     """Handwritten digits: accuracies on each device's own test images; more is better."""
@@ -102,6 +105,11 @@ class DigitsTask:
             **problem.metrics(answer.model, answer.hyperparameters),
         }
 
+    def among(self, shards: Sequence[int]) -> Task:
+        """Test images are one's own, whoever else is there."""
+        del shards
+        return self
+
 
 class SyntheticTask:
     """Quadratics with a closed form: relative distances from the truth; less is better."""
@@ -116,25 +124,33 @@ class SyntheticTask:
         """Hyperparameters are held, so that the closed form is known."""
         return {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
 
-    def __init__(self, agents: int, seed: int, personal: str) -> None:
+    def __init__(self, agents: int, seed: int, personal: str, shards: Sequence[int] | None = None) -> None:
         del personal  # its hyperparameters are what they are
+        self._agents, self._seed = agents, seed
+        self._shards = range(agents) if shards is None else shards
         self.fingerprint = f"{self.name}/{agents}/{seed}"
         generator = torch.Generator().manual_seed(seed)
         self.problems: Sequence[QuadraticProblem] = [
             QuadraticProblem.random(generator) for _ in range(agents)
         ]
-        self._held = closed_form(self.problems)
-        self._solution = bilevel_solution(self.problems)
-        self._solved = closed_form(self.problems, self._solution)
+        there = [self.problems[shard] for shard in self._shards]
+        self._held = closed_form(there)
+        self._solution = bilevel_solution(there)
+        self._solved = closed_form(there, self._solution)
+
+    def among(self, shards: Sequence[int]) -> Task:
+        """The closed form is that of these shards."""
+        return SyntheticTask(self._agents, self._seed, "none", shards)
 
     def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
         """Against the closed form: at the initial hyperparameters if they are held, else at the solution."""
         del ticks
+        place = self._shards.index(shard)
         held = settings.hyper_step_size == 0
         truth = self._held if held else self._solved
-        wanted = self.problems[shard].hyperparameters["h"] if held else self._solution[shard]
-        scale = float(self._held.hypergradients[shard].norm())  # at the solution the true one is zero
-        difference = answer.hypergradient["h"] - truth.hypergradients[shard]
+        wanted = self.problems[shard].hyperparameters["h"] if held else self._solution[place]
+        scale = float(self._held.hypergradients[place].norm())  # at the solution the true one is zero
+        difference = answer.hypergradient["h"] - truth.hypergradients[place]
         return {
             "model": _relative(answer.model["x"], truth.model),
             "adjoint": _relative(answer.adjoint["x"], truth.adjoint),

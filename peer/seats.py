@@ -1,0 +1,227 @@
+"""The agents of one program as a scenario has them: who is there, who comes, goes, or stands still.
+
+Everything happens to real agents: who is killed closes its sockets without a word, who comes back has another
+port and, with state, its identity and epoch. Nobody is told: the others hear it, or hear nothing more. Only
+where a newcomer listens is known to all, as discovery would tell them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from peer.scenario import Join, Kill, Leave, Pause, Scenario, member_names, next_life
+from peer.service import AgentService
+from peer.state import ephemeral
+from wire.keys import SECRET_BYTES
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Sequence
+    from concurrent.futures import Executor
+
+    from peer.events import Event
+    from peer.problem import BilevelProblem
+    from peer.scenario import AnyChange
+    from peer.settings import AgentSettings
+    from peer.state import AgentState
+    from peer.tasks import Task
+    from wire import LinkFaults, PeerId
+    from wire.outgoing import FaultModel
+
+
+class CommonTime:
+    """Faults of many agents' links by one clock, whenever an agent was started."""
+
+    def __init__(self, faults: FaultModel) -> None:
+        self.began_at = time.monotonic()
+        self._faults = faults
+
+    def faults_on(self, source: PeerId, target: PeerId, elapsed_s: float) -> LinkFaults | None:  # noqa: ARG002  (by the agent's own clock)
+        """The faults of one link now; None if it is cut."""
+        return self._faults.faults_on(source, target, time.monotonic() - self.began_at)
+
+    def deliveries(
+        self,
+        source: PeerId,
+        target: PeerId,
+        elapsed_s: float,  # noqa: ARG002  (by the agent's own clock)
+        rng: random.Random,
+    ) -> tuple[float, ...]:
+        """Delays of the copies that arrive."""
+        return self._faults.deliveries(source, target, time.monotonic() - self.began_at, rng)
+
+
+class Running:
+    """Started services, each running in a task of its own."""
+
+    def __init__(self, services: Sequence[AgentService] = ()) -> None:
+        self.tasks: dict[AgentService, asyncio.Task[None]] = {}
+        for service in services:
+            self.begin(service)
+
+    @property
+    def services(self) -> list[AgentService]:
+        """In the order in which they began."""
+        return list(self.tasks)
+
+    def begin(self, service: AgentService) -> None:
+        """Let it run from now on."""
+        self.tasks[service] = asyncio.create_task(service.run(), name=service.record.peer)
+
+    async def end(self) -> None:
+        """Let all say goodbye; raises what went wrong in one of them."""
+        for service in self.tasks:
+            service.stop()
+        for result in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
+            if isinstance(result, BaseException):
+                raise result
+
+
+@dataclass(slots=True)
+class Seat:
+    """One place in the swarm: its problem, and the agent that holds it now."""
+
+    problem: BilevelProblem[Any]
+    name: PeerId
+    state: AgentState
+    lives: int = 0
+    service: AgentService | None = None  # of an agent that is there
+    closing: asyncio.Task[None] | None = None  # of the one that was there before
+
+
+class Seats:
+    """One agent per problem of a task, under a scenario: `open`, `work` when something is due, `close`."""
+
+    def __init__(
+        self,
+        task: Task,
+        settings: AgentSettings,
+        *,
+        faults: FaultModel,
+        scenario: Scenario,
+        seed: int,
+        executor: Executor,
+        on_event: Callable[[PeerId, Event], None],
+        on_change: Callable[[AnyChange[str]], None],
+    ) -> None:
+        """The names of the scenario are those of `member_names`."""
+        names = member_names(len(task.problems))
+        self.seats = {
+            name: Seat(problem, name, ephemeral(os.urandom(SECRET_BYTES)))
+            for name, problem in zip(names, task.problems, strict=True)
+        }
+        self.running = Running()
+        self._task = task
+        self._settings = settings
+        self._faults = CommonTime(faults)
+        self._waiting = list(scenario.changes)  # in the order of time
+        self._seed = seed
+        self._executor = executor
+        self._on_event = on_event
+        self._on_change = on_change
+
+    @property
+    def next_at_s(self) -> float:
+        """When something is due again, in seconds since `open`; infinity if nothing is."""
+        return self._waiting[0].at_s if self._waiting else math.inf
+
+    async def open(self) -> None:
+        """Start all who do not join later; they know each other."""
+        late = {change.agent for change in self._waiting if isinstance(change, Join)}
+        founders = [
+            await self._start(seat, founder=True) for name, seat in self.seats.items() if name not in late
+        ]
+        for service in founders:
+            for other in founders:
+                service.meet(other.record)
+        self._faults.began_at = time.monotonic()
+        for service in founders:
+            self.running.begin(service)
+
+    async def work(self, elapsed_s: float) -> None:
+        """Do what is due. A bug of an agent that has gone surfaces here, or in `close`."""
+        for seat in self.seats.values():
+            if seat.closing is not None and seat.closing.done():
+                await self._closed(seat)
+        while self.next_at_s <= elapsed_s:
+            change = self._waiting.pop(0)
+            await self._change(self.seats[change.agent], change)
+            self._on_change(change)
+
+    async def close(self) -> None:
+        """Close all sockets."""
+        seats = self.seats.values()
+        there = [seat.service.close() for seat in seats if seat.service is not None]
+        await asyncio.gather(*there, *(self._closed(seat) for seat in seats))
+
+    async def _change(self, seat: Seat, change: AnyChange[str]) -> None:
+        service = seat.service
+        match change:
+            case Pause(duration_s=duration_s):
+                assert service is not None
+                service.pause(duration_s)
+            case Kill() | Leave():
+                assert service is not None
+                seat.service = None
+                run = self.running.tasks.pop(service)
+                seat.closing = asyncio.create_task(_gone(service, run, silently=isinstance(change, Kill)))
+            case Join():
+                await self._join(seat)
+            case _:  # a restart
+                await self._closed(seat)
+                seat.lives += 1
+                if not change.with_state:
+                    seat.name, seat.state = (
+                        next_life(seat.name, seat.lives),
+                        ephemeral(os.urandom(SECRET_BYTES)),
+                    )
+                await self._join(seat)
+
+    async def _join(self, seat: Seat) -> None:
+        service = await self._start(seat, founder=False)
+        for other in self.running.services:
+            service.find(other.record)
+            other.find(service.record)
+        self.running.begin(service)
+
+    async def _start(self, seat: Seat, *, founder: bool) -> AgentService:
+        seat.service = AgentService(
+            seat.problem,
+            self._settings,
+            peer=seat.name,
+            swarm=f"swarm-{self._seed}",
+            seed=self._seed,
+            task=self._task.fingerprint,
+            founder=founder,
+            executor=self._executor,
+            faults=self._faults,
+            on_event=self._on_event,
+            state=seat.state,
+        )
+        await seat.service.start()
+        return seat.service
+
+    async def _closed(self, seat: Seat) -> None:
+        """Wait until whoever was there before is gone."""
+        closing, seat.closing = seat.closing, None
+        if closing is not None:
+            await closing
+
+
+async def _gone(service: AgentService, run: asyncio.Task[None], *, silently: bool) -> None:
+    """End one agent, with a goodbye or without. A bug that has ended it before is raised."""
+    if silently:
+        run.cancel()
+    else:
+        service.stop()
+    try:
+        (result,) = await asyncio.gather(run, return_exceptions=True)
+    finally:
+        await service.close()
+    if isinstance(result, Exception):
+        raise result
