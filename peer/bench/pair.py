@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
 PATIENCE_S: Final = 10.0  # for messages that are under way when the sender has ended
-FAREWELL_S: Final = 5.0  # for a process to end
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,21 +83,24 @@ class Pair:
         context = multiprocessing.get_context("spawn")
         self._processes = []
         self._pipes: list[Connection[Any, Any]] = []
-        for work in (_receive, _send):
-            ours, theirs = context.Pipe()
-            process = context.Process(target=_run, args=(work, theirs), daemon=True)
-            process.start()
-            theirs.close()
-            self._processes.append(process)
-            self._pipes.append(ours)
+        interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited: Ctrl-C is for who ends them
+        try:
+            for work in (_receive, _send):
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_run, args=(work, theirs), daemon=True)
+                process.start()
+                theirs.close()
+                self._processes.append(process)
+                self._pipes.append(ours)
+        finally:
+            signal.signal(signal.SIGINT, interrupt)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for pipe in self._pipes:
+        for pipe, process in zip(self._pipes, self._processes, strict=True):
+            process.kill()  # it has nothing to keep
+            process.join()
             pipe.close()
-        for process in self._processes:
-            process.join(FAREWELL_S)
-            process.kill()
 
     def measure(self, way: str, size: int, seconds: float) -> Measurement:
         """Send messages with `size` bytes of arrays for so long.
@@ -138,7 +140,6 @@ def _run(
     work: Callable[[Connection[Any, Any]], Coroutine[Any, Any, None]], pipe: Connection[Any, Any]
 ) -> None:
     """Work until the other end of the pipe is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # whoever has started this process will end it
     torch.set_num_threads(1)
     with contextlib.suppress(EOFError):
         asyncio.run(work(pipe))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from multiprocessing import Pipe
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +14,7 @@ from peer.bench.talkers import BLOCKS
 from peer.bench.ways import AGENTS, AGENTS_WITH_KEYS, POST, TRANSPORT, WAYS, WEBSOCKET, send
 from peer.bench.wire import ROUNDS, TARGET, Row, verdict
 from peer.cli import main
+from wire import TransportError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +63,13 @@ def test_the_command_measures_all_ways_in_two_processes(
     assert cost[TRANSPORT] < cost[AGENTS] < cost[AGENTS_WITH_KEYS], "each does what the one before does"
     below = [way for way in (TRANSPORT, AGENTS) if rows[way]["ratio"] < TARGET]
     assert printed.count("Below the target") == len(below)
+
+
+def test_a_process_that_has_ended_is_no_riddle() -> None:
+    ours, theirs = Pipe()
+    theirs.close()
+    with ours, pytest.raises(TransportError, match="has ended"):
+        pair._ask(ours, ("any", "order"))
 
 
 def test_only_ours_without_keys_are_held_against_the_target() -> None:
