@@ -68,18 +68,25 @@ def check_arrays(push: Push[V], solver: Solver[V], algebra: Algebra[V]) -> None:
 
 
 class EpochRate:
-    """Bounds how often one sender may raise the epoch, so that nobody makes a swarm begin anew for ever.
+    """The highest epoch told by members, and how often one of them may raise it.
 
-    RAISES_AT_ONCE are free, one more after each `interval_s`. At most one entry per sender that ever raised.
+    So that nobody makes a swarm begin anew for ever: RAISES_AT_ONCE are free, one more after each
+    `interval_s`. At most one entry per sender that ever raised.
     """
 
     def __init__(self) -> None:
+        self.told = 0
         self._left: dict[PeerId, tuple[float, float]] = {}  # raises left, and when that was so
 
-    def check(self, sender: PeerId, interval_s: float, now: float) -> None:
-        """Count one raise. Raises `wire.DecodeError` if it is one too many; it may be repeated later."""
-        if interval_s <= 0:
+    def note(self, sender: PeerId, epoch: int, interval_s: float, now: float) -> None:
+        """Note what a member tells. Raises `wire.DecodeError` if it raises the epoch once too often."""
+        if epoch <= self.told:
             return
+        if interval_s > 0:
+            self._spend(sender, interval_s, now)
+        self.told = epoch
+
+    def _spend(self, sender: PeerId, interval_s: float, now: float) -> None:
         left, at = self._left.get(sender, (RAISES_AT_ONCE, now))
         left = min(RAISES_AT_ONCE, left + (now - at) / interval_s)
         if left < 1.0:

@@ -114,7 +114,7 @@ class Agent(Generic[V]):
         self._pushed_at = -math.inf
         self._partners = Partners()
         self._targets: tuple[bytes, ...] = ()  # marks of the out-neighbours
-        self._epoch_rate = EpochRate()
+        self._epochs = EpochRate()
         self._departed: list[PeerId] = []  # whose history the solver may forget
 
     @property
@@ -164,14 +164,15 @@ class Agent(Generic[V]):
         self._follow_membership()
         if push.epoch:
             self._listening.swarm_seen(now)
-            if self.phase is Phase.LISTENING and self.peers.incarnation(push.sender) == push.incarnation:
-                self.pace.heard(push.sender, push.tick_interval_s)
-        if not push.arrays:
+        if not push.arrays and self.peers.incarnation(push.sender) != push.incarnation:
             return
         check_member(push, self.peers.incarnation(push.sender))
-        if self.epoch and push.epoch > max(self.epoch, self.inbox.highest_epoch()):
-            self._epoch_rate.check(push.sender, self._epoch_s_min() / 2, now)
-        self.inbox.put(push, lowest_epoch=self.epoch)
+        if self.phase is Phase.LISTENING:
+            self.pace.heard(push.sender, push.tick_interval_s)
+        if self.epoch:
+            self._epochs.note(push.sender, push.epoch, self._epoch_s_min() / 2, now)
+        if push.arrays:
+            self.inbox.put(push, lowest_epoch=self.epoch)
 
     def leave(self, now: float) -> None:
         """Say goodbye, so that nobody waits for silence. Nothing is sent afterwards."""
@@ -186,7 +187,7 @@ class Agent(Generic[V]):
             self._events.append(event)
             if isinstance(event, PeerDeparted):
                 self.inbox.forget(event.peer)
-                self._epoch_rate.forget(event.peer)
+                self._epochs.forget(event.peer)
                 self._departed.append(event.peer)
         self._effects.extend(Reach(peer, address) for peer, address in self.membership.take_found())
 
@@ -263,9 +264,10 @@ class Agent(Generic[V]):
         for peer in self._departed:
             self.solver.forget(peer)
         self._departed.clear()
-        pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, self.pace)
-        if self.phase is Phase.WARMING_UP:
-            self._end_warm_up(now)
+        pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, self.pace, now)
+        warm_at = self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s()  # not in own ticks
+        if self.phase is Phase.WARMING_UP and now >= warm_at:
+            self.phase = Phase.RUNNING
         moving = self.phase is Phase.RUNNING
         hyper_is_due = moving and self.ticks % settings.hyper_every == 0
         orders = Orders(
@@ -305,24 +307,22 @@ class Agent(Generic[V]):
 
     # ---- epochs and membership
 
-    def _end_warm_up(self, now: float) -> None:
-        """Step again, when a typical peer has averaged long enough: count in its time, not in own ticks."""
-        if now >= self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s():
-            self.phase = Phase.RUNNING
-
     def _choose_epoch(self, now: float) -> None:
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
         if self._founder and self.epoch == 0:
             self._found(self._founding_epoch, "founded", now)
         heard = self.inbox.highest_epoch()
+        listens = self.phase is Phase.LISTENING
         if heard > self.epoch:
-            if self.phase is Phase.LISTENING or self._must_listen(heard):
+            if listens or self._must_listen(heard):
                 self._start_listening(heard, now)
             else:
                 self._enter(heard, "heard of it", now)
-        elif self.phase is not Phase.LISTENING and (
-            not self._partners.met_anyone or now >= self._entered_at + self._epoch_s_min()
-        ):
+        elif listens:
+            return
+        elif self._partners.met_anyone and self._epochs.told > self.epoch:
+            self._enter(self._epochs.told, "heard of it", now)  # from a beacon: maybe nobody will push here
+        elif not self._partners.met_anyone or now >= self._entered_at + self._epoch_s_min():
             if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
             elif 0 < self.settings.precision_tolerance < self.progress.spacing:
@@ -357,6 +357,7 @@ class Agent(Generic[V]):
     def _enter(self, epoch: int, reason: str, now: float) -> None:
         """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
         self.epoch = epoch
+        self._epochs.told = max(self._epochs.told, epoch)
         self.phase = Phase.WARMING_UP
         self._entered_at = self._pushed_at = now  # the first pushes of the epoch are about to be made
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)

@@ -225,13 +225,13 @@ class Membership:
         self._to_be_told = self._predecessors | following
 
     def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:
-        """Whether some are heard, but for so long none of those who might push to us in this epoch."""
+        """Whether some are heard, but for so long none of those who should push to us in this epoch."""
         heard_at = {True: since, False: -math.inf}
         for peer in self.believed():
             life = self.liveness.lives.get(peer)
             if life is not None and life.heard_at is not None:
-                may_push = peer in self._predecessors
-                heard_at[may_push] = max(heard_at[may_push], life.heard_at)
+                pushes = peer in self._predecessors
+                heard_at[pushes] = max(heard_at[pushes], life.heard_at)
         return now - heard_at[True] > patience_s >= now - heard_at[False]
 
     # ---- what is sent

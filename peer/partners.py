@@ -29,7 +29,7 @@ class Partners:
         self._known: dict[PeerId, int] = {}
         self._founders: frozenset[PeerId] | None = None
         self._stranger_waits = False
-        self._began_at = 0.0
+        self._pushed_at = 0.0  # when a message was absorbed last, or the epoch began
         self._lonely_epochs = 0
 
     def begin(self, targets: Iterable[PeerId], membership: Membership, now: float) -> None:
@@ -37,13 +37,13 @@ class Partners:
         self._known = {peer: membership.peers.incarnation(peer) or 0 for peer in targets}
         self._founders = None
         self._stranger_waits = False
-        self._began_at = now
+        self._pushed_at = now
 
     def found(self, founders: Iterable[PeerId]) -> None:
         """This epoch was founded apart."""
         self._founders = frozenset(founders)
 
-    def admit(self, pushes: list[Push[V]], membership: Membership, pace: Pace) -> list[Push[V]]:
+    def admit(self, pushes: list[Push[V]], membership: Membership, pace: Pace, now: float) -> list[Push[V]]:
         """Those of them that may be absorbed; their senders are partners from now on."""
         if self._founders is not None:
             admitted = [push for push in pushes if push.sender in self._founders]
@@ -55,7 +55,7 @@ class Partners:
             pace.heard(push.sender, push.tick_interval_s)
         if pushes:
             self.met_anyone = True
-            self._lonely_epochs = 0
+            self._pushed_at, self._lonely_epochs = now, 0
         return pushes
 
     def are_wrong(self, membership: Membership) -> bool:
@@ -66,12 +66,12 @@ class Partners:
         )
 
     def are_missing(self, membership: Membership, patience_s: float, now: float) -> bool:
-        """Whether none of those that might push to this agent in this epoch has been heard for too long.
+        """Whether none of those that should push to this agent in this epoch has been heard for too long.
 
         They find it deaf and leave it out; the next draw gives others. The patience doubles each time.
         """
         patience_s *= 2.0 ** min(self._lonely_epochs, LONELY_DOUBLINGS_MAX)
-        if not membership.is_out_of_reach(self._began_at, patience_s, now):
+        if not membership.is_out_of_reach(self._pushed_at, patience_s, now):
             return False
         self._lonely_epochs += 1
         return True

@@ -42,11 +42,14 @@ def out_neighbours(
 def predecessors(
     own: PeerId, peers: Collection[PeerId], *, fanout: int, swarm: str, epoch: int
 ) -> frozenset[PeerId]:
-    """Who may have `own` among its targets in this epoch: its predecessor on every circle drawn by most."""
+    """Who has `own` among its targets in this epoch: its predecessor on every circle that all draw.
+
+    Invariant: no others but these, if all know the same peers, except where circles name a peer twice.
+    """
     others = sorted(set(peers) - {own})
     if len(others) <= fanout:
         return frozenset(others)
-    circles = [_by_name, *(_by_draw(f"{swarm}/{epoch}/{ring}") for ring in range(fanout))]
+    circles = [_by_name, *(_by_draw(f"{swarm}/{epoch}/{ring}") for ring in range(fanout - 1))]
     return frozenset(_predecessor(own, others, position) for position in circles)
 
 
