@@ -16,13 +16,13 @@ import torch
 
 from peer.cli import main
 from peer.events import EpochEntered, PeerDeparted
-from peer.quadratic import closed_form
+from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, member_names
 from peer.scenario_file import parse_scenario
 from peer.seats import CommonTime, Seats
 from peer.settings import AgentSettings
 from peer.swarm import follow
-from peer.tasks import make_task
+from peer.tasks.task import SyntheticTask
 from peer.until import Ending
 from wire import FaultPlan, LinkFaults, cut
 
@@ -33,6 +33,8 @@ STORM = Path(__file__).parents[2] / "deploy/scenarios/storm.toml"
 THERE = ["agent-0", "agent-1", "agent-3", "agent-4+1", "agent-5"]
 SETTINGS = AgentSettings(
     tick_s=0.02,
+    model_step_size=0.3,
+    adjoint_step_size=0.3,
     momentum=0.5,
     wire_dtype="float64",
     warm_up_ticks=15.0,
@@ -40,6 +42,18 @@ SETTINGS = AgentSettings(
     evaluate_every=0,
 )
 LIMIT_S = 120.0  # far more than any of these takes; a hang must fail, not wait
+
+
+class Quadratics(SyntheticTask):
+    """As the synthetic task, but settled in some hundred ticks."""
+
+    def __init__(self, agents: int) -> None:
+        super().__init__(agents, 0, "none")
+        generator = torch.Generator().manual_seed(0)
+        self.problems = [
+            QuadraticProblem.random(generator, dimension=4, condition=4, hyper_dimension=2)
+            for _ in range(agents)
+        ]
 
 
 def storm(speed: float) -> Scenario:
@@ -63,7 +77,16 @@ def test_simulated_agents_survive_it_and_do_so_again(
 
     def run(name: str) -> Any:
         options = ["--agents", "6", "--task", "synthetic", "--wire-dtype", "float64", "--tick-ms", "100"]
-        options += ["--warm-up-ticks", "15", "--epoch-warm-ups-min", "3", "--duration", "60"]
+        options += [
+            "--warm-up-ticks",
+            "15",
+            "--epoch-warm-ups-min",
+            "3",
+            "--duration",
+            "45",
+            "--momentum",
+            "0.8",
+        ]
         assert main(["simulate", *options, "--scenario", str(STORM), "--json", str(tmp_path / name)]) == 0
         return json.loads((tmp_path / name).read_text(encoding="utf-8"))
 
@@ -91,7 +114,7 @@ async def opened(
     torch.set_num_threads(1)
     with ThreadPoolExecutor(2) as executor:
         seats = Seats(
-            make_task("synthetic", agents, 0, "none"),
+            Quadratics(agents),
             SETTINGS,
             faults=scenario.plan(faults or FaultPlan()),
             scenario=scenario,

@@ -174,7 +174,7 @@ def test_newer_messages_replace_those_that_wait_for_a_narrow_link() -> None:
     """80 bits at 32 bit/s keep the link busy for 2.5 s; b pushes once a second. The links of a are wide."""
     narrow = wire.FaultPlan(links={("b", "a"): wire.LinkFaults(bandwidth_bits_per_s=32.0)})
     world, one, other = pair(narrow)
-    arrivals = []
+    arrivals: list[float] = []
     for tenth in range(101):
         world.run_until(tenth / 10)
         if world.counters["a"].delivered > len(arrivals):
