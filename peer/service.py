@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from peer import assembly
 from peer.errors import SettingError
-from peer.events import Compute, Persist, Reach, Send
+from peer.events import Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
 from peer.state import ephemeral
@@ -127,7 +127,9 @@ class AgentService:
         self.move(self.transport.address)
 
     def move(self, address: str) -> None:
-        """Others are told this address from now on."""
+        """Others are told this address from now on; what was dialled from another one is dialled anew."""
+        if self.record.address:
+            self.transport.redial()
         self.record = dataclasses.replace(self.record, address=address)
         self._reacher.start(self.record)
         self.agent.listens_at(address)
@@ -231,6 +233,8 @@ class AgentService:
                 case Reach(peer, address):
                     self._reacher.told(peer, address)
         for event in self.agent.take_events():
+            if isinstance(event, PeerDeparted | LinkDeaf):
+                self.transport.redial(event.peer)  # what nobody hears may be a dead connection
             if self._on_event is not None:
                 self._on_event(self.record.peer, event)
 

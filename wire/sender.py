@@ -72,12 +72,16 @@ class Sender:
         """The target listens elsewhere now: leave the old connection, even in the middle of a frame."""
         if address != self._address:
             self._address = address
-            self.link.moved()
-            if self._dialling is not None:
-                self._dialling.cancel()
-            if self._socket is not None:
-                self._socket.writer.abort()
-            self.wake.set()
+            self.redial()
+
+    def redial(self) -> None:
+        """Leave the connection, even in the middle of a frame, and dial anew as soon as there is a frame."""
+        self.link.moved()
+        if self._dialling is not None:
+            self._dialling.cancel()
+        if self._socket is not None:
+            self._socket.writer.abort()
+        self.wake.set()
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

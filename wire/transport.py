@@ -216,6 +216,12 @@ class WebSocketTransport:
         sender = self._senders.get(peer)
         return None if sender is None else sender.address
 
+    def redial(self, peer: PeerId | None = None) -> None:
+        """Let go of the connection to `peer`, or of all: it may lead nowhere, and TCP would try for long."""
+        for target, sender in self._senders.items():
+            if peer in (None, target):
+                sender.redial()
+
     async def flush(self, timeout_s: float) -> None:
         """Wait until all that can be written is, or for so long."""
         for sender in self._senders.values():

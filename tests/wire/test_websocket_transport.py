@@ -263,6 +263,25 @@ async def test_a_peer_can_move() -> None:
             sender.connect("b", "nowhere")
 
 
+async def test_a_connection_that_may_be_dead_is_dialled_anew() -> None:
+    async with opened("a") as (sender, _), opened("b") as (b, to_b), opened("c") as (c, to_c):
+        for name, receiver, mailbox in (("b", b, to_b), ("c", c, to_c)):
+            sender.connect(name, receiver.address)
+            sender.send([name], 0, b"1")
+            await mailbox.count(1)
+        (old_b,), (old_c,) = b._listener._websockets, c._listener._websockets
+        sender.redial("b")
+        sender.send(["b", "c"], 0, b"2")
+        await to_b.count(2)
+        await to_c.count(2)
+        await until(lambda: old_b not in b._listener._websockets)
+        assert list(c._listener._websockets) == [old_c]
+        sender.redial()
+        sender.send(["c"], 0, b"3")
+        await to_c.count(3)
+        await until(lambda: old_c not in c._listener._websockets)
+
+
 async def test_disconnect_drops_what_waits() -> None:
     async with opened("a") as (sender, _), opened("b") as (receiver, mailbox):
         sender.connect("b", receiver.address)
@@ -497,7 +516,9 @@ async def test_the_port_is_free_again_after_close() -> None:
 
 def test_addresses_others_can_reach() -> None:
     def address(**options: str) -> str:
-        return WebSocketTransport(peer="a", identity=dict, on_frame=decoding, listen_port=7, **options).address
+        return WebSocketTransport(
+            peer="a", identity=dict, on_frame=decoding, listen_port=7, **options
+        ).address
 
     everywhere = "0.0.0.0"  # noqa: S104
     assert address(listen_host="::1") == "[::1]:7"
