@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from peer.events import Event
-    from peer.scenario import Scenario
+    from peer.scenario import AnyChange
     from peer.views import AgentView
     from wire import PeerId
     from wire.keys import KeyRing
@@ -70,8 +70,8 @@ def main(options: argparse.Namespace) -> int:
     task = make_task(options.task, count, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
+    state = open_state(options.state)  # before anything is written: it may be in use
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
-    state = open_state(options.state)
     peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
 
     async def run() -> int:
@@ -112,8 +112,8 @@ def main(options: argparse.Namespace) -> int:
                 ending=end,
                 say=display.say,
             )
-            await service.start()
             try:
+                await service.start()
                 console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
                 if keys is not None:
                     fingerprint = display_fingerprint(state.identity.fingerprint)
@@ -128,7 +128,7 @@ def main(options: argparse.Namespace) -> int:
                     console.print(f"status and faults: {admin.url} (hyperpush status {admin.url})")
                 await member.start()
                 learning_began = time.monotonic()
-                changes = _Changes(scenario, options.name or peer, service, stop)
+                changes = _Changes(scenario.of(peer)[0], service, stop)
 
                 def observe(views: Sequence[AgentView]) -> None:
                     changes.work(time.monotonic() - learning_began)
@@ -191,9 +191,8 @@ def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
 class _Changes:
     """What a scenario file does to this agent; what it does to others is theirs to do."""
 
-    def __init__(self, scenario: Scenario, name: str, service: AgentService, stop: asyncio.Event) -> None:
-        changes = [change for change in scenario.changes if change.agent == name]
-        self._waiting = sorted(changes, key=lambda change: change.at_s)
+    def __init__(self, changes: Sequence[AnyChange[str]], service: AgentService, stop: asyncio.Event) -> None:
+        self._waiting = list(changes)  # in the order of time
         self._service = service
         self._stop = stop
 

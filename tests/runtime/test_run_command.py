@@ -1,0 +1,220 @@
+"""`hyperpush run` as people start, stop and ask it: processes of their own where signals or deaths matter."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from peer.cli import main
+from tests.runtime.agents import ring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+LIMIT_S = 120.0  # for one process; a hang must fail, not wait
+TICK_S = 0.01
+SILENT_TICKS = 1500  # who is silent for so long is gone
+QUICK = ("--task", "synthetic", "--tick-ms", "10", "--no-zeroconf", "--warm-up-ticks", "5")
+HERE = (*QUICK, "--listen", "127.0.0.1:0")
+
+
+class Started:
+    """A `hyperpush run` of its own."""
+
+    def __init__(self, *arguments: str) -> None:
+        command = [sys.executable, "-m", "peer.cli", "run", *HERE, *arguments]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.lines: list[str] = []
+        self._end = threading.Timer(LIMIT_S, self.process.kill)
+        self._end.start()
+
+    def said(self, pattern: str) -> re.Match[str]:
+        """The first line from here on in which this is found."""
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.lines.append(line)
+            if (found := re.search(pattern, line)) is not None:
+                return found
+        raise AssertionError(f"never said {pattern!r}: {''.join(self.lines)}")
+
+    def ended(self) -> int:
+        assert self.process.stdout is not None
+        self.lines += self.process.stdout
+        return self.process.wait()
+
+    def terminate(self) -> int:
+        self.process.send_signal(signal.SIGTERM)
+        return self.ended()
+
+    def close(self) -> None:
+        self._end.cancel()
+        self.process.kill()
+        self.process.communicate()
+
+
+@pytest.fixture
+def start() -> Iterator[Any]:
+    started: list[Started] = []
+
+    def start_one(*arguments: str) -> Started:
+        started.append(Started(*arguments))
+        return started[-1]
+
+    yield start_one
+    for one in started:
+        one.close()
+
+
+def read(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def events(folder: Path, kind: str) -> list[dict[str, Any]]:
+    found = [json.loads(line) for line in (folder / "events.jsonl").read_text().splitlines()]
+    return [event for event in found if event["event"] == kind]
+
+
+def test_agents_find_each_other_say_goodbye_and_come_back(
+    start: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """SIGTERM: a goodbye, the results, exit code 0. With --state who comes back is who was there."""
+    key = tmp_path / "key"
+    key.write_text(ring(1).to_text())
+    common = ("--key", str(key), "--expire-ticks", str(SILENT_TICKS))
+    out = tmp_path / "out"
+    first = start(*common, "--shard", "1/2", "--name", "first", "--out", str(out), "--admin", "127.0.0.1:0")
+    address = first.said(r"listens on (\S+),")[1]
+    first.said(f"sealed with key {ring(1).key_ids[0]}")
+    url = first.said(r"status and faults: (\S+)")[1]
+    names = []
+    for number in (1, 2):
+        again = (*common, "--shard", "2/2", "--name", "second", "--state", str(tmp_path / "state"))
+        second = start(*again, "--peer", address, "--json", str(tmp_path / "found.json"))
+        names.append(second.said(r"(second-\w+) listens on")[1])
+        link: dict[str, Any] = {}
+        while not (link.get("incarnation") == number and link["heard_by"] and link["received"]):
+            assert main(["status", url, "--json"]) == 0
+            links = json.loads(capsys.readouterr().out)["links"]
+            link = links[0] if links else {}
+        assert link["peer"] == names[-1]
+        if number == 1:
+            taken = tmp_path / "taken"
+            assert main(["run", *HERE, *again, "--out", str(taken)]) == 2
+            told = capsys.readouterr().err
+            assert f"state: {tmp_path / 'state'} is in use by process {second.process.pid}" in told
+            assert told.count("\n") == 1
+            assert not taken.exists()
+        asked_to_end = time.monotonic()
+        assert second.terminate() == 0
+        first.said(f"{names[-1]} is gone")
+        assert time.monotonic() - asked_to_end < SILENT_TICKS * TICK_S / 2, (
+            "told by silence, not by a goodbye"
+        )
+        (found,) = read(tmp_path / "found.json")["agents"]
+        assert found["id"] == names[-1]
+        assert found["messages"]["sent"] > 0
+        assert found["messages"]["rejected"] == {}
+    assert first.terminate() == 0
+    assert names[0] == names[1]
+    arrived = [event["incarnation"] for event in events(out, "PeerArrived")]
+    assert arrived == [1, 2]
+    assert read(out / "result.json")["peers"] == []
+
+
+def test_a_scenario_cuts_pauses_and_lets_leave(start: Any, tmp_path: Path) -> None:
+    """Each agent does what the file says of it; the other notes that by silence, and that it is back."""
+    file = tmp_path / "scenario.toml"
+    file.write_text(
+        """
+        [[event]]
+        at = "1s"
+        cut = ["goes", "stays"]
+        for = "200ms"
+        [[event]]
+        at = "2s"
+        pause = "goes"
+        for = "4s"
+        [[event]]
+        at = "8s"
+        leave = "goes"
+        """
+    )
+    common = ("--scenario", str(file), "--expire-ticks", "20")
+    stays = start(*common, "--shard", "1/2", "--name", "stays", "--out", str(tmp_path / "out"))
+    address = stays.said(r"listens on (\S+),")[1]
+    own = ("--name", "goes", "--peer", address, "--json", str(tmp_path / "found.json"))
+    goes = start(*common, *own, "--shard", "2/2")
+    name = goes.said(r"(goes-\w+) listens on")[1]
+    stays.said(f"{name} is gone")
+    stays.said(f"{name} is gone")
+    assert goes.ended() == 0
+    assert stays.terminate() == 0
+    assert len(events(tmp_path / "out", "PeerArrived")) >= 2
+    (found,) = read(tmp_path / "found.json")["agents"]
+    assert found["messages"]["lost_by_faults"] > 0
+
+
+def test_a_scenario_can_kill_the_agent(start: Any, tmp_path: Path) -> None:
+    file = tmp_path / "scenario.toml"
+    file.write_text('[[event]]\nat = 0.1\nkill = "me"\n')
+    assert start("--name", "me", "--scenario", str(file)).ended() == 137
+
+
+def test_a_scenario_can_let_the_agent_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "scenario.toml"
+    file.write_text('[[event]]\nat = 0.1\nleave = "me"\n')
+    assert (
+        main(["run", *HERE, "--name", "me", "--scenario", str(file), "--json", str(tmp_path / "found")]) == 0
+    )
+    (found,) = read(tmp_path / "found")["agents"]
+    assert found["id"].startswith("me-")
+
+
+def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    everywhere = ["run", *QUICK, "--listen", "0.0.0.0:0", "--ticks", "3", "--shard", "1/2"]
+    out = tmp_path / "out"
+    assert main([*everywhere, "--out", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith("hyperpush run: --listen: '0.0.0.0:0' is not possible; whoever reaches this port")
+    for remedy in ("--key FILE", "--insecure", "--listen 127.0.0.1:0"):
+        assert remedy in told
+    assert told.count("\n") == 1
+    assert not out.exists()
+    assert main([*everywhere, "--insecure"]) == 0
+    assert "not authenticated or encrypted" in capsys.readouterr().out
+    key = tmp_path / "key"
+    key.write_text(ring(1).to_text())
+    assert main([*everywhere, "--key", str(key)]) == 0
+    printed = capsys.readouterr().out
+    assert "sealed with key" in printed
+    assert "not authenticated" not in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--allow", "{}/list"], "--allow: '{}/list' is not possible; identities are proven with keys only"),
+        (["--key", "{}/none"], "--key: '{}/none' is not possible; it cannot be read: No such file"),
+        (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
+        (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-cert FILE and"),
+        (["--state", "{}/list"], "state: {}/list cannot be used: File exists; give a directory"),
+    ],
+)
+def test_a_bad_request_is_one_line(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "list").touch()
+    given = [argument.format(tmp_path) for argument in arguments]
+    assert main(["run", *HERE, *given, "--ticks", "1"]) == 2
+    error = capsys.readouterr().err
+    assert told.format(tmp_path) in error
+    assert error.count("\n") == 1
