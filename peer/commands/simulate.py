@@ -34,7 +34,9 @@ def main(options: argparse.Namespace) -> int:
         task = make_task(options.task, options.agents, options.seed, options.personalization)
         settings = agent_settings(options, task.settings)
         end = ending(options, task.columns, settings)
-        recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
+        config = configuration(options, settings, faults, end)
+        changes = [told(change) for change in scenario.changes]
+        recorder = Recorder({**config, "changes": changes}, options.json, options.out)
         stop = threading.Event()
         previous = signal.getsignal(signal.SIGINT)
 
@@ -56,7 +58,7 @@ def main(options: argparse.Namespace) -> int:
                     swarm=f"swarm-{options.seed}",
                 )
                 simulation = swarm.simulation
-                events = changes = 0
+                events = happened = 0
                 while True:
                     views = _views(swarm)
                     if views:
@@ -66,10 +68,10 @@ def main(options: argparse.Namespace) -> int:
                     if end.reached or stop.is_set():
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
-                    for change in scenario.changes[changes:]:
+                    for change, news in zip(scenario.changes[happened:], changes[happened:], strict=True):
                         if change.at_s <= simulation.now:
-                            changes += 1
-                            display.say(told(change))
+                            happened += 1
+                            display.say(news)
                     for at_s, peer, event in swarm.events[events:]:
                         display.tell(peer, event)
                         recorder.event(peer, event, at_s)

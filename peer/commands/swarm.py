@@ -34,7 +34,9 @@ def main(options: argparse.Namespace) -> int:
     task = make_task(options.task, options.agents, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
-    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
+    config = configuration(options, settings, faults, end)
+    changes = [told(change) for change in scenario.changes]
+    recorder = Recorder({**config, "changes": changes}, options.json, options.out)
     title = f"{options.agents} agents, {options.task}, {options.drop:.0%} of the messages lost"
 
     async def run() -> int:

@@ -93,6 +93,7 @@ def test_simulated_agents_survive_it_and_do_so_again(
     result = run("one.json")
     assert [agent["id"] for agent in result["agents"]] == THERE
     assert result["absent"] == ["agent-2"]
+    assert result["config"]["changes"][0] == "4 s: agent-1 is killed"
     for agent in result["agents"]:
         assert max(agent["error"].values()) < 1e-6, agent
     printed = capsys.readouterr().out

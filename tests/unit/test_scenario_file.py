@@ -10,7 +10,7 @@ import pytest
 from peer.commands.scenario import read_scenario
 from peer.errors import SettingError
 from peer.fault_words import describe, read_change
-from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, check_scenario
+from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, check_scenario, told
 from peer.scenario_file import parse_scenario
 from wire import Constant, FaultChange, FaultPlan, FaultWindow, LinkFaults, LogNormal
 from wire.link_faults import FAULT_KEYS
@@ -118,6 +118,22 @@ def test_its_windows_change_what_the_flags_say() -> None:
     plan = scenario.plan(FaultPlan(0.1, Constant(0.02)))
     assert plan.faults_on("a", "b", 59.0) == LinkFaults(0.1, Constant(0.02))
     assert plan.faults_on("a", "b", 60.0) == LinkFaults(0.5, Constant(0.02))
+
+
+def test_what_is_said_of_changes_and_of_the_end() -> None:
+    scenario = parse_scenario(EVERY_KIND, "demo.toml", MEMBERS)
+    assert [told(change) for change in scenario.changes] == [
+        "5 s: agent-0 joins",
+        "6 s: agent-1 stands still for 0.5 s",
+        "7 s: agent-1 leaves",
+        "20 s: agent-3 is killed",
+        "20 s: agent-2 is killed",
+        "40 s: agent-3 is back, as somebody new",
+        "41 s: agent-1 is back",
+    ]
+    assert (scenario.last_s, Scenario().last_s) == (100.0, 0.0)
+    assert scenario.stays(MEMBERS)
+    assert not Scenario(changes=(Pause("a", 1.0, 1.0), Leave("a", 3.0))).stays("a")
 
 
 def test_an_agent_that_runs_alone_knows_its_own_changes() -> None:
