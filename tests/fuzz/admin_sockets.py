@@ -1,0 +1,96 @@
+"""Requests thrown at a real admin listener on loopback."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import re
+from typing import Any
+
+from peer.admin import AdminServer
+from wire import FaultPlan, LiveFaults
+
+TOKEN = "0123456789abcdef"  # noqa: S105  (of these tests only)
+SILENT_S = 0.05  # after which the rest of a request is not to be expected
+STATUS = re.compile(rb"HTTP/1\.[01] ([0-9]{3}) ")
+
+
+class AdminSockets:
+    """One connection per input, closed when nothing more comes."""
+
+    name = "sockets"
+    files = ("peer/admin.py", "peer/admin_input.py", "peer/fault_words.py")
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()
+        self._faults = LiveFaults(FaultPlan())
+        self._trouble: list[dict[str, Any]] = []
+        self._server = AdminServer(
+            "127.0.0.1",
+            0,
+            status=lambda: {"peer": "a"},
+            faults=self._faults,
+            elapsed=lambda: 1.0,
+            token=TOKEN,
+        )
+        self._runner.get_loop().set_exception_handler(lambda _, context: self._trouble.append(context))
+        self._runner.run(self._server.start())
+
+    def close(self) -> None:
+        self._runner.run(self._server.close())
+        self._runner.close()
+
+    def seeds(self) -> list[bytes]:
+        body = json.dumps({"to": "b", "faults": {"drop": 0.5}}).encode()
+        right = f"Bearer {TOKEN}"
+        requests = [
+            ["GET", "/v1/status", [["Host", "localhost"], ["Authorization", right]], b""],
+            ["GET", "/healthz", [["Host", "localhost"]], b""],
+            ["PUT", "/v1/faults", [["Host", "a"], ["Authorization", right], ["Content-Length", "x"]], body],
+            ["PUT", "/v1/faults", [["Transfer-Encoding", "chunked"]], b"4\r\n{}  \r\n0\r\n\r\n"],
+            ["DELETE", "/v1/faults?to=b", [["Authorization", right], ["Connection", "close"]], b""],
+        ]
+        return [self.write(request) for request in requests]
+
+    def read(self, data: bytes) -> Any:
+        head, _, body = data.partition(b"\r\n\r\n")
+        line, *headers = head.decode("latin-1").split("\r\n")
+        method, _, path = line.partition(" ")
+        return [method, path.removesuffix(" HTTP/1.1"), [header.split(": ", 1) for header in headers], body]
+
+    def write(self, tree: Any) -> bytes:
+        method, path, headers, body = tree
+        known = [[str(part) for part in header] for header in headers]
+        length = [
+            ["Content-Length", str(len(body))] if name == ["Content-Length", "x"] else name for name in known
+        ]
+        head = "\r\n".join([f"{method} {path} HTTP/1.1", *(": ".join(header) for header in length)])
+        return head.encode("latin-1", errors="replace") + b"\r\n\r\n" + body
+
+    def throw(self, data: bytes) -> str:
+        """An answer that is no bug of ours, or a closed socket; without the token nothing changes."""
+        before = self._faults.plan
+        answer = self._runner.run(self._ask(data))
+        assert not self._trouble, self._trouble
+        status = STATUS.match(answer)
+        assert status is None or status[1] != b"500", answer[:300]
+        if TOKEN.encode() not in data:
+            assert self._faults.plan is before, "nobody changes faults without the token"
+        self._faults.clear()
+        return "closed" if status is None else status[1].decode()
+
+    async def _ask(self, data: bytes) -> bytes:
+        reader, writer = await asyncio.open_connection(self._server.host, self._server.port)
+        answer = b""
+        try:
+            writer.write(data)
+            while part := await asyncio.wait_for(reader.read(65_536), SILENT_S):
+                answer += part
+        except (ConnectionError, TimeoutError):
+            pass  # closed before all was written or read; or it waits for more
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+        return answer
