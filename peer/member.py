@@ -202,7 +202,9 @@ class Member:
 
     def _seen(self, record: PeerRecord) -> None:
         self._incompatible.pop(record.peer, None)
-        self.service.find(record)
+        if not self.service.find(record):
+            for discovery in self._discoveries:
+                discovery.forget(record.peer)  # there may be room when it is next heard of
 
     def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
         known = self._incompatible.get(record.peer)

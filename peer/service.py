@@ -147,11 +147,18 @@ class AgentService:
             self.agent.peer_seen(record.peer, record.incarnation, time.monotonic())
             self._wake.set()
 
-    def find(self, record: PeerRecord) -> None:
-        """Discovery has found a compatible agent here; its messages will tell whether it lives."""
-        if record.peer != self.record.peer and self._reacher.found(record):
-            self.agent.peer_found(record.peer, time.monotonic())
-            self._wake.set()
+    def find(self, record: PeerRecord) -> bool:
+        """Discovery has found a compatible agent here; its messages will tell whether it lives.
+
+        False if there is no room for one more now.
+        """
+        if record.peer == self.record.peer:
+            return True
+        if not self._reacher.found(record):
+            return False
+        self.agent.peer_found(record.peer, time.monotonic())
+        self._wake.set()
+        return True
 
     def stop(self) -> None:
         """Let `run` return after the computation under way, or at once if it has not begun."""

@@ -106,6 +106,20 @@ async def test_who_has_become_compatible_is_listed_as_incompatible_no_more() -> 
         assert [link["incompatible"] for link in links(member)] == [None]
 
 
+async def test_who_found_no_room_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with crew() as swarm:
+        one, other = [await swarm.add(problem, f"agent-{n}") for n, problem in enumerate(quadratics(2))]
+        member = await swarm.join(one, seeds=[other.record.address])
+        (discovery,) = member._discoveries
+        forgotten: list[str] = []
+        monkeypatch.setattr(discovery, "forget", forgotten.append)
+        monkeypatch.setattr(one._reacher, "found", lambda record: record.peer != other.record.peer)
+        await swarm.until(lambda: forgotten == [other.record.peer])
+        monkeypatch.undo()
+        member._seen(other.record)
+        await swarm.until(lambda: one.transport.address_of(other.record.peer) == other.record.address)
+
+
 def links(member: Member) -> list[dict[str, Any]]:
     found = member.status()["links"]
     assert isinstance(found, list)

@@ -213,7 +213,7 @@ async def test_invented_names_are_bounded_and_give_way_to_members() -> None:
         one._reacher.work(time.monotonic())
         assert len(one._reacher._asking) == ASKED_MAX
         swarm.run()
-        await swarm.until(lambda: one.find(other.record) or one.transport.address_of(other.record.peer))
+        await swarm.until(lambda: one.find(other.record))
         await swarm.until(lambda: alive(one) == [other.record.peer])
 
 
