@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -217,6 +220,21 @@ def test_swarm_takes_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert f" s; {file} goes on until 90 s\n" in printed
     result = json.loads(found.read_text(encoding="utf-8"))
     assert ([agent["id"] for agent in result["agents"]], result["absent"]) == (["agent-0"], ["agent-1"])
+
+
+@pytest.mark.parametrize("command", ["swarm", "simulate"])
+def test_a_run_stopped_while_nobody_is_there_has_no_results(command: str, tmp_path: Path) -> None:
+    file = tmp_path / "gone.toml"
+    events = '[[event]]\nat = 0.1\nkill = "agent-0"\n[[event]]\nat = 1e6\nrestart = "agent-0"\n'
+    file.write_text(events, encoding="utf-8")
+    words = [sys.executable, "-m", "peer.cli", command, "--agents", "1", "--task", "synthetic"]
+    with subprocess.Popen([*words, "--scenario", str(file)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert any("agent-0 is killed" in line for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 1
+    assert "not there at the end, so not scored: agent-0\n" in rest
 
 
 @pytest.mark.parametrize("command", ["swarm", "simulate"])
