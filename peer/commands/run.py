@@ -147,12 +147,12 @@ def main(options: argparse.Namespace) -> int:
                     interrupted=interrupted and bool(end.goals),
                     extra={"peers": service.agent.peers.alive()},
                 )
+                recorder.finish(outcome, [answer(service)])  # before anything that may fail
             finally:
                 await member.close()
                 await service.close()
                 executor.shutdown(wait=False, cancel_futures=True)
         print_outcome(console, outcome)
-        recorder.finish(outcome, [answer(service)])
         return 0
 
     try:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from peer.cli import main
+from peer.errors import StateError
+from peer.service import AgentService
 from tests.runtime.agents import ring
 
 if TYPE_CHECKING:
@@ -177,6 +179,21 @@ def test_a_scenario_can_let_the_agent_leave(tmp_path: Path, capsys: pytest.Captu
     )
     (found,) = read(tmp_path / "found")["agents"]
     assert found["id"].startswith("me-")
+
+
+def test_results_are_kept_even_if_the_state_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    close = AgentService.close
+
+    async def fails(service: AgentService) -> None:
+        await close(service)
+        raise StateError("state: no space left")
+
+    monkeypatch.setattr(AgentService, "close", fails)
+    assert main(["run", *HERE, "--ticks", "2", "--json", str(tmp_path / "found.json")]) == 2
+    assert capsys.readouterr().err == "hyperpush run: state: no space left\n"
+    assert read(tmp_path / "found.json")["ticks"] >= 2
 
 
 def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
