@@ -102,6 +102,7 @@ class Liveness:
         self._expire_ticks = expire_ticks
         self._beat_at: dict[int, float] = {}
         self._woke_at = -math.inf
+        self._full_on = -1  # own heartbeat when there was no room for hearsay
 
     def beat(self, now: float) -> None:
         """One own tick has begun."""
@@ -328,8 +329,11 @@ class Liveness:
     def _add(self, peer: PeerId, life: Life, *, hearsay: bool) -> bool:
         """Remember one more. One believed by nobody makes room, then the longest silent; not for hearsay."""
         if len(self.lives) >= LIVES_MAX:
+            if hearsay and self._full_on == self.heartbeat:
+                return False
             oldest = min(self.lives, key=self._worth)
             if hearsay and self.heartbeat - self.lives[oldest].rose_on <= HEARING_TICKS:
+                self._full_on = self.heartbeat  # a crowd is not searched again for every name in it
                 return False
             del self.lives[oldest]
         life.rose_on = self.heartbeat

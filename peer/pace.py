@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
 SLOWDOWN_MAX = 20.0  # however slow the links
+PAUSE_MAX = 10.0  # intervals: what is longer was a sleep, or is the first of many and soon learned
 SMOOTHING = 0.1  # weight of the newest tick in the own interval
 
 
@@ -25,7 +26,8 @@ class Pace:
     def ticked(self, now: float) -> None:
         """Note that an own tick begins."""
         if self._ticked_at is not None:
-            self.own_s += SMOOTHING * (now - self._ticked_at - self.own_s)
+            interval_s = min(now - self._ticked_at, PAUSE_MAX * self.own_s)
+            self.own_s += SMOOTHING * (interval_s - self.own_s)
         self._ticked_at = now
 
     def heard(self, peer: PeerId, interval_s: float) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 
-from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, EpochRate
 from tests.oracles.fractions import vector
 from tests.unit.driving import Driver, push, start
-from wire import DecodeError, RejectReason
+from wire import DecodeError, RejectReason, peer_mark
 
 ZEROS = vector(0, 0)
 NAN = vector(0, 0)
@@ -34,6 +35,9 @@ def in_epoch_five() -> Driver:
         ({"incarnation": 2}, RejectReason.UNKNOWN_SENDER, "sender 'a' incarnation 2 is not known"),
         ({"epoch": 0}, RejectReason.EPOCH_JUMP, "epoch is 0, ours 5"),
         ({"epoch": 5 + EPOCH_JUMP_MAX + 1}, RejectReason.EPOCH_JUMP, "ours 5"),
+        ({"epoch": 5 + EPOCH_JUMP_MAX + 1, "arrays": ()}, RejectReason.EPOCH_JUMP, "ours 5"),
+        ({"targets": (bytes(8),)}, RejectReason.NOT_FOR_US, "shares of 'a' are for 1 others"),
+        ({"targets": (bytes(8),), "arrays": ()}, RejectReason.NOT_FOR_US, "are for 1 others"),
         ({"block": 1}, RejectReason.WRONG_SHAPE, "block is 1, the model has 1"),
         ({"arrays": (ZEROS,) * 3}, RejectReason.WRONG_SHAPE, "arrays of block 0 have lengths (2, 2, 2)"),
         ({"arrays": (ZEROS, ZEROS, ZEROS, vector(0))}, RejectReason.WRONG_SHAPE, "lengths (2, 2, 2, 1)"),
@@ -67,3 +71,70 @@ def test_before_its_first_epoch_an_agent_knows_no_jump_but_a_limit() -> None:
     assert raised.value.reason is RejectReason.EPOCH_JUMP
     driver.hear("a", epoch=EPOCH_MAX)
     assert driver.agent.inbox.highest_epoch() == EPOCH_MAX
+
+
+def test_what_is_for_this_agent_among_others_is_let_in() -> None:
+    driver = in_epoch_five()
+    driver.hear("a", incarnation=3, epoch=5, targets=(bytes(8), peer_mark("b")))
+    assert driver.agent.inbox.highest_epoch() == 5
+
+
+def test_beacons_may_be_of_no_epoch_and_need_no_membership() -> None:
+    driver = in_epoch_five()
+    for sender, incarnation, epoch in (("a", 3, 0), ("x", 0, 6), ("a", 2, 9)):
+        driver.hear(sender, incarnation=incarnation, epoch=epoch, arrays=())
+    assert driver.agent.inbox.counters.received == 0
+    driver.tick(2)
+    assert driver.agent.epoch == 5, "strangers tell no epoch"
+
+
+# ---- who raises the epoch
+
+
+def test_a_few_raises_are_free_and_then_one_in_each_interval() -> None:
+    rate = EpochRate()
+    accepted, epoch = [], 10
+    for tenth in range(1000):
+        epoch += 1
+        with contextlib.suppress(DecodeError):
+            rate.note("a", epoch, 10.0, tenth / 10)
+            accepted.append(tenth / 10)
+        assert (rate.told == epoch) is (tenth / 10 in accepted)
+    assert len(accepted) == pytest.approx(RAISES_AT_ONCE + 10, abs=1)
+    assert accepted[:4] == [0.0, 0.1, 0.2, 0.3]
+
+
+def test_each_sender_has_its_own_measure_and_saves_up_no_more() -> None:
+    rate = EpochRate()
+    for epoch in range(1, 5):
+        rate.note("a", epoch, 10.0, 0.0)
+    with pytest.raises(DecodeError):
+        rate.note("a", 5, 10.0, 0.0)
+    rate.note("c", 5, 10.0, 0.0)
+    rate.note("a", 5, 10.0, 0.0)  # no raise: c has said so
+    for epoch in range(6, 10):
+        rate.note("a", epoch, 10.0, 1e6)
+    with pytest.raises(DecodeError):
+        rate.note("a", 10, 10.0, 1e6)
+    rate.forget("a")
+    rate.forget("nobody")
+    rate.note("a", 10, 10.0, 1e6)
+    assert rate.told == 10
+
+
+def test_without_an_interval_there_is_no_limit() -> None:
+    rate = EpochRate()
+    for epoch in range(1, 99):
+        rate.note("a", epoch, 0.0, 0.0)
+    assert rate.told == 98
+
+
+def test_an_agent_counts_raises_of_members_by_pushes_and_beacons() -> None:
+    driver = in_epoch_five()
+    for epoch in (6, 7, 8, 9):
+        driver.hear("a", incarnation=3, epoch=epoch, arrays=() if epoch % 2 else (ZEROS,) * 4)
+    for arrays in ((), (ZEROS,) * 4):
+        with pytest.raises(DecodeError) as raised:
+            driver.hear("a", incarnation=3, epoch=10, arrays=arrays)
+        assert raised.value.reason is RejectReason.EPOCH_RATE
+    assert driver.agent.inbox.highest_epoch() == 8

@@ -8,24 +8,27 @@ from typing import Any
 
 import pytest
 
-from peer.agent import Phase
+from peer.agent import GOODBYES, SLEEP_TICKS, Phase
 from peer.events import (
     Compute,
     EpochEntered,
     HyperRateLowered,
+    LinkDeaf,
     ListeningStarted,
     NonFiniteStep,
     PeerArrived,
     PeerDeparted,
+    PeerQuarantined,
     Persist,
     Send,
 )
 from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
 from peer.learner import Evaluation, HyperReport
+from peer.plausibility import HISTORY_MIN
 from peer.solver import SPACING_CHECK_TICKS
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import start
-from wire import DecodeError
+from wire import DecodeError, Heard, Heartbeat, RejectReason, peer_mark
 
 HALF = Fraction(1, 2)
 
@@ -654,3 +657,211 @@ def test_the_residual_is_one_until_there_is_enough_to_tell_and_small_when_settle
     gradient = FractionAlgebra().norm(settled_one.agent.solver.model.gradient)
     assert gradient < 1e-9, "alone, tracker and gradient are the same thing"
     assert settled_one.agent.progress.residual() == pytest.approx(1.0)
+
+
+# ---- signs of life
+
+
+def keep_hearing(driver: Any, ticks: int, *senders: str, **fields: Any) -> None:
+    """One message of each sender before each tick."""
+    for _ in range(ticks):
+        for sender in senders:
+            driver.hear(sender, sequence=driver.agent.ticks + 10, tick=driver.agent.ticks + 10, **fields)
+        driver.tick()
+
+
+def test_messages_say_for_whom_they_are_and_who_is_heard() -> None:
+    driver = start()
+    driver.see("a", "c")
+    driver.tick()
+    driver.hear("a", tick=7)
+    driver.tick()
+    targets, push = driver.sent[-1]
+    assert targets == ("a", "c")
+    assert push.targets == tuple(sorted((peer_mark("a"), peer_mark("c"))))
+    assert push.digest[0] == Heartbeat("b", 0, 2, "b:1", False, (Heard(peer_mark("a"), 7, 1),))
+    assert [heartbeat.peer for heartbeat in push.digest] == ["b", "a"]
+
+
+def test_a_joiner_tells_whom_it_may_contact_that_it_lives_in_no_epoch_yet() -> None:
+    driver = start(founder=False)
+    driver.agent.listens_at("b:9")
+    driver.agent.peer_found("a", driver.now)
+    driver.tick()
+    assert driver.reached == [("a", "")]
+    ((targets, push),) = driver.beacons
+    assert targets == ("a",)
+    assert (push.epoch, push.arrays, push.targets, push.address) == (0, (), (), "b:9")
+    assert driver.agent.peers.alive() == []
+
+
+def test_a_goodbye_is_newer_than_anything_said_before_and_the_last_word() -> None:
+    driver = start()
+    driver.see("a", "c")
+    driver.tick(3)
+    before = driver.sent[-1][1].digest[0].heartbeat
+    agent = driver.agent
+    agent.handle_timer(agent.next_deadline())
+    (compute,) = [effect for effect in agent.take_effects() if isinstance(effect, Compute)]
+    agent.leave(4.0)
+    goodbyes = agent.take_effects()
+    assert len(goodbyes) == GOODBYES, "one may be lost"
+    for goodbye in goodbyes:
+        assert goodbye.targets == ("a", "c")
+        assert goodbye.push.arrays == ()
+        assert goodbye.push.digest[0].left
+        assert goodbye.push.digest[0].heartbeat > before + 1
+    agent.computed(compute.work(), 4.5)
+    agent.handle_timer(99.0)
+    assert agent.take_effects() == []
+    assert agent.next_deadline() is None
+    alone = start()
+    alone.agent.leave(0.0)
+    assert alone.agent.take_effects() == [], "nobody to say it to"
+
+
+def test_who_wakes_expires_nobody_for_its_own_sleep() -> None:
+    driver = start(expire_ticks=20.0)
+    driver.see("a")
+    keep_hearing(driver, 5, "a")
+    driver.now += 10_000.0
+    driver.hear("a", tick=10**6, arrays=())
+    driver.tick(15)
+    assert driver.kinds(PeerDeparted) == []
+    driver.tick(15)
+    assert driver.kinds(PeerDeparted) == [PeerDeparted("a")], "silent since it woke"
+
+
+def test_a_long_computation_is_no_sleep() -> None:
+    """Messages come in meanwhile; who sends none of them is silent indeed."""
+    driver = start(expire_ticks=20.0)
+    driver.see("a", "c")
+    keep_hearing(driver, 5, "a", "c")
+    agent = driver.agent
+    agent.handle_timer(agent.next_deadline())
+    (compute,) = [effect for effect in agent.take_effects() if isinstance(effect, Compute)]
+    for second in range(60):
+        assert SLEEP_TICKS > 1.0
+        driver.now += 1.0
+        driver.hear("a", tick=100 + second, arrays=())
+    agent.computed(compute.work(), driver.now)
+    driver.tick()
+    assert driver.kinds(PeerDeparted) == [PeerDeparted("c")]
+
+
+def test_ticks_follow_the_delay_of_links() -> None:
+    driver = start(ticks_per_delay=5.0)
+    driver.see("a")
+    driver.tick(100)
+    of_us = (Heard(peer_mark("b"), 20, 0),)
+    driver.hear("a", digest=(Heartbeat("a", 0, 1, hears=of_us),), arrays=())
+    trip_s = driver.now - 20.0
+    driver.tick()
+    before = driver.now
+    driver.tick()
+    assert driver.now - before == pytest.approx(trip_s / 2 / 5, rel=0.05)
+
+
+# ---- epochs that others begin, or nobody does
+
+
+def test_a_beacon_tells_the_epoch_to_whom_nobody_pushes() -> None:
+    driver = settled("a", "c")
+    driver.hear("a", epoch=2, arrays=(), tick=5)
+    driver.tick()
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "heard of it", ("a", "c"))
+    driver.hear("a", epoch=9, arrays=(), tick=6)
+    driver.tick()
+    assert driver.kinds(EpochEntered)[-1].epoch == 9, "there may be nothing to listen to"
+    alone = start()
+    alone.see("a")
+    alone.tick()
+    alone.hear("a", epoch=2, arrays=(), tick=5)
+    alone.tick()
+    assert alone.persisted == [1], "who has met nobody waits for a push, and listens if it is behind"
+
+
+def test_an_agent_that_its_predecessors_find_deaf_asks_for_other_neighbours_ever_more_patiently() -> None:
+    peers = ["a", "c", "d", "e", "f", "g"]
+    driver = start(fanout=2, expire_ticks=10_000.0)
+    driver.see(*peers)
+    driver.tick()
+    keep_hearing(driver, 1, "c")
+    entered = [driver.now]
+    while len(entered) < 4:
+        pushing = driver.agent.membership._predecessors
+        others = [peer for peer in peers if peer not in pushing]
+        keep_hearing(driver, 1, *others, arrays=())
+        if driver.persisted[-1] > len(entered):
+            entered.append(driver.now)
+            assert driver.kinds(EpochEntered)[-1].reason == "nobody pushes here"
+    waits = [later - earlier for earlier, later in pairwise(entered)]
+    assert waits == pytest.approx([7.0, 13.0, 25.0], abs=2.0), "6 s is the shortest epoch"
+    keep_hearing(driver, 1, "c", epoch=4)
+    entered = [driver.now]
+    while driver.persisted[-1] == 4:
+        pushing = driver.agent.membership._predecessors
+        keep_hearing(driver, 1, *[peer for peer in peers if peer not in pushing], arrays=())
+    assert driver.now - entered[0] == pytest.approx(7.0, abs=2.0), "somebody had pushed"
+
+
+def test_a_deaf_out_neighbour_asks_for_a_new_epoch() -> None:
+    driver = settled("a", "c", expire_ticks=10.0)
+    for _ in range(20):
+        for sender, hears in (
+            ("a", ()),
+            ("c", (Heard(peer_mark("b"), driver.agent.membership.liveness.heartbeat, 0),)),
+        ):
+            digest = (Heartbeat(sender, 0, driver.agent.ticks + 10, hears=hears),)
+            driver.hear(sender, arrays=(), digest=digest)
+        driver.tick()
+    assert driver.kinds(LinkDeaf) == [LinkDeaf("a")]
+    assert driver.kinds(EpochEntered)[-1] == EpochEntered(2, "membership", ("c",))
+
+
+# ---- who is not believed
+
+
+def test_a_sum_that_cannot_be_true_ends_in_quarantine_and_a_new_epoch_without_its_sender() -> None:
+    """a is an in-neighbour only: what of its mass is in must go with the epoch all the same."""
+    peers = ["a", "c", "d", "e", "f"]
+    driver = start(fanout=1)
+    driver.see(*peers)
+    driver.tick()
+    assert "a" not in driver.agent.out_neighbours
+    for sequence in range(1, HISTORY_MIN + 1):
+        driver.hear("a", sequence=sequence, arrays=(vector(1, 1), vector(sequence, 0)) * 2)
+        driver.tick()
+    agent = driver.agent
+    driver.hear("a", sequence=5, arrays=(vector(1, 1), vector(10**9, 0)) * 2)
+    driver.now = agent.next_deadline()
+    agent.handle_timer(driver.now)
+    (compute,) = [effect for effect in agent.take_effects() if isinstance(effect, Compute)]
+    driver.hear("a", sequence=6, arrays=(vector(1, 1), vector(10**9, 0)) * 2)
+    agent.computed(compute.work(), driver.now)
+    driver.perform()
+    with pytest.raises(DecodeError) as raised:
+        driver.hear("a", sequence=7)
+    assert raised.value.reason is RejectReason.QUARANTINED
+    driver.tick(10)
+    (quarantined,) = driver.kinds(PeerQuarantined)
+    assert quarantined.peer == "a", "once, whatever else had arrived"
+    assert driver.kinds(EpochEntered)[-1].reason == "membership"
+    assert driver.persisted == [1, 2]
+    assert driver.sent[-1][1].digest[0].accuses == (peer_mark("a"),)
+    assert agent.peers.incarnation("a") == 0, "shunned, not dead"
+
+
+# ---- bytes
+
+
+def test_a_cap_makes_an_agent_slower_and_never_stuck() -> None:
+    """Of 2 blocks of 4 float32 in 8 bytes, and beacons, to three targets; 2,000 bytes a second."""
+    driver = start(block_fraction=0.5, bytes_per_second=2000.0)
+    driver.see("a", "c", "d")
+    driver.tick(200)
+    cost = driver.agent.speaker.cost
+    sent = sum(len(targets) * cost(push) for targets, push in (*driver.sent, *driver.beacons))
+    assert 0.3 < sent / (200 * 2000.0) <= 1.0
+    assert {push.block for _, push in driver.sent} == {0, 1}
+    assert 20 < len(driver.sent) < 200

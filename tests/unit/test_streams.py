@@ -9,9 +9,17 @@ from typing import Any
 import pytest
 
 from peer.learner import Evaluation
+from peer.plausibility import HISTORY_MIN, LINK_MARGIN
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
-from peer.solver import SPACING_CHECK_TICKS, Orders, Solver, block_spans
+from peer.solver import (
+    DISAGREEMENT_TICKS,
+    MESSAGES_PER_TICK_MAX,
+    SPACING_CHECK_TICKS,
+    Orders,
+    Solver,
+    block_spans,
+)
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import push, settings
@@ -335,3 +343,106 @@ def test_a_joiner_s_estimates_are_the_mean_of_what_was_heard_block_by_block(name
     assert list(solver.model.estimate) == [3, 0, 5]
     tracked = name == "tracking"
     assert list(solver.adjoint.estimate) == [2 if tracked else 1, 0, 5]
+
+
+def test_a_budget_puts_blocks_off_but_not_out_of_turn() -> None:
+    solver = make_solver(4, block_fraction=0.25)
+    unlimited = Orders(copies=1, moving=False, hyper_step_size=0.0, evaluate=False)
+    seen = []
+    for blocks_max in (0, 1, 0, 0, 1, None, 1, 1):
+        orders = Orders(1, moving=False, hyper_step_size=0.0, evaluate=False, blocks_max=blocks_max)
+        seen += [one.block for one in solver.tick([], orders)[0]]
+    assert len(seen) == 5
+    assert sorted(seen[:4]) == [0, 1, 2, 3]
+    assert seen[4] == seen[0]
+    assert len(solver.tick([], unlimited)[0]) == 1
+
+
+# ---- who is believed
+
+
+def announce(sequence: int, total: int, sender: str = "a", estimate: int = 1) -> Any:
+    arrays = (vector(estimate, 0), vector(total, 0), vector(estimate, 0), vector(total, 0))
+    return push(sender, sequence=sequence, arrays=arrays)
+
+
+def with_history(*senders: str) -> Solver[Any]:
+    """Each sender has brought a share of length 1 in each message."""
+    solver = make_solver()
+    for sequence in range(1, HISTORY_MIN + 1):
+        _, report = solver.tick([announce(sequence, sequence, sender) for sender in senders], STAY)
+        assert report.objections == ()
+    return solver
+
+
+def test_a_sum_that_cannot_be_true_is_not_absorbed_nor_anything_else_of_its_sender() -> None:
+    solver = with_history("a", "c")
+    before = dict(solver.model.mass.received)
+    lies = [announce(5, 10**6), announce(6, 5), announce(5, 5, "c")]
+    _, report = solver.tick(lies, STAY)
+    ((liar, reason),) = report.objections
+    assert liar == "a"
+    assert reason.startswith("model: the sum of block 0 jumps by 1e+06 in 1 messages")
+    assert list(solver.model.mass.received["a", 0]) == list(before["a", 0])
+    assert list(solver.model.mass.received["c", 0]) == [5, 0]
+    _, report = solver.tick([announce(5, 5)], STAY)
+    assert report.objections == (), "never clipped: the truth is what counts"
+
+
+def test_both_streams_and_both_lengths_are_judged() -> None:
+    ordinary = (vector(1, 0), vector(5, 0), vector(1, 0), vector(5, 0))
+    for place, told in (
+        (0, "model: the est"),
+        (1, "model: the sum"),
+        (2, "adjoint: the est"),
+        (3, "adjoint: the sum"),
+    ):
+        arrays = [vector(10**6, 0) if index == place else array for index, array in enumerate(ordinary)]
+        _, report = with_history("a").tick([push("a", sequence=5, arrays=tuple(arrays))], STAY)
+        assert report.objections[0][1].startswith(told)
+
+
+def test_after_a_cut_a_sum_may_have_grown_for_every_message_missed() -> None:
+    solver = with_history("a")
+    for _ in range(50):
+        solver.tick([], STAY)
+    _, report = solver.tick([announce(54, 50 * int(LINK_MARGIN))], STAY)
+    assert report.objections == ()
+
+
+def test_a_sequence_number_does_not_excuse_what_time_does_not() -> None:
+    """Whoever claims that a million messages were lost within a tick."""
+    total = 3 * int(LINK_MARGIN) * MESSAGES_PER_TICK_MAX
+    for tick_later, believed in ((0, False), (9, True)):
+        solver = with_history("a")
+        for _ in range(tick_later):
+            solver.tick([], STAY)
+        _, report = solver.tick([announce(10**9, total)], STAY)
+        assert (report.objections == ()) is believed
+    solver = with_history("a")
+    solver.enter_epoch()
+    _, report = solver.tick([announce(10**9, total)], STAY)
+    assert report.objections != (), "nor at the start of an epoch"
+
+
+def test_the_gone_and_a_new_epoch_leave_what_they_should() -> None:
+    solver = with_history("a", "c")
+    solver.enter_epoch()
+    _, report = solver.tick([announce(1, 10**6)], STAY)
+    assert report.objections != (), "history outlasts the epoch"
+    solver.forget("a")
+    solver.enter_epoch()
+    _, report = solver.tick([announce(1, 10**3)], STAY)
+    assert report.objections == ()
+
+
+def test_the_distance_to_neighbours_is_measured_now_and_then() -> None:
+    solver = make_solver()
+    solver.model.replace_estimate(WHOLE, vector(3, 4))
+    heard = (vector(3, 9), vector(0, 0), vector(1, 0), vector(0, 0))
+    _, report = solver.tick([push("a", arrays=heard)], STAY)
+    model, adjoint = report.disagreements["a"]
+    assert model == pytest.approx(1.0), "a distance of 5 from a length of 5"
+    assert adjoint != adjoint, "from nothing there is no relative distance"
+    later = [solver.tick([push("a", sequence=2 + tick, arrays=heard)], STAY)[1] for tick in range(20)]
+    assert [tick for tick, report in enumerate(later) if report.disagreements] == [DISAGREEMENT_TICKS - 1]

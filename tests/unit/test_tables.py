@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from peer.inbox import Inbox
-from peer.pace import SLOWNESS_MAX, Pace
+from peer.pace import SLOWDOWN_MAX, SLOWNESS_MAX, Pace
 from peer.peer_table import PEERS_KNOWN_MAX, PeerTable
-from peer.topology import out_neighbours
+from peer.topology import out_neighbours, predecessors
 from tests.unit.driving import push
 
 # ---- inbox
@@ -114,6 +114,20 @@ def test_a_hostile_network_cannot_fill_the_table() -> None:
     assert not table.seen("one more", 3)
 
 
+def test_a_number_that_was_never_true_can_be_corrected_of_the_gone_only() -> None:
+    table = PeerTable()
+    table.seen("a", 9)
+    table.correct("a", 2)
+    assert table.incarnation("a") == 9
+    table.gone("a")
+    table.correct("a", 10)
+    assert not table.seen("a", 8)
+    table.correct("a", 2)
+    table.correct("nobody", 2)
+    assert not table.seen("a", 1)
+    assert table.seen("a", 2)
+
+
 # ---- pace
 
 
@@ -139,6 +153,21 @@ def test_the_own_interval_is_measured_and_smoothed() -> None:
     for tick in range(200):
         pace.ticked(104.0 + 2.0 * tick)
     assert pace.own_s == pytest.approx(2.0)
+    pace.ticked(1e6)
+    assert pace.own_s < 4.0, "it slept"
+    for tick in range(200):
+        pace.ticked(1e6 + 500.0 * tick)
+    assert pace.own_s == pytest.approx(500.0), "or the machine has become slow"
+
+
+def test_ticks_are_as_asked_for_or_slower_where_links_are() -> None:
+    """Reference: DESIGN (Pacing): more than about five ticks per delay buy nothing."""
+    pace = Pace(0.1)
+    assert pace.interval_s(0.4, 5.0) == 0.1
+    assert pace.interval_s(1.0, 5.0) == 0.2
+    assert pace.interval_s(1e9, 5.0) == 0.1 * SLOWDOWN_MAX
+    assert pace.interval_s(1e9, 0.0) == 0.1
+    assert pace.told_s("a") is None
 
 
 # ---- out-neighbours
@@ -195,3 +224,17 @@ def test_when_circles_name_the_same_peers_again_the_draw_ends() -> None:
     sizes = {len(drawn("a", peers, 3, epoch)) for epoch in range(1, 3000)}
     assert sizes <= {1, 2, 3}
     assert 3 in sizes
+
+
+@pytest.mark.parametrize("fanout", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 3, 9, 30])
+def test_predecessors_push_here_and_hardly_anybody_else_does(count: int, fanout: int) -> None:
+    peers = [f"p{number:02}" for number in range(count)]
+    told = pushing = 0
+    for epoch in range(1, 8):
+        for own in peers:
+            expected = predecessors(own, peers, fanout=fanout, swarm="swarm", epoch=epoch)
+            actual = {peer for peer in peers if own in drawn(peer, peers, fanout, epoch)}
+            assert expected <= actual
+            told, pushing = told + len(expected), pushing + len(actual)
+    assert told >= 0.75 * pushing

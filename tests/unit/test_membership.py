@@ -1,0 +1,392 @@
+"""One agent's view of the swarm: arrivals and departures, deaf links, quarantine, beacons; and limits."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from peer.admission import Identity
+from peer.events import LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
+from peer.liveness import RISES_WANTED, UNHEARD_FACTOR
+from peer.membership import (
+    ALL_ARE_CONTACTED,
+    BEACON_TICKS_ALIVE,
+    BEACON_TICKS_MAX,
+    BEACONS_PER_TICK,
+    HEARD_AGAIN_TICKS,
+    QUARANTINE_TICKS,
+    REMEMBERED_MAX,
+    STEADY_EPOCHS,
+    Membership,
+)
+from peer.pace import Pace
+from peer.peer_table import PEERS_KNOWN_MAX
+from tests.unit.driving import MODEL, SWARM, push, settings
+from wire import Heard, Heartbeat, peer_mark
+from wire.messages import ACCUSES_MAX
+
+EXPIRE_TICKS = 10.0
+
+
+class View:
+    """The view of b, whose clock ticks once a second."""
+
+    def __init__(self, *named: str, fanout: int = 3) -> None:
+        chosen = settings(expire_ticks=EXPIRE_TICKS, fanout=fanout)
+        self.members = Membership(Identity("b", SWARM, MODEL), chosen, Pace(1.0))
+        self.now = 0.0
+        self.out: tuple[str, ...] = ()
+        for peer in named:
+            self.members.name(peer, 0, self.now)
+        self.members.take_events()
+
+    def tick(self, times: int = 1) -> list[Any]:
+        """Time passes; what happened."""
+        for _ in range(times):
+            self.now += 1.0
+            self.members.tick(self.now, self.out, 0.0)
+        return self.members.take_events()
+
+    def hear(
+        self, peer: str = "a", heartbeat: int | None = None, incarnation: int = 0, **own: Any
+    ) -> list[Any]:
+        """A message that says this of its sender."""
+        beat = int(self.now) if heartbeat is None else heartbeat
+        others = own.pop("others", ())
+        digest = (Heartbeat(peer, incarnation, beat, **own), *others)
+        self.members.receive(push(peer, incarnation=incarnation, tick=beat, digest=digest), self.now)
+        return self.members.take_events()
+
+    def keep_hearing(self, times: int, *peers: str, **own: Any) -> list[Any]:
+        return [
+            event for _ in range(times) for peer in peers for event in (*self.tick(), *self.hear(peer, **own))
+        ]
+
+
+def hears_b(heartbeat: int) -> tuple[Heard, ...]:
+    return (Heard(peer_mark("b"), heartbeat, 0),)
+
+
+# ---- arrivals and departures
+
+
+def test_a_stranger_is_contacted_at_once_and_believed_when_it_has_risen() -> None:
+    view = View()
+    view.tick()
+    assert view.hear(address="a:1") == []
+    assert view.members.take_found() == [("a", "a:1")]
+    assert view.members.take_found() == []
+    assert view.members.beacons(view.now, (), 0.0, 9) == ("a",)
+    assert view.keep_hearing(RISES_WANTED - 1, "a") == [PeerArrived("a", 0)]
+    assert view.members.changed
+
+
+def test_gossip_counts_only_from_who_is_believed() -> None:
+    view = View("c")
+    for number in range(1, RISES_WANTED + 1):
+        others = (Heartbeat("x", 0, number),)
+        assert view.hear("a", number, others=others) == ([PeerArrived("a", 0)] if number == 3 else [])
+    assert "x" in view.members.liveness.lives, "the last one was by a member"
+    assert view.members.liveness.lives["x"].rises == 1
+
+
+@pytest.mark.parametrize("first", [Heartbeat("x", 0, 9, left=True), Heartbeat("a", 7, 9, left=True)])
+def test_a_digest_that_begins_with_another_s_heartbeat_is_not_believed(first: Heartbeat) -> None:
+    view = View("a", "x")
+    view.tick()
+    message = push("a", tick=4, digest=(first, Heartbeat("x", 0, 9, left=True)))
+    view.members.receive(message, view.now)
+    assert view.members.take_events() == []
+    assert view.members.liveness.lives["a"].heartbeat == 4, "the tick of version 1"
+
+
+def test_silence_is_death_and_the_dead_are_told_again_that_we_live() -> None:
+    view = View("a", "c")
+    view.keep_hearing(5, "a", "c")
+    events = view.keep_hearing(30, "c")
+    assert events == [PeerDeparted("a")]
+    assert view.members.peers.alive() == ["c"]
+    assert view.hear() == [], "one message does not bring it back"
+    assert PeerArrived("a", 0) in view.keep_hearing(RISES_WANTED, "a", "c")
+
+
+def test_who_was_named_and_never_heard_is_given_up() -> None:
+    view = View("a")
+    assert view.tick(int(UNHEARD_FACTOR * EXPIRE_TICKS) - 1) == []
+    assert view.tick() == [PeerDeparted("a")]
+    view.members.name("a", 0, view.now)
+    assert view.tick() == [PeerArrived("a", 0)], "named again it is given as long again"
+    view.members.name("b", 0, view.now)
+    assert view.members.peers.alive() == ["a"], "an agent does not know itself"
+
+
+def test_goodbyes_and_new_incarnations_end_a_member() -> None:
+    view = View("a", "c")
+    view.keep_hearing(3, "a", "c")
+    assert view.hear("c", 9, left=True) == [PeerDeparted("c")]
+    assert view.hear("a", 0, incarnation=1) == [PeerDeparted("a")]
+    assert view.keep_hearing(RISES_WANTED, "a", incarnation=1) == [PeerArrived("a", 1)]
+
+
+def test_who_was_removed_does_not_come_back_by_a_message_under_way() -> None:
+    view = View("a")
+    view.keep_hearing(3, "a")
+    view.members.remove("a", 0)
+    view.members.remove("a", 0)
+    view.members.remove("x", None)
+    assert view.members.take_events() == [PeerDeparted("a")]
+    view.tick()
+    assert view.hear() == []
+    view.members.peers.seen("y", 0)
+    view.members.remove("y", None)
+    assert view.members.take_events() == [PeerDeparted("y")], "nothing is remembered of it"
+
+
+def test_what_a_liar_said_of_a_peer_ends_with_the_word_of_the_peer() -> None:
+    view = View("a", "c")
+    view.keep_hearing(3, "c")
+    lies = (Heartbeat("a", 2**40, number) for number in range(1, 9))
+    for lie in lies:
+        view.tick()
+        view.hear("c", others=(lie,))
+    assert view.members.peers.incarnation("a") == 2**40
+    assert view.hear("a") == [PeerDeparted("a")]
+    assert PeerArrived("a", 0) in view.keep_hearing(RISES_WANTED, "a", "c")
+
+
+def test_flapping_is_forgiven_after_many_epochs() -> None:
+    view = View("a")
+    view.members.liveness.lives["a"].losses = 5
+    steady = int(STEADY_EPOCHS * 2.0 * 3.0)
+    view.keep_hearing(steady, "a")
+    assert view.members.liveness.lives["a"].losses == 5
+    view.keep_hearing(1, "a")
+    assert view.members.liveness.lives["a"].losses == 0
+
+
+# ---- links
+
+
+def test_a_deaf_link_is_no_neighbour_until_beacons_arrive_there_for_a_while() -> None:
+    view = View("a", "c")
+    view.out = ("a", "c")
+    for _ in range(int(EXPIRE_TICKS) + 1):
+        assert view.keep_hearing(1, "a", hears=()) == []
+        view.hear("c", hears=hears_b(int(view.now)))
+    assert view.tick() == [LinkDeaf("a")]
+    assert view.members.changed
+    assert view.members.draw(1, view.now, choosing=False) == ("c",)
+    assert view.members.peers.alive() == ["a", "c"], "deaf is not dead"
+    view.out = ("c",)
+    view.keep_hearing(3, "a", hears=())
+    for _ in range(int(HEARD_AGAIN_TICKS) + 1):
+        view.tick()
+        view.hear("c", hears=hears_b(int(view.now)))
+        assert view.hear("a", hears=hears_b(int(view.now))) == []
+    view.tick()
+    events = view.tick()
+    assert events == [LinkHeard("a")]
+    assert view.members.draw(1, view.now, choosing=False) == ("a", "c")
+    view.out = ("a", "c")
+    heard_until = int(view.now)
+    ticks = 0
+    while LinkDeaf("a") not in view.keep_hearing(1, "a", hears=hears_b(heard_until)):
+        view.hear("c", hears=hears_b(int(view.now)))
+        ticks += 1
+    assert 2 * EXPIRE_TICKS <= ticks <= 2 * EXPIRE_TICKS + 2, "the second time there is more patience"
+
+
+def test_out_of_reach_is_who_hears_some_but_none_that_should_push() -> None:
+    peers = ["a", "c", "d", "e", "f", "g"]
+    view = View(*peers, fanout=2)
+    view.members.entered(1)
+    pushing = sorted(view.members._predecessors)
+    others = [peer for peer in peers if peer not in pushing]
+    assert 1 <= len(pushing) <= 2
+    assert not view.members.is_out_of_reach(0.0, 5.0, 20.0), "nobody is heard at all"
+    view.now = 18.0
+    view.hear(others[0])
+    assert view.members.is_out_of_reach(0.0, 5.0, 20.0)
+    assert not view.members.is_out_of_reach(16.0, 5.0, 20.0), "not yet"
+    assert not view.members.is_out_of_reach(0.0, 5.0, 30.0), "now nobody is heard"
+    view.hear(pushing[0])
+    assert not view.members.is_out_of_reach(0.0, 5.0, 20.0)
+    view.members.peers.seen("z", 0)
+    assert not view.members.is_out_of_reach(0.0, 5.0, 20.0), "of who is not remembered nothing is known"
+
+
+def test_who_may_be_dead_is_not_chosen_but_drawn_again_when_it_is_heard() -> None:
+    """The silence that is believed is 10 ticks, and six times the longest gap of 1 tick."""
+    view = View("a", "c")
+    view.keep_hearing(3, "a")
+    view.keep_hearing(9, "c")
+    view.members.changed = False
+    assert view.members.draw(1, view.now, choosing=False) == ("a", "c")
+    assert view.members.draw(1, view.now, choosing=True) == ("c",)
+    assert view.members.changed, "the draw may have another result soon"
+    view.hear("a")
+    view.members.changed = False
+    assert view.members.draw(1, view.now, choosing=True) == ("a", "c")
+    assert not view.members.changed
+
+
+# ---- quarantine
+
+
+def test_quarantine_ends_and_is_twice_as_long_the_next_time() -> None:
+    view = View("a", "c")
+    for length in (QUARANTINE_TICKS, 2.0 * QUARANTINE_TICKS):
+        view.members.changed = False
+        view.members.quarantine("a", "a jump", view.now)
+        assert view.members.take_events() == [PeerQuarantined("a", "a jump")]
+        assert view.members.changed
+        assert view.members.is_shunned("a")
+        assert view.members.believed() == ["c"]
+        assert view.members.draw(1, view.now, choosing=False) == ("c",)
+        assert view.members.digest("b:1")[0].accuses == (peer_mark("a"),)
+        until = view.now + length
+        view.now = until - 1.5
+        view.tick()
+        assert view.members.is_shunned("a")
+        view.members.changed = False
+        view.tick()
+        assert not view.members.is_shunned("a")
+        assert view.members.changed
+        assert view.members.digest("b:1")[0].accuses == ()
+        view.members.name("a", 0, view.now)
+        view.members.name("c", 0, view.now)
+        view.members.take_events()
+
+
+def test_a_peer_is_shunned_by_all_when_two_accuse_it_and_not_by_the_word_of_one() -> None:
+    view = View("a", "c", "d", "e")
+    accusing = {"accuses": (peer_mark("a"), peer_mark("a"))}
+    view.tick()
+    view.hear("c", **accusing)
+    view.tick()
+    assert view.members.believed() == ["a", "c", "d", "e"], "twice in one message is still one accuser"
+    view.hear("d", **accusing)
+    view.members.changed = False
+    view.tick()
+    assert view.members.is_shunned("a")
+    assert view.members.changed
+    assert view.members.digest("b:1")[0].accuses == (), "an agent accuses only whom it caught itself"
+    view.members.quarantine("d", "a jump", view.now)
+    assert not view.members.is_shunned("a"), "a liar is no accuser"
+    view.hear("e", **accusing)
+    view.tick()
+    assert view.members.is_shunned("a")
+    view.members.peers.gone("e")
+    view.members.peers.seen("z", 0)
+    view.members.quarantine("z", "a jump", view.now)
+    assert not view.members.is_shunned("a"), "nor is who is gone"
+
+
+def test_records_of_deaf_links_and_liars_are_bounded_and_the_newest_accused_are_told() -> None:
+    view = View()
+    for number in range(REMEMBERED_MAX + 5):
+        view.members.quarantine(f"liar{number:03}", "a jump", view.now)
+    assert len(view.members.quarantined) == REMEMBERED_MAX
+    assert "liar004" not in view.members.quarantined
+    newest = [peer_mark(f"liar{number:03}") for number in range(REMEMBERED_MAX + 5)][-ACCUSES_MAX:]
+    assert view.members.digest("")[0].accuses == tuple(sorted(newest))
+
+
+# ---- who is told
+
+
+def told(view: View, ticks: int, out: tuple[str, ...] = (), silent_s: float = 0.0) -> list[tuple[float, str]]:
+    """At which tick who is told."""
+    found = []
+    for _ in range(ticks):
+        found += [
+            (view.now, peer) for peer in view.members.beacons(view.now, out, silent_s, BEACONS_PER_TICK)
+        ]
+        view.now += 1.0
+    return found
+
+
+def test_beacons_become_rarer_to_the_dead_and_stay_regular_to_members() -> None:
+    view = View("a")
+    view.members.find("x", 0.0)
+    view.members.find("b", 0.0)
+    moments = told(view, 1000)
+    gaps = {
+        who: [later - earlier for earlier, later in pairwise(times)]
+        for who in ("a", "x")
+        for times in [[at for at, peer in moments if peer == who]]
+    }
+    assert {peer for _, peer in moments} == {"a", "x"}
+    assert gaps["a"][:4] == [4.0, 8.0, 16.0, BEACON_TICKS_ALIVE]
+    assert gaps["x"][:6] == [4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+    assert gaps["a"][-1] == BEACON_TICKS_ALIVE
+    assert gaps["x"][-1] == BEACON_TICKS_MAX
+    view.members.find("a", view.now)
+    assert told(view, 1) == [], "found again, but a member all the time"
+    view.members.find("x", view.now)
+    assert (view.now, "x") in told(view, 1), "whoever is found again is told at once"
+
+
+def test_who_is_heard_from_the_dead_hears_the_same_of_us() -> None:
+    view = View("c")
+    view.members.find("x", 0.0)
+    told(view, 700)
+    view.members.take_found()
+    view.hear("x", 1)
+    assert told(view, 13)[0][1] == "x"
+    assert [peer for _, peer in told(view, 30)].count("x") >= 1, "and again soon"
+    assert view.members.take_found() == [], "no new contact"
+
+
+def test_who_is_pushed_to_needs_no_beacons_unless_blocks_are_rare() -> None:
+    view = View("a", "c")
+    assert {peer for _, peer in told(view, 50, out=("a",))} == {"c"}
+    assert {peer for _, peer in told(view, 50, out=("a",), silent_s=BEACON_TICKS_ALIVE)} == {"a", "c"}
+
+
+def test_in_a_large_swarm_only_those_are_told_that_need_it() -> None:
+    peers = [f"p{number:02}" for number in range(ALL_ARE_CONTACTED)]
+    view = View(*peers)
+    assert {peer for _, peer in told(view, 60)} == set(peers)
+    view.members.name("q", 0, view.now)
+    view.members.find("x", view.now)
+    view.members._deaf["p07"] = None
+    view.members.entered(1)
+    wanted = {"x", "p07"} | view.members._to_be_told
+    told(view, 60)
+    assert {peer for _, peer in told(view, 60)} | {"x"} == wanted
+    assert len(wanted) < 14
+
+
+def test_members_are_told_first_and_no_more_at_once_than_may_be() -> None:
+    view = View("m")
+    for number in range(PEERS_KNOWN_MAX):
+        view.members.find(f"found{number:03}", -1.0)
+    first = view.members.beacons(view.now, (), 0.0, BEACONS_PER_TICK)
+    assert len(first) == BEACONS_PER_TICK
+    assert first[0] == "m", "although others have waited for longer"
+    assert view.members.beacons(view.now, (), 0.0, 0) == ()
+
+
+def test_a_crowd_of_names_takes_no_contact_from_a_member() -> None:
+    view = View("m")
+    for number in range(PEERS_KNOWN_MAX + 20):
+        view.members.find(f"found{number:03}", float(number))
+    assert len(view.members._contacts) == PEERS_KNOWN_MAX
+    assert "m" in view.members._contacts
+    full = View(*(f"p{number:03}" for number in range(PEERS_KNOWN_MAX)))
+    full.members.find("x", 0.0)
+    assert "x" not in full.members._contacts, "all are members"
+    full.members.name("y", 0, 0.0)
+    assert full.members.peers.incarnation("y") is None
+
+
+def test_a_member_that_the_crowd_has_pushed_out_of_memory_is_named_again() -> None:
+    view = View("m")
+    del view.members.liveness.lives["m"]
+    assert view.members.draw(1, view.now, choosing=True) == ("m",)
+    view.tick()
+    assert "m" in view.members.liveness.lives
+    assert view.members.peers.alive() == ["m"]

@@ -1,0 +1,84 @@
+"""What a member announces is judged by what its link, all links and the agent itself have seen so far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from peer.plausibility import HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Plausibility
+
+
+def objection(
+    judge: Plausibility, source: str = "a", block: int = 0, stream: int = 0, **what: Any
+) -> str | None:
+    plain: dict[str, Any] = {"growth": 1.0, "missed": 1, "estimate": 1.0}
+    return judge.objection(source, block, stream, **{**plain, **what})
+
+
+def experienced(messages: int = HISTORY_MIN, *sources: str) -> Plausibility:
+    judge = Plausibility()
+    for source in sources or ("a", "c"):
+        for _ in range(messages):
+            assert objection(judge, source) is None
+    return judge
+
+
+@pytest.mark.parametrize("field", ["growth", "estimate"])
+def test_more_than_the_margin_of_the_link_is_not_believed(field: str) -> None:
+    judge = experienced()
+    assert objection(judge, **{field: LINK_MARGIN}) is None
+    judge = experienced()
+    found = objection(judge, block=0, **{field: 1.1 * LINK_MARGIN})
+    assert found is not None
+    assert ("jumps by 110 in 1 messages" if field == "growth" else "has length 110") in found
+    assert objection(judge, **{field: 1.1 * LINK_MARGIN}) == found, "what is refused is no history"
+
+
+def test_an_honest_sum_jumps_after_a_cut() -> None:
+    """Reference: the issue: messages missed times the largest share seen, with a margin."""
+    judge = experienced()
+    assert objection(judge, growth=5000.0, missed=50) is None
+    judge = experienced()
+    assert objection(judge, growth=5100.0, missed=50) is not None
+    assert objection(judge, growth=101.0, missed=0) is not None, "no message was missed, nor less than none"
+
+
+def test_what_other_links_have_brought_is_believed_of_this_one() -> None:
+    judge = experienced(HISTORY_MIN, "a")
+    assert objection(judge, "c", growth=1e6) is None, "a link without history is not judged by it"
+    assert objection(judge, "a", growth=9e5) is None
+    judge = experienced(HISTORY_MIN - 1, "a")
+    assert objection(judge, "a", growth=1e6) is None
+
+
+def test_blocks_and_streams_have_a_history_of_their_own() -> None:
+    judge = experienced()
+    assert objection(judge, block=1, growth=1e9) is None
+    assert objection(judge, stream=1, growth=1e9) is None
+
+
+@pytest.mark.parametrize("field", ["growth", "estimate"])
+def test_nobody_is_out_of_all_proportion_to_the_agent_itself(field: str) -> None:
+    judge = Plausibility()
+    assert objection(judge, **{field: 1e12}) is None, "where nothing is known"
+    judge.own(0, 2.0, 2.0)
+    judge.own(0, 0.1, 0.1)
+    assert objection(judge, **{field: 2.0 * OWN_MARGIN}) is None
+    assert objection(judge, **{field: 2.1 * OWN_MARGIN}) is not None
+    assert objection(judge, stream=1, **{field: 1e12}) is None
+
+
+def test_where_only_zeros_were_seen_there_is_nothing_to_compare_with() -> None:
+    judge = Plausibility()
+    for _ in range(HISTORY_MIN):
+        objection(judge, growth=0.0, estimate=0.0)
+    assert objection(judge, growth=7.0, estimate=7.0) is None
+
+
+def test_the_gone_leave_no_history() -> None:
+    judge = experienced()
+    judge.forget("a")
+    judge.forget("nobody")
+    assert objection(judge, "a", growth=1e6) is None
+    assert {place[0] for place in judge._links} == {"a", "c"}

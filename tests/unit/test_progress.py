@@ -1,0 +1,71 @@
+"""What is kept of the reports of ticks."""
+
+from __future__ import annotations
+
+import pytest
+
+from peer.events import HyperRateLowered, NonFiniteStep
+from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
+from peer.learner import HyperReport, TickReport
+from peer.progress import Progress
+from tests.unit.driving import settings
+
+
+def report(**fields: object) -> TickReport:
+    return TickReport(**{"model_residual": (1.0, 2.0), "adjoint_residual": (1.0, 4.0), **fields})  # type: ignore[arg-type]
+
+
+def settled_progress() -> Progress:
+    progress = Progress()
+    for tick in range(SMOOTHING_TICKS):
+        assert progress.take(report(), tick, running=True) == []
+    return progress
+
+
+def test_the_residual_is_that_of_the_stream_that_is_further_off() -> None:
+    assert settled_progress().residual() == pytest.approx(0.5)
+
+
+def test_the_warm_up_says_nothing_of_the_answer() -> None:
+    progress = Progress()
+    for tick in range(2 * SMOOTHING_TICKS):
+        progress.take(report(), tick, running=False)
+    assert progress.residual() == 1.0
+
+
+def test_a_new_epoch_starts_anew() -> None:
+    progress = settled_progress()
+    progress.take(report(sum_spacing=0.5, disagreements={"a": (0.1, 0.2)}), 60, running=True)
+    progress.take(report(sum_spacing=0.25, disagreements={"c": (0.3, 0.4)}), 61, running=True)
+    assert progress.spacing == 0.5, "the coarsest"
+    assert progress.disagreements == {"a": (0.1, 0.2), "c": (0.3, 0.4)}
+    progress.hyper_schedule.factor = 0.25
+    progress.restart()
+    assert (progress.spacing, progress.disagreements, progress.residual()) == (0.0, {}, 1.0)
+    assert progress.hyper_step_size(settings(hyper_step_size=0.8)) == 0.2, "but not the rate"
+
+
+def test_metrics_are_kept_until_the_next() -> None:
+    progress = Progress()
+    progress.take(report(metrics={"accuracy": 0.5}), 1, running=True)
+    progress.take(report(), 2, running=True)
+    assert progress.report.metrics == {"accuracy": 0.5}
+
+
+def test_a_step_that_is_not_finite_is_told_and_counts_for_nothing_else() -> None:
+    progress = Progress()
+    bad = report(step_is_finite=False, model_residual=(9.0, 1.0), hyper=HyperReport(1.0))
+    for tick in range(SMOOTHING_TICKS):
+        assert progress.take(bad, tick, running=True) == [NonFiniteStep(tick)]
+    assert progress.residual() == 1.0, "nothing was learned of it"
+
+
+def test_hypergradients_that_alternate_lower_the_rate() -> None:
+    progress = Progress()
+    turning = HyperReport(1.0, alignment=-1.0)
+    events = [
+        event
+        for tick in range(COOL_DOWN_STEPS + 1)
+        for event in progress.take(report(hyper=turning), tick, running=True)
+    ]
+    assert events == [HyperRateLowered(0.5, "hypergradients alternate")]
