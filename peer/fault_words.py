@@ -32,6 +32,7 @@ WORDS: Final = {
     "bandwidth": "bandwidth_bits_per_s",
 }
 UNLIMITED: Final = "unlimited"
+DURATION_S_MIN: Final = 1e-3  # less would be lost in the rounding of when it ends
 SHOWN_MAX: Final = 80  # characters of a bad value in the error about it
 
 _SHARE: Final = "give a number from 0 to 1: 0.3 is 30 %"
@@ -74,8 +75,8 @@ def read_change(
 def read_duration(value: object, field: str) -> float:
     """Seconds above 0: a number of them, or text such as "30s". Raises `SettingError`."""
     seconds = read_time(value, field)
-    if seconds == 0:
-        raise SettingError(field, value, f"{DURATION_FORMS}, more than 0")
+    if seconds < DURATION_S_MIN:
+        raise SettingError(field, value, f"{DURATION_FORMS}, at least {DURATION_S_MIN:g} s")
     return seconds
 
 
