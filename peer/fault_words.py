@@ -67,7 +67,7 @@ def read_change(
         plain[key] = None if (key, value) == ("bandwidth_bits_per_s", UNLIMITED) else value
         try:
             FaultChange.from_dict({key: plain[key]})
-        except FaultPlanError:
+        except ValueError:  # FaultPlanError, or a number so long that Python does not write it
             raise SettingError(field(name), brief(value), _REMEDIES[key]) from None
     return FaultChange.from_dict(plain)
 

@@ -94,6 +94,7 @@ def test_a_bug_behind_branches_is_found_and_shown_small() -> None:
         (Scenario, b'[[event]]\nat = 1\n"a\\nb" = 3\ndrop = 0.1'),  # an error on two lines
         (Scenario, b'[[event]]\nat = 30\ncut = ["a", "b"]\nfor = 5e-24'),  # over before it began
         (Admin, b'[{"faults": {"drop": 1}, "for_s": 5e-24}]'),
+        (Scenario, b"[[event]]\nat = 1\ndelay = %b" % HUGE),
         (Config, b"x = %b" % HUGE),
         (Config, b"[settings]\nfanout = 1%b" % (b"0" * 400)),  # beyond all floats
         (Config, b"x = %b" % DEEP),  # recursion in tomllib
