@@ -82,3 +82,12 @@ def test_the_gone_leave_no_history() -> None:
     judge.forget("nobody")
     assert objection(judge, "a", growth=1e6) is None
     assert {place[0] for place in judge._links} == {"a", "c"}
+
+
+def test_a_joiner_begins_with_no_estimate_out_of_all_proportion() -> None:
+    judge = Plausibility()
+    assert judge.believable(0, [0.0, 0.0]) == [True, True]
+    assert judge.believable(0, [1.0, OWN_MARGIN, 1.1 * OWN_MARGIN, 0.0]) == [True, True, False, True]
+    judge.own(0, 1.0, 1e-3)
+    assert judge.believable(0, [1.0, 11.0]) == [True, False], "nor beside what it has held itself"
+    assert judge.believable(1, [1.0, 11.0]) == [True, True]

@@ -358,6 +358,21 @@ def test_a_budget_puts_blocks_off_but_not_out_of_turn() -> None:
     assert len(solver.tick([], unlimited)[0]) == 1
 
 
+def test_a_joiner_leaves_out_what_cannot_be_true_and_keeps_its_own_if_nothing_can() -> None:
+    solver = make_solver()
+    solver.model.replace_estimate(WHOLE, vector(3, 4))
+    solver.tick([], STAY)
+    ordinary, absurd = vector(6, 8), vector(10**9, 0)
+    heard = {
+        (sender, 0): push(sender, arrays=(model, vector(0, 0), vector(0, 0), vector(0, 0)))
+        for sender, model in (("a", ordinary), ("c", absurd), ("d", ordinary))
+    }
+    solver.replace_estimates(heard)
+    assert list(solver.model.estimate) == [6, 8]
+    solver.replace_estimates({("c", 0): heard["c", 0]})
+    assert list(solver.model.estimate) == [6, 8]
+
+
 # ---- who is believed
 
 
