@@ -71,6 +71,10 @@ def test_whoever_is_there_reaches_its_closed_form(tmp_path: Path) -> None:
         lab.partition()
         learn("the halves are one again", ALL)
 
+        lab.readdress(2, "10.77.0.99")
+        swarm.tick(SETTLING_TICKS, LIMIT_S)
+        learn("host 2 has another address", ALL)
+
         swarm.stop(4)
         learn("host 4 has left", (0, 1, 2, 3, 5))
         swarm.stop(0, 1, 2, 3, 5)
