@@ -357,7 +357,6 @@ class Agent(Generic[V]):
     def _enter(self, epoch: int, reason: str, now: float) -> None:
         """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
         self.epoch = epoch
-        self._epochs.told = max(self._epochs.told, epoch)
         self.phase = Phase.WARMING_UP
         self._entered_at = self._pushed_at = now  # the first pushes of the epoch are about to be made
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)

@@ -695,6 +695,33 @@ def test_a_joiner_tells_whom_it_may_contact_that_it_lives_in_no_epoch_yet() -> N
     assert driver.agent.peers.alive() == []
 
 
+def test_whom_an_agent_pushes_to_needs_no_beacons() -> None:
+    driver = start(fanout=1)
+    driver.see("a", "c", "d")
+    driver.tick(100)
+    assert driver.agent.out_neighbours == ("c",)
+    assert {peer for targets, _ in driver.beacons for peer in targets} == {"a", "d"}
+
+
+def test_a_joiner_waits_for_a_swarm_that_beacons_show_in_the_time_of_its_slowest() -> None:
+    """5 s until silence is believed, 8 s to listen, and the shortest epoch: 2 warm-ups of 3 ticks of 20 s."""
+    driver = start(founder=False, expire_ticks=5.0)
+    driver.see("a", "c")
+    while driver.agent.phase is Phase.LISTENING:
+        for sender, interval_s in (("a", 20.0), ("c", 1.0)):
+            driver.hear(sender, arrays=(), epoch=4, tick=int(driver.now) + 5, tick_interval_s=interval_s)
+        driver.tick()
+    assert driver.now == pytest.approx(5.0 + 8.0 + 120.0, abs=2.0)
+
+
+def test_the_departed_leave_no_history_of_sums() -> None:
+    driver = settled("a", "c")
+    assert {place[0] for place in driver.agent.solver._plausibility._links} == {"a", "c"}
+    driver.agent.peer_gone("a", driver.now)
+    driver.tick()
+    assert {place[0] for place in driver.agent.solver._plausibility._links} == {"c"}
+
+
 def test_a_goodbye_is_newer_than_anything_said_before_and_the_last_word() -> None:
     driver = start()
     driver.see("a", "c")
@@ -825,7 +852,7 @@ def test_a_deaf_out_neighbour_asks_for_a_new_epoch() -> None:
 def test_a_sum_that_cannot_be_true_ends_in_quarantine_and_a_new_epoch_without_its_sender() -> None:
     """a is an in-neighbour only: what of its mass is in must go with the epoch all the same."""
     peers = ["a", "c", "d", "e", "f"]
-    driver = start(fanout=1)
+    driver = start(fanout=1, epoch_warm_ups_min=5.0)
     driver.see(*peers)
     driver.tick()
     assert "a" not in driver.agent.out_neighbours
@@ -843,7 +870,7 @@ def test_a_sum_that_cannot_be_true_ends_in_quarantine_and_a_new_epoch_without_it
     with pytest.raises(DecodeError) as raised:
         driver.hear("a", sequence=7)
     assert raised.value.reason is RejectReason.QUARANTINED
-    driver.tick(10)
+    driver.tick(20)
     (quarantined,) = driver.kinds(PeerQuarantined)
     assert quarantined.peer == "a", "once, whatever else had arrived"
     assert driver.kinds(EpochEntered)[-1].reason == "membership"
@@ -856,12 +883,12 @@ def test_a_sum_that_cannot_be_true_ends_in_quarantine_and_a_new_epoch_without_it
 
 
 def test_a_cap_makes_an_agent_slower_and_never_stuck() -> None:
-    """Of 2 blocks of 4 float32 in 8 bytes, and beacons, to three targets; 2,000 bytes a second."""
-    driver = start(block_fraction=0.5, bytes_per_second=2000.0)
+    """Of 2 blocks of 4 float32 in 8 bytes, and beacons, to three targets; 1,000 bytes a second."""
+    driver = start(block_fraction=0.5, bytes_per_second=1000.0)
     driver.see("a", "c", "d")
     driver.tick(200)
     cost = driver.agent.speaker.cost
     sent = sum(len(targets) * cost(push) for targets, push in (*driver.sent, *driver.beacons))
-    assert 0.3 < sent / (200 * 2000.0) <= 1.0
+    assert 0.3 < sent / (200 * 1000.0) <= 1.0
     assert {push.block for _, push in driver.sent} == {0, 1}
-    assert 20 < len(driver.sent) < 200
+    assert 20 < len(driver.sent) < 150

@@ -40,5 +40,6 @@ def test_messages_longer_than_expected_are_paid_back() -> None:
     budget = ByteBudget(100.0, 0.0)
     assert budget.affordable(50, 1, 1.0) == 1
     budget.spend(450)
+    assert budget.affordable(50, 1, 2.0) == 0
     assert budget.affordable(50, 1, 5.4) == 0
     assert budget.affordable(50, 1, 5.6) == 1

@@ -155,11 +155,15 @@ def test_no_lie_locks_out_who_can_be_heard(lie: Heartbeat, later: int) -> None:
 def test_of_who_is_heard_others_confirm_only_that_it_lives() -> None:
     found = liveness()
     risen(found)
-    now = beat(found, HEARSAY_TICKS)
+    now = beat(found, 5)
     assert found.hear_of([says(50, hears=())], now) == []
     assert found.silence("a", 1.0, now) == 0.0
     assert (found.lives["a"].heartbeat, found.lives["a"].hears) == (50, None)
-    assert told(found) == told(found)[:1], "words and heartbeats passed on belong together"
+    assert told(found)[1] == says(3), "words and heartbeats passed on belong together"
+    assert found.hear_of([says(51, left=True)], now + 1.0) == []
+    assert found.silence("a", 1.0, now) == 0.0, "a goodbye confirms nothing"
+    assert found.lives["a"].rose_at == now
+    now = beat(found, HEARSAY_TICKS - 5)
     now = beat(found, 1)
     assert found.hear_of([says(51, hears=())], now) == [ALIVE], "not heard for long: others may say more"
     assert found.lives["a"].hears == ()
@@ -333,7 +337,7 @@ def test_what_the_agent_says_of_itself() -> None:
 def test_no_crowd_grows_what_is_remembered_or_told() -> None:
     found = liveness(1)
     risen(found, "real", first=1)
-    now = float(found.heartbeat)
+    now = beat(found, 2)
     for number in range(LIVES_MAX + 9):
         found.hear_of([says(1, f"fake{number}")], now)
     assert len(found.lives) == LIVES_MAX

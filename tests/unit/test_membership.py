@@ -105,10 +105,15 @@ def test_a_digest_that_begins_with_another_s_heartbeat_is_not_believed(first: He
 def test_silence_is_death_and_the_dead_are_told_again_that_we_live() -> None:
     view = View("a", "c")
     view.keep_hearing(5, "a", "c")
+    view.members._contacts["a"].interval_ticks = BEACON_TICKS_ALIVE  # as it is by now
     events = view.keep_hearing(30, "c")
     assert events == [PeerDeparted("a")]
     assert view.members.peers.alive() == ["c"]
+    moments = [at for at, peer in told(view, 100) if peer == "a"]
+    assert len(moments) >= 5, "from the beginning"
+    view.now = moments[0]
     assert view.hear() == [], "one message does not bring it back"
+    assert view.members.liveness.lives["a"].patience == 2.0, "it may have been a false alarm"
     assert PeerArrived("a", 0) in view.keep_hearing(RISES_WANTED, "a", "c")
 
 
@@ -159,11 +164,13 @@ def test_what_a_liar_said_of_a_peer_ends_with_the_word_of_the_peer() -> None:
 def test_flapping_is_forgiven_after_many_epochs() -> None:
     view = View("a")
     view.members.liveness.lives["a"].losses = 5
+    view.members.liveness.lives["a"].patience = 8.0
     steady = int(STEADY_EPOCHS * 2.0 * 3.0)
     view.keep_hearing(steady, "a")
     assert view.members.liveness.lives["a"].losses == 5
     view.keep_hearing(1, "a")
     assert view.members.liveness.lives["a"].losses == 0
+    assert view.members.liveness.lives["a"].patience == 1.0
 
 
 # ---- links
@@ -196,6 +203,17 @@ def test_a_deaf_link_is_no_neighbour_until_beacons_arrive_there_for_a_while() ->
         view.hear("c", hears=hears_b(int(view.now)))
         ticks += 1
     assert 2 * EXPIRE_TICKS <= ticks <= 2 * EXPIRE_TICKS + 2, "the second time there is more patience"
+
+
+def test_a_deaf_link_is_forgotten_with_the_peer() -> None:
+    view = View("a", "c")
+    view.out = ("a",)
+    view.keep_hearing(15, "a", "c", hears=())
+    assert view.members.draw(1, view.now, choosing=False) == ("c",)
+    view.hear("a", 999, left=True)
+    view.out = ()
+    view.keep_hearing(RISES_WANTED, "a", incarnation=1)
+    assert view.members.draw(1, view.now, choosing=False) == ("a", "c")
 
 
 def test_out_of_reach_is_who_hears_some_but_none_that_should_push() -> None:
