@@ -1,6 +1,7 @@
 """What strangers can do to a listener: it is dropped, counted, takes bounded memory, and hinders nobody."""
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import tracemalloc
@@ -230,7 +231,7 @@ async def test_connections_that_come_and_go_leave_nothing(target: Target) -> Non
         writer.transport.abort()
     await until(lambda: target.transport._listener._callers._total == 1)
     gc.collect()
-    assert sum(isinstance(thing, _Socket) for thing in gc.get_objects()) == 1, "of the honest peer"
+    assert sum(type(thing) is _Socket for thing in gc.get_objects()) == 1, "of the honest peer"
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,8 @@ async def test_requests_that_are_no_good(
     with memory_below(8e6):
         reader, _ = await target.dial(said)
         await until(lambda: target.refused == {"bad_request": 1})
-        await reader.read(1)
+        with contextlib.suppress(ConnectionResetError):  # what it did not read may reset the connection
+            await reader.read(1)
     assert not caplog.records, "strangers do not write our log"
 
 
