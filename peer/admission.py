@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
 EPOCH_MAX = 2**48  # not even for who knows no epoch yet: numbers must never run out
+SENDERS_MAX = 1024  # twice as many as can be alive
 RAISES_AT_ONCE = 4.0  # epochs that one sender may announce in a row: messages of several epochs may be late
 
 
@@ -71,7 +72,7 @@ class EpochRate:
     """The highest epoch told by members, and how often one of them may raise it.
 
     So that nobody makes a swarm begin anew for ever: RAISES_AT_ONCE are free, one more after each
-    `interval_s`. At most one entry per sender that ever raised.
+    `interval_s`; whoever leaves and comes back has no more of them. At most SENDERS_MAX are remembered.
     """
 
     def __init__(self) -> None:
@@ -92,8 +93,7 @@ class EpochRate:
         if left < 1.0:
             self._left[sender] = (left, now)
             raise DecodeError(RejectReason.EPOCH_RATE, f"sender {sender!r} raises the epoch too often")
-        self._left[sender] = (left - 1.0, now)
-
-    def forget(self, sender: PeerId) -> None:
-        """The sender is gone for good."""
         self._left.pop(sender, None)
+        self._left[sender] = (left - 1.0, now)
+        if len(self._left) > SENDERS_MAX:
+            del self._left[next(iter(self._left))]

@@ -22,7 +22,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic
 
-from peer.admission import EpochRate, check_arrays, check_member, check_origin
+from peer.admission import EPOCH_MAX, EpochRate, check_arrays, check_member, check_origin
 from peer.algebra import V
 from peer.events import (
     Compute,
@@ -167,6 +167,7 @@ class Agent(Generic[V]):
         if not push.arrays and self.peers.incarnation(push.sender) != push.incarnation:
             return
         check_member(push, self.peers.incarnation(push.sender))
+        self._listening.told(push.sender, push.epoch)
         if self.phase is Phase.LISTENING:
             self.pace.heard(push.sender, push.tick_interval_s)
         if self.epoch:
@@ -187,7 +188,6 @@ class Agent(Generic[V]):
             self._events.append(event)
             if isinstance(event, PeerDeparted):
                 self.inbox.forget(event.peer)
-                self._epochs.forget(event.peer)
                 self._departed.append(event.peer)
         self._effects.extend(Reach(peer, address) for peer, address in self.membership.take_found())
 
@@ -255,8 +255,7 @@ class Agent(Generic[V]):
         jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
         delay_s = self.membership.liveness.typical_delay_s()
         self._next_tick_at += self.pace.interval_s(delay_s, settings.ticks_per_delay) * jitter
-        if self._next_tick_at < now:  # the machine cannot keep up: no backlog of ticks
-            self._next_tick_at = now
+        self._next_tick_at = max(self._next_tick_at, now)  # no backlog, if the machine cannot keep up
 
     def _begin_tick(self, now: float) -> None:
         settings = self.settings
@@ -311,8 +310,10 @@ class Agent(Generic[V]):
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
         if self._founder and self.epoch == 0:
             self._found(self._founding_epoch, "founded", now)
-        heard = self.inbox.highest_epoch()
         listens = self.phase is Phase.LISTENING
+        believable = self._listening.believable() if listens else EPOCH_MAX
+        self.epoch = self.epoch if self.epoch <= believable else 0  # told by one, before the others spoke
+        heard = self.inbox.highest_epoch(believable)
         if heard > self.epoch:
             if listens or self._must_listen(heard):
                 self._start_listening(heard, now)
@@ -335,10 +336,10 @@ class Agent(Generic[V]):
         return self.settings.epoch_warm_ups_min * self.settings.warm_up_ticks * self.pace.slowest_s()
 
     def _must_listen(self, heard: int) -> bool:
-        """Far behind, or alone so far while the others have come further."""
-        if heard > self.epoch + 1:
-            return True
-        return not self._partners.met_anyone and self.inbox.highest_tick() > self.ticks
+        """Far behind, and more than one says so; or alone so far while the others have come further."""
+        if self._partners.met_anyone:
+            return heard > self.epoch + 1 and self.inbox.senders(heard) > 1
+        return heard > self.epoch + 1 or self.inbox.highest_tick() > self.ticks
 
     def _neighbours_are_wrong(self, now: float) -> bool:
         """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""
@@ -374,7 +375,7 @@ class Agent(Generic[V]):
         if self.phase is not Phase.LISTENING:
             self.phase = Phase.LISTENING
             self._listening.begin(now)
-        self._floor = max(self._floor, self.epoch)
+            self._floor = max(self._floor, self.epoch)
         self.epoch = epoch  # not entered: nothing is pushed in it until `_enter`
         self._listening.restart()
         self._events.append(ListeningStarted(epoch))

@@ -107,7 +107,7 @@ def describe(faults: LinkFaults | FaultChange | None) -> str:
         )
         if share is not None and (change or share > 0)
     ]
-    if faults.delay_s is not None and (change or faults.delay_s != 0.0):
+    if faults.delay_s is not None and (change or faults.delay_s not in (0.0, Constant(0.0))):
         words.append(f"delay {_delay_text(faults.delay_s)}")
     limit = faults.bandwidth_bits_per_s
     if limit is not None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, Literal
 
+from peer.admission import EPOCH_MAX
 from peer.algebra import V
 
 if TYPE_CHECKING:
@@ -70,9 +71,14 @@ class Inbox(Generic[V]):
         self._slots[key] = push
         return "new"
 
-    def highest_epoch(self) -> int:
-        """The highest epoch that waits; 0 if nothing does."""
-        return max((push.epoch for push in self._slots.values()), default=0)
+    def highest_epoch(self, believable: int = EPOCH_MAX) -> int:
+        """The highest epoch up to `believable` that waits; 0 if nothing does."""
+        waiting = (push.epoch for push in self._slots.values())
+        return max((epoch for epoch in waiting if epoch <= believable), default=0)
+
+    def senders(self, epoch: int) -> int:
+        """How many peers have something of this epoch waiting."""
+        return len({push.sender for push in self._slots.values() if push.epoch == epoch})
 
     def highest_tick(self) -> int:
         """The most ticks that a waiting message's sender has done; 0 if nothing waits."""

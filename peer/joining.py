@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import TYPE_CHECKING, Generic
 
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
 from peer.algebra import V
+from peer.peer_table import PEERS_KNOWN_MAX
 
 if TYPE_CHECKING:
     from peer.settings import AgentSettings
@@ -25,10 +28,12 @@ class Listening(Generic[V]):
         self._since = now
         self._heard_since: float | None = None
         self._swarm_seen_at: float | None = None
+        self._said: dict[PeerId, int] = {}  # the epoch of each that was heard; 0: it listens as well
 
     def begin(self, now: float) -> None:
         """Listen (again) from now on."""
         self._since = now
+        self._said.clear()
         self.restart()
 
     def restart(self) -> None:
@@ -39,6 +44,21 @@ class Listening(Generic[V]):
     def swarm_seen(self, now: float) -> None:
         """Somebody has said that it is in an epoch."""
         self._swarm_seen_at = now
+
+    def told(self, peer: PeerId, epoch: int) -> None:
+        """A member has said in which epoch it is, 0 if in none."""
+        self._said.pop(peer, None)
+        self._said[peer] = epoch
+        if len(self._said) > PEERS_KNOWN_MAX:
+            del self._said[next(iter(self._said))]
+
+    def believable(self) -> int:
+        """The highest epoch that is not out of all proportion to what most have said.
+
+        One that tells an absurd number must not take a joiner, who knows none, where nobody follows.
+        """
+        said = [epoch for epoch in self._said.values() if epoch]
+        return statistics.median_low(said) + EPOCH_JUMP_MAX if said else EPOCH_MAX
 
     def hear(self, push: Push[V], now: float) -> None:
         """File the newest estimates of one sender and block."""
@@ -63,6 +83,7 @@ class Listening(Generic[V]):
         seen = self._swarm_seen_at
         recently_s = self._settings.expire_ticks * typical_s
         swarm_lives = seen is not None and now - seen <= recently_s
-        comes_back = self._founding_epoch > 1 and members > 0
+        listeners = sum(not epoch for epoch in self._said.values())
+        comes_back = self._founding_epoch > 1 and members > listeners
         waits = (swarm_lives or comes_back) and not self.heard
         return self._settings.listen_s_max + (epoch_s_min + recently_s if waits else 0.0)

@@ -148,6 +148,7 @@ class Liveness:
         life.heard_at, life.heard_on, life.heard_heartbeat = now, self.heartbeat, sender.heartbeat
         if is_new:
             news += self._rise(life, sender, now)
+            life.accuses = sender.accuses  # said by itself: one liar must not accuse in many names
             self._measure_round_trip(life, sender, tick_s, now)
         return news
 
@@ -195,7 +196,7 @@ class Liveness:
     def _rise(self, life: Life, told: Heartbeat, now: float) -> list[News]:
         """Take over a newer heartbeat, and whether the peer is believed alive by it."""
         self._note_rise(life, told.heartbeat, now)
-        life.hears, life.accuses = told.hears, told.accuses
+        life.hears = told.hears
         life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
         life.address = told.address or life.address
         life.left = told.left

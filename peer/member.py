@@ -12,7 +12,7 @@ from peer.agent_status import agent_status
 from peer.errors import SettingError
 from peer.key_files import read_key_ring
 from peer.settled import ResidualTrend
-from wire import DnsDiscovery, SeedDiscovery, ZeroconfDiscovery
+from wire import DnsDiscovery, SeedDiscovery, TransportError, ZeroconfDiscovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -62,6 +62,7 @@ class Member:
         self._goal = min((goal.value for goal in ending.goals if goal.kind == "residual"), default=SETTLED)
         self._incompatible: dict[PeerId, Refused] = {}
         self._discoveries: list[Discovery] = []
+        self._stale = False  # discovery is to begin anew
         self._failures: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -104,10 +105,11 @@ class Member:
 
     def status(self) -> Mapping[str, object]:
         """What people are told."""
+        alone = "" if self.service.agent.peers.alive() else "alone, for what it has itself: "
         return agent_status(
             self.service,
             time.monotonic(),
-            settled_line=self._trend.line(self.service.agent.progress.residual(), self._goal),
+            settled_line=alone + self._trend.line(self.service.agent.progress.residual(), self._goal),
             until_line=self._ending.describe(),
             incompatible=self._incompatible,
         ).to_dict()
@@ -129,8 +131,19 @@ class Member:
                 self._say(f"this machine has another address now: {address}")
                 self.service.move(address)
             if self._new_keys() or moved:
-                await self._stop_discovery()
-                await self._discover()
+                self._stale = True
+            if self._stale:
+                await self._discover_anew()
+
+    async def _discover_anew(self) -> None:
+        """Look for the others with the present record; what stands in the way now may be gone soon."""
+        await self._stop_discovery()
+        try:
+            await self._discover()
+            self._stale = False
+        except TransportError as error:
+            self._say(f"{error}; tried again")
+            await self._stop_discovery()
 
     def _new_keys(self) -> bool:
         """Read the key file if it has changed; a file that makes no sense changes nothing."""

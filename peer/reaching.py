@@ -63,7 +63,15 @@ class Reacher:
         await asyncio.gather(*asking.values(), return_exceptions=True)
 
     def found(self, record: PeerRecord) -> bool:
-        """Discovery has spoken with this peer, or a starter knows it; False if there is no room for it."""
+        """Discovery has found this peer, or a starter knows it; False if there is no room for it.
+
+        Nobody proves what discovery says: a way that works is not given up for it.
+        """
+        known = self._known.get(record.peer)
+        link = self._transport.per_peer.get(record.peer)
+        if known is not None and known.verified and link is not None and link.unreachable_since is None:
+            self.heard(record.peer, record.address)
+            return True
         if not self._connect(record.peer, record.address):
             return False
         known = self._known.setdefault(record.peer, Whereabouts())
@@ -126,15 +134,11 @@ class Reacher:
             self._connect(peer, address)
 
     def _connect(self, peer: PeerId, address: str) -> bool:
-        """Set where `peer` is dialled; whoever was dialled there before has gone elsewhere."""
+        """Set where `peer` is dialled."""
         if self._transport.address_of(peer) is None and not self._make_room():
             return False
         if address:
             parse_address(address)
-            for other, known in self._known.items():
-                if other != peer and self._transport.address_of(other) == address:
-                    self._transport.connect(other, "")
-                    known.verified = False
         self._transport.connect(peer, address)
         return True
 

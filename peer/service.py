@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from peer import assembly
-from peer.errors import SettingError
+from peer.errors import SettingError, StateError
 from peer.events import Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
@@ -71,6 +71,7 @@ class AgentService:
         faults: FaultModel | None = None,
         make_optimizer: MakeOptimizer | None = None,
         on_event: Callable[[PeerId, Event], None] | None = None,
+        on_problem: Callable[[str], None] | None = None,
         task: str = "",
         state: AgentState | None = None,
         keys: KeyRing | None = None,
@@ -114,10 +115,13 @@ class AgentService:
         self._reacher = Reacher(self.transport)
         self._executor = executor
         self._on_event = on_event
+        self._on_problem = on_problem
+        self._marks_problem = ""  # the last that was told
         self._wake = asyncio.Event()
         self._stopping = False
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
+        self._goodbyes = 0  # said so far: each has a slot of its own, so that none replaces another
         self._marks_kept_at = self.began_at
         self._paused_until = 0.0
 
@@ -236,7 +240,9 @@ class AgentService:
                 case Send(targets, push) if push.arrays:
                     self.transport.send(targets, push.block, self._frames.pop((push.block, push.sequence)))
                 case Send(targets, push):
-                    self.transport.send(targets, BEACON, self.seal.wrap(push, self._version(targets)))
+                    frame = self.seal.wrap(push, self._version(targets))
+                    self.transport.send(targets, BEACON - self._goodbyes, frame)
+                    self._goodbyes += push.digest[0].left
                 case Reach(peer, address):
                     self._reacher.told(peer, address)
         for event in self.agent.take_events():
@@ -274,7 +280,13 @@ class AgentService:
     def _keep_marks(self, now: float) -> None:
         if now - self._marks_kept_at > MARKS_EVERY_S:
             self._marks_kept_at = now
-            self._persist_marks()
+            try:
+                self._persist_marks()
+                self._marks_problem = ""
+            except StateError as error:  # nothing depends on marks being kept at once
+                if str(error) != self._marks_problem and self._on_problem is not None:
+                    self._on_problem(f"{error}; learning goes on")
+                self._marks_problem = str(error)
 
     def _persist_marks(self) -> None:
         marks = self.seal.marks()

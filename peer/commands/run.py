@@ -98,6 +98,7 @@ def main(options: argparse.Namespace) -> int:
                 advertise_port=advertise[1],
                 faults=live,
                 on_event=on_event,
+                on_problem=display.say,
                 state=state,
                 keys=keys,
                 allowed=allowed,

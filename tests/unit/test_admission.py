@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, EpochRate
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, SENDERS_MAX, EpochRate
+from peer.agent import Phase
 from tests.oracles.fractions import vector
 from tests.unit.driving import Driver, push, start
 from wire import DecodeError, RejectReason, peer_mark
@@ -116,10 +117,15 @@ def test_each_sender_has_its_own_measure_and_saves_up_no_more() -> None:
         rate.note("a", epoch, 10.0, 1e6)
     with pytest.raises(DecodeError):
         rate.note("a", 10, 10.0, 1e6)
-    rate.forget("a")
-    rate.forget("nobody")
-    rate.note("a", 10, 10.0, 1e6)
-    assert rate.told == 10
+    assert rate.told == 9
+
+
+def test_the_measures_of_senders_are_bounded() -> None:
+    rate = EpochRate()
+    for number in range(SENDERS_MAX + 5):
+        rate.note(f"peer-{number}", number + 1, 10.0, 0.0)
+    assert len(rate._left) == SENDERS_MAX
+    assert "peer-0" not in rate._left
 
 
 def test_without_an_interval_there_is_no_limit() -> None:
@@ -138,3 +144,33 @@ def test_an_agent_counts_raises_of_members_by_pushes_and_beacons() -> None:
             driver.hear("a", incarnation=3, epoch=10, arrays=arrays)
         assert raised.value.reason is RejectReason.EPOCH_RATE
     assert driver.agent.inbox.highest_epoch() == 8
+
+
+def test_a_joiner_follows_most_and_not_the_one_that_tells_an_absurd_epoch() -> None:
+    """Nobody follows into 2**48, and the number would be kept for ever."""
+    joiner = start(founder=False, now=0.0)
+    joiner.see("a", "c", "liar")
+    for tick in range(1, 14):
+        with contextlib.suppress(DecodeError):  # once the joiner knows better
+            joiner.hear("liar", epoch=EPOCH_MAX, sequence=tick, tick=tick)
+        if tick > 1:
+            for peer in ("a", "c"):
+                joiner.hear(peer, epoch=3, sequence=tick, tick=tick)
+        joiner.tick()
+    assert joiner.agent.epoch == 3
+    assert joiner.persisted == [3]
+
+
+def test_a_member_takes_over_no_model_on_the_word_of_one() -> None:
+    member = start()
+    member.see("a", "c")
+    member.hear("a", epoch=1)
+    member.tick()
+    member.hear("a", epoch=4, sequence=1, tick=9)
+    member.tick()
+    assert member.agent.phase is not Phase.LISTENING
+    assert member.persisted == [1, 4]
+    for peer in ("a", "c"):
+        member.hear(peer, epoch=9, sequence=1, tick=20)
+    member.tick()
+    assert member.agent.phase is Phase.LISTENING
