@@ -311,9 +311,9 @@ class Agent(Generic[V]):
         if self._founder and self.epoch == 0:
             self._found(self._founding_epoch, "founded", now)
         listens = self.phase is Phase.LISTENING
-        believable = self._listening.believable() if listens else EPOCH_MAX
-        self.epoch = self.epoch if self.epoch <= believable else 0  # told by one, before the others spoke
-        heard = self.inbox.highest_epoch(believable)
+        if listens and self.epoch > self._listening.believable():
+            self.epoch = self._epochs.told = 0  # told by one, before the others spoke
+        heard = self.inbox.highest_epoch(self._listening.believable() if listens else EPOCH_MAX)
         if heard > self.epoch:
             if listens or self._must_listen(heard):
                 self._start_listening(heard, now)

@@ -71,26 +71,37 @@ class Member:
 
     async def open_admin(
         self,
-        host: str,
-        port: int,
+        where: tuple[str, int],
         *,
         faults: LiveFaults,
         token: str | None,
         certificate: tuple[Path, Path] | None,
+        or_a_free_port: bool,
     ) -> AdminServer:
         """Let people ask for status and set faults. Raises `wire.TransportError` or `SettingError`."""
         began = time.monotonic()
-        self.admin = AdminServer(
-            host,
-            port,
-            status=self.status,
-            faults=faults,
-            elapsed=lambda: time.monotonic() - began,
-            token=token,
-            certificate=certificate,
-        )
-        await self.admin.start()
-        return self.admin
+
+        def make(port: int) -> AdminServer:
+            return AdminServer(
+                where[0],
+                port,
+                status=self.status,
+                faults=faults,
+                elapsed=lambda: time.monotonic() - began,
+                token=token,
+                certificate=certificate,
+            )
+
+        admin = make(where[1])
+        try:
+            await admin.start()
+        except TransportError:
+            if not or_a_free_port:
+                raise
+            admin = make(0)
+            await admin.start()
+        self.admin = admin
+        return admin
 
     async def close(self) -> None:
         """Say goodbye on the network and stop listening for people; the service is closed by its owner."""

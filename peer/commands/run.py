@@ -123,8 +123,13 @@ def main(options: argparse.Namespace) -> int:
                     console.print(UNPROTECTED, style="yellow")
                 where = admin_address(options.admin)
                 if where is not None:
+                    given = options.found["admin"].origin != "default"
                     admin = await member.open_admin(
-                        *where, faults=live, token=token, certificate=_certificate(options)
+                        where,
+                        faults=live,
+                        token=token,
+                        certificate=_certificate(options),
+                        or_a_free_port=not given,
                     )
                     console.print(f"status and faults: {admin.url} (hyperpush status {admin.url})")
                 await member.start()

@@ -241,11 +241,12 @@ _NETWORK: Final = (
     Option(
         name="admin",
         read=readers.admin,
-        help=f"where `status` and `faults` reach this agent; port 0: a free one; {readers.NO_ADMIN}: nowhere",
+        help="where `status` and `faults` reach this agent (by default, another port if it is taken); 0: "
+        f"a free one; {readers.NO_ADMIN}: nowhere",
         commands=AGENTS,
         group="admin",
         metavar="HOST:PORT",
-        default="127.0.0.1:0",
+        default="127.0.0.1:7701",
     ),
     Option(
         name="admin_token",

@@ -47,7 +47,9 @@ class Crew(Group):
         member = Member(service, say=said.append, **options)
         self.watched.append(member)
         if admin is not None:
-            await member.open_admin("127.0.0.1", 0, faults=admin, token=None, certificate=None)
+            await member.open_admin(
+                ("127.0.0.1", 0), faults=admin, token=None, certificate=None, or_a_free_port=False
+            )
         await member.start()
         self._guards += [asyncio.create_task(guard) for guard in member.guards()]
         self.run(service)

@@ -104,14 +104,26 @@ async def test_one_address_is_enough_to_find_each_other() -> None:
         assert other.transport.address_of(one.record.peer) == one.record.address
 
 
-async def test_who_answers_at_a_known_address_replaces_who_was_there() -> None:
-    """A process restarted on the same port is a new identity; nothing is sent there for the old one."""
+async def test_what_discovery_says_takes_no_working_way_from_anybody() -> None:
+    """Whoever is on the network may announce what he likes. What is not for a peer, it refuses itself."""
     async with group() as swarm:
-        one, other = [await swarm.add(problem, f"agent-{n}") for n, problem in enumerate(quadratics(2))]
-        one.meet(replace(other.record, peer="ghost"))
-        one.meet(other.record)
-        assert one.transport.address_of("ghost") == ""
-        assert one.transport.address_of(other.record.peer) == other.record.address
+        one, other = await started(swarm, quadratics(2))
+        peer, address = other.record.peer, other.record.address
+        await swarm.until(lambda: one.transport.per_peer[peer].sent > 0)
+        one.find(replace(other.record, address="127.0.0.1:9"))
+        one.find(replace(other.record, peer="ghost"))
+        assert one.transport.address_of(peer) == address
+        assert one.transport.address_of("ghost") == address
+
+
+async def test_a_way_that_leads_nowhere_is_given_up_for_what_discovery_says() -> None:
+    async with group() as swarm:
+        one, other = await started(swarm, quadratics(2))
+        peer = other.record.peer
+        await swarm.kill(other)
+        await swarm.until(lambda: one.transport.per_peer[peer].unreachable_since is not None)
+        one.find(replace(other.record, address="127.0.0.1:9"))
+        assert one.transport.address_of(peer) == "127.0.0.1:9"
 
 
 async def test_a_record_of_another_incarnation_makes_a_new_epoch() -> None:
