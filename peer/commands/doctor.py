@@ -14,9 +14,8 @@ from peer import assembly
 from peer.display import make_console
 from peer.doctor import Level, diagnose
 from peer.key_files import read_key_ring
-from peer.options import advertised_address, dns_address, listen_address, shard_of
+from peer.options import advertised_address, agent_settings, dns_address, listen_address, shard_of
 from peer.probing import Plan, examine
-from peer.settings import AgentSettings
 from peer.tasks import make_task
 from wire import PeerRecord
 
@@ -55,7 +54,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     nonce = secrets.token_hex(8)
     agent, _ = assembly.make_agent(
         task.problems[index],
-        AgentSettings(**task.settings),
+        agent_settings(options, task.settings),  # the fingerprint depends on some of them
         peer=f"doctor-{nonce}",
         swarm=options.swarm,
         task=task.fingerprint,

@@ -66,7 +66,7 @@ def _setting(name: str, kind: str) -> Option:
     elif kind == "int":
         read, metavar = readers.integer, "N"
     text = SETTING_HELP.get(name, "")
-    return Option(name=name, read=read, help=text, commands=LEARNING, group="settings", metavar=metavar)
+    return Option(name=name, read=read, help=text, commands=CONFIGURED, group="settings", metavar=metavar)
 
 
 _SETTINGS: Final = tuple(
@@ -132,7 +132,7 @@ _LEARNING: Final = (
         name="tick_ms",
         read=readers.positive,
         help="time from tick to tick",
-        commands=LEARNING,
+        commands=CONFIGURED,
         group="learning",
         metavar="MS",
         default=50.0,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import os
@@ -16,6 +15,7 @@ from aiohttp import web
 from peer import cli
 from peer.commands.doctor import plan_of
 from peer.evidence import Reached
+from peer.options import complete, split
 from peer.probing import Plan, examine
 from tests.wire.diary import Diary
 from tests.wire.test_zeroconf_discovery import discovering
@@ -35,12 +35,7 @@ BOB = PeerRecord("bob", 1, "", SWARM, "c0ffee")
 @pytest.fixture(scope="module")
 def plan() -> Plan:
     """What these options come to."""
-    return plan_of(
-        argparse.Namespace(
-            task="synthetic", shard="1/3", swarm=SWARM, timeout=1.0, listen="127.0.0.1:0", advertise=None,
-            personalization="none", seed=0, key=None, peer=[], dns=[], no_zeroconf=True,
-        )
-    )  # fmt: skip
+    return plan_of(complete(split(["doctor", *OPTIONS, *LOCAL, "--no-zeroconf"]), {}))
 
 
 @pytest.fixture
@@ -202,3 +197,12 @@ async def test_peers_found_by_multicast_are_asked(plan: Plan, bob: PeerRecord) -
     assert evidence.multicast is not None
     assert evidence.multicast.own == ("127.0.0.1",)
     assert {record.peer for record in diary.seen} == {"bob", "carol"}
+
+
+def test_settings_that_count_are_those_of_the_agents() -> None:
+    """Agents that solve otherwise have another fingerprint: the doctor must not call that a mismatch."""
+    options = ["doctor", *OPTIONS, *LOCAL, "--no-zeroconf"]
+    plain, other = (
+        plan_of(complete(split([*options, *more]), {})) for more in ((), ("--solver", "push-sum"))
+    )
+    assert plain.own.fingerprint != other.own.fingerprint
