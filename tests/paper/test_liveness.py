@@ -123,7 +123,7 @@ def test_who_stood_still_is_missed_but_misses_nobody() -> None:
 
 def test_a_peer_that_flaps_does_not_reset_everybody_for_ever() -> None:
     """Every two seconds it is killed, and comes back before a third has passed."""
-    ticks, period = 1400, 40
+    ticks, period = 1100, 40
     flaps = range(3 * period, ticks - period, period)
     scenario = [
         change
@@ -131,7 +131,7 @@ def test_a_peer_that_flaps_does_not_reset_everybody_for_ever() -> None:
         for change in (Kill(1, tick * TICK_S), Restart(1, (tick + period * 2 // 3) * TICK_S))
     ]
     result = told_by_heartbeats(ticks=ticks, scenario=scenario, expire_ticks=20.0, listen_s_max=0.1)
-    assert len(flaps) > 30
+    assert len(flaps) > 20
     assert result.agents[0].epoch <= 8
     last = max(tick for tick, who, _ in events(result, EpochEntered) if who != "agent-1")
     assert last < ticks / 2, "the others have had peace since"
