@@ -108,7 +108,7 @@ def test_what_the_campaign_found_is_refused(make: Any, data: bytes) -> None:
 @pytest.mark.parametrize("attack", [haste, everything])
 def test_the_honest_come_to_their_own_answer_after_an_attack(attack: Any) -> None:
     """Found: one liar that told of a far higher epoch made everybody begin with its estimate."""
-    result = attacked(attack, ticks=330, until=45, liars=5 if attack is everything else 1)
+    result = attacked(attack, ticks=450, until=45, liars=5 if attack is everything else 1)
     assert max(result.errors.values()) < 1e-6, result
     assert max(result.worst) < 100.0, "nobody was led astray meanwhile"
     assert {who for _, _, who in result.quarantines} <= {f"liar-{number}" for number in range(5)}
