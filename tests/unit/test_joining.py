@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
 from peer.joining import Listening
+from peer.peer_table import PEERS_KNOWN_MAX
 from tests.unit.driving import push, settings
 
 # Seconds: 8 to hear somebody, 2 to listen, 10 until silence is believed; an epoch lasts at least 30.
@@ -63,3 +65,24 @@ def test_the_newest_of_each_sender_and_block_counts_and_a_new_epoch_starts_anew(
     joiner.begin(106.0)
     assert joiner.heard == {}
     assert ends_at(joiner) == 14.0
+
+
+def test_an_epoch_is_believed_in_proportion_to_what_most_say() -> None:
+    joiner = listening()
+    assert joiner.believable() == EPOCH_MAX, "nobody has said anything"
+    for peer, epoch in (("a", 7), ("c", 9), ("d", 2**47), ("e", 0)):
+        joiner.told(peer, epoch)
+    assert joiner.believable() == 9 + EPOCH_JUMP_MAX
+    joiner.told("c", 2**47)
+    assert joiner.believable() == 2**47 + EPOCH_JUMP_MAX, "two of three; the last word of each counts"
+    joiner.begin(101.0)
+    assert joiner.believable() == EPOCH_MAX
+
+
+def test_who_only_listens_is_no_swarm_to_wait_for_and_a_crowd_is_forgotten() -> None:
+    joiner = listening(founding_epoch=2)
+    for number in range(PEERS_KNOWN_MAX + 7):
+        joiner.told(f"p{number}", 0)
+    assert len(joiner._said) == PEERS_KNOWN_MAX
+    assert ends_at(joiner, members=PEERS_KNOWN_MAX) == 8.0
+    assert ends_at(joiner, members=PEERS_KNOWN_MAX + 1) == 8.0 + EPOCH_S_MIN + 10.0, "one of them learns"
