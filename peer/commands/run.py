@@ -58,7 +58,6 @@ def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console()
-    allowed = None if options.allow is None else read_allow_list(options.allow)
     scenario = read_scenario(options.scenario)
     faults = scenario.plan(fault_plan(options))
     live = LiveFaults(faults)
@@ -70,6 +69,7 @@ def main(options: argparse.Namespace) -> int:
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
     keys = _keys(options)
+    allowed = None if options.allow is None else read_allow_list(options.allow)
     state = open_state(options.state)  # before anything is written: it may be in use
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
