@@ -48,3 +48,9 @@ def test_a_plan_is_told_by_what_is_in_force_now_and_later() -> None:
         "from 30 s, all -> c d: duplicate 0.1",
         "now until 20 s, all links: delay 0.02s (set while it runs)",
     ]
+
+
+def test_an_error_is_one_line_whatever_it_is_about() -> None:
+    assert str(SettingError("a\nb", "é\x1b", "give\tanother")) == (
+        r"a\nb: 'é\x1b' is not possible; give\tanother"
+    )
