@@ -10,6 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from peer.admin_input import is_loopback
 from peer.evidence import Reached
 from wire import RejectReason, parse_address
 from wire.records import incompatibility
@@ -84,7 +85,7 @@ def _interfaces(evidence: Evidence) -> Iterator[Finding]:
     outward = [one for one in evidence.local if one.nature != "loopback"]
     if not outward:
         found = f"only {_listed(map(str, evidence.local)) or 'nothing'}"
-        if _is_loopback(evidence.listen_host):
+        if is_loopback(evidence.listen_host):
             yield Finding(Level.OK, "interfaces", f"{found}, enough for agents on this machine")
         else:
             remedy = "connect a cable or Wi-Fi; --listen 127.0.0.1:0 is for agents on this machine"
@@ -112,7 +113,7 @@ def _listening(evidence: Evidence) -> Iterator[Finding]:
         else:
             what, remedy = _difference(reason, evidence.own, running.record)
             yield Finding(Level.PROBLEM, "agent here differs", f"{at}: {what}", remedy)
-    if _is_loopback(evidence.listen_host):
+    if is_loopback(evidence.listen_host):
         remedy = "--listen 0.0.0.0:PORT lets others in"
         yield Finding(Level.NOTE, "this machine only", f"listens on {evidence.listen_host}", remedy)
     elif not evidence.own.keys:
@@ -155,7 +156,7 @@ def _kind_of_address(
     outside = "give an address that others can reach with --advertise"
     if ip is None:
         return
-    if ip.is_loopback and not _is_loopback(evidence.listen_host):
+    if ip.is_loopback and not is_loopback(evidence.listen_host):
         said = f"others are told {probe.address}, which leads them to themselves"
         yield Finding(Level.PROBLEM, "own address", said, outside)
     elif here is not None and here.nature == "bridge":
@@ -189,7 +190,7 @@ def _multicast(evidence: Evidence) -> Iterator[Finding]:
         remedy = "allow UDP port 5353 in the firewall, or name others with --peer or --dns"
         yield Finding(level, "multicast fails", what, remedy)
     else:
-        yield from _multicast_of_others(evidence, seen, alone=_is_loopback(evidence.listen_host))
+        yield from _multicast_of_others(evidence, seen, alone=is_loopback(evidence.listen_host))
 
 
 def _multicast_of_others(evidence: Evidence, seen: Multicast, *, alone: bool) -> Iterator[Finding]:
@@ -334,8 +335,3 @@ def _ip(address: str) -> IpAddress | None:
 def _is_global(address: str) -> bool:
     ip = _ip(address)
     return ip is not None and ip.is_global
-
-
-def _is_loopback(host: str) -> bool:
-    ip = _ip(f"[{host}]:1" if ":" in host else f"{host}:1")
-    return host == "localhost" or (ip is not None and ip.is_loopback)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
 from peer.algebra import V
-from peer.peer_table import PEERS_KNOWN_MAX
+from wire import PEERS_KNOWN_MAX
 
 if TYPE_CHECKING:
     from peer.settings import AgentSettings

@@ -4,7 +4,7 @@
     heartbeats heard to rise      --> alive: may become neighbours
     silent, or said goodbye       --> gone: no neighbours of the next epoch, contacts again
     deaf                          --> alive, but not pushed to by this agent: it does not hear us
-    quarantined                   --> believed by nobody: its messages are refused
+    quarantined                   --> shunned by this agent, and by all that hear two others accuse it
 
 Changes are only noted here; the agent begins an epoch for them when it is time.
 """
@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, TypeVar
 
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
-from peer.peer_table import PEERS_KNOWN_MAX, PeerTable
+from peer.peer_table import PeerTable
 from peer.topology import out_neighbours, predecessors
-from wire import Heartbeat, peer_mark
+from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX, HEARS_MAX
 
 if TYPE_CHECKING:
@@ -121,8 +121,10 @@ class Membership:
             for news in self.liveness.hear_of(others, now):
                 self._believe(news, now)
         contact = self._contacts.get(push.sender)
-        soon = now + BEACON_TICKS_ALIVE * self._pace.typical_s()
-        if contact is None or (contact.due_at > soon and self.peers.incarnation(push.sender) is None):
+        dead = self.peers.incarnation(push.sender) is None
+        if contact is None or (
+            dead and contact.due_at > now + BEACON_TICKS_ALIVE * self._pace.typical_s()
+        ):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
 
     def quarantine(self, peer: PeerId, reason: str, now: float) -> None:
@@ -138,7 +140,7 @@ class Membership:
     def tick(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         """One own tick: who fell silent, which links are deaf? `out` is pushed to since `entered_at`."""
         self.liveness.beat(now)
-        typical_s = self._pace.typical_s()
+        typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         for peer in self.peers.alive():
             if peer not in self.liveness.lives:
                 self.liveness.name(peer, self.peers.incarnation(peer) or 0, now)
@@ -147,7 +149,7 @@ class Membership:
                 self.peers.gone(peer)
                 self._depart(peer)
                 self._contact(peer, now)
-            elif now - self._alive_since.get(peer, now) > self._steady_s():
+            elif now - self._alive_since.get(peer, now) > steady_s:
                 self.liveness.steady(peer)
         self._judge_links(now, out, entered_at)
         self._judge_accused(now)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wire import PEERS_KNOWN_MAX
+
 if TYPE_CHECKING:
     from wire import PeerId
-
-PEERS_KNOWN_MAX = 512  # a hostile network must not grow the table without bound
 
 
 class PeerTable:

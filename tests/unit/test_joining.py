@@ -6,8 +6,8 @@ import pytest
 
 from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX
 from peer.joining import Listening
-from peer.peer_table import PEERS_KNOWN_MAX
 from tests.unit.driving import push, settings
+from wire import PEERS_KNOWN_MAX
 
 # Seconds: 8 to hear somebody, 2 to listen, 10 until silence is believed; an epoch lasts at least 30.
 CHOSEN = settings(listen_s_max=8.0, listen_ticks=2.0, expire_ticks=10.0)

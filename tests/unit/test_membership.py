@@ -22,9 +22,8 @@ from peer.membership import (
     Membership,
 )
 from peer.pace import Pace
-from peer.peer_table import PEERS_KNOWN_MAX
 from tests.unit.driving import MODEL, SWARM, push, settings
-from wire import Heard, Heartbeat, peer_mark
+from wire import PEERS_KNOWN_MAX, Heard, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX
 
 EXPIRE_TICKS = 10.0

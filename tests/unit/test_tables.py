@@ -6,9 +6,10 @@ import pytest
 
 from peer.inbox import Inbox
 from peer.pace import SLOWDOWN_MAX, SLOWNESS_MAX, Pace
-from peer.peer_table import PEERS_KNOWN_MAX, PeerTable
+from peer.peer_table import PeerTable
 from peer.topology import out_neighbours, predecessors
 from tests.unit.driving import push
+from wire import PEERS_KNOWN_MAX
 
 # ---- inbox
 
