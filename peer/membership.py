@@ -122,9 +122,7 @@ class Membership:
                 self._believe(news, now)
         contact = self._contacts.get(push.sender)
         dead = self.peers.incarnation(push.sender) is None
-        if contact is None or (
-            dead and contact.due_at > now + BEACON_TICKS_ALIVE * self._pace.typical_s()
-        ):
+        if contact is None or (dead and contact.due_at > now + BEACON_TICKS_ALIVE * self._pace.typical_s()):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
 
     def quarantine(self, peer: PeerId, reason: str, now: float) -> None:
