@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from peer import assembly
 from wire.envelope import Opener, Sealer
+from wire.keys import fingerprint_of_peer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -59,6 +61,7 @@ class Sealed:
     ) -> None:
         """`state` has been started; `session` are random bytes, new for each start."""
         self._sealer = Sealer(ring, state.identity, state.incarnation, session)
+        self._allowed = allowed
         self._opener = Opener(ring, allowed, state.marks)
         self.key_ids = ring.key_ids
 
@@ -73,11 +76,14 @@ class Sealed:
         return self._sealer.seal(assembly.encode(push, version))
 
     def unwrap(self, frame: bytes) -> Push[Tensor]:
-        """Only what its sender has signed."""
+        """Only what its sender has signed. What it tells of identities that are not let in is left out."""
         opened = self._opener.open(frame)
         push = assembly.decode(opened.frame)
         self._opener.check_sender(push.sender, opened)
-        return push
+        if self._allowed is None:
+            return push
+        told = (one for one in push.digest if fingerprint_of_peer(one.peer) in self._allowed)
+        return replace(push, digest=tuple(told))
 
     def marks(self) -> Mapping[str, ReplayMark]:
         """Of every sender."""

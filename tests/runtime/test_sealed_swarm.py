@@ -14,6 +14,7 @@ from peer.errors import SettingError, StateError
 from peer.events import EpochEntered
 from peer.state import StateDirectory, ephemeral
 from tests.runtime.agents import alive, group, message, overhear, push, quadratics, rejected, ring
+from wire import Heartbeat
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +62,30 @@ async def test_who_is_not_let_in_is_refused_by_name(stranger: dict[str, object],
         for service in members:
             assert set(rejected(service)) == {reason}
             assert other.record.peer not in (*alive(service), *service.agent.membership.liveness.lives)
+
+
+async def test_nothing_is_taken_of_what_members_tell_of_those_not_in_the_list() -> None:
+    """A friend that does lie may not fill the swarm with names."""
+    friends = [ephemeral(bytes([number]) * 32) for number in range(2)]
+    allowed = frozenset(state.identity.fingerprint for state in friends)
+    async with group() as swarm:
+        one, friend = [
+            await swarm.add(problem, f"agent-{n}", state=state, keys=ring(1), allowed=allowed)
+            for n, (problem, state) in enumerate(zip(quadratics(2), friends, strict=True))
+        ]
+        names = ["no-name", f"ghost-{'a' * 20}", f"agent-0-{friends[0].identity.fingerprint}"]
+        told = replace(
+            decode(message(friend)),
+            arrays=(),
+            targets=(),
+            digest=(
+                Heartbeat(friend.record.peer, friend.state.incarnation, 1),
+                *(Heartbeat(name, 0, 1) for name in names),
+            ),
+        )
+        found = one.seal.unwrap(friend.seal.wrap(told, 2))
+        assert [heartbeat.peer for heartbeat in found.digest] == [friend.record.peer, names[-1]]
+        assert replace(found, digest=told.digest) == told, "and nothing else is changed"
 
 
 async def test_nobody_speaks_under_the_name_of_another() -> None:
