@@ -178,7 +178,7 @@ class Member:
     async def _discover(self) -> None:
         service = self.service
         record, fetch = service.record, service.transport.fetch_identity
-        on_seen, on_gone, refuse = self._seen, _departed, self._refuse
+        on_seen, refuse = self._seen, self._refuse
         if self._seeds:
             self._discoveries.append(
                 SeedDiscovery(
@@ -186,7 +186,6 @@ class Member:
                     self._seeds,
                     fetch=fetch,
                     on_seen=on_seen,
-                    on_gone=on_gone,
                     on_incompatible=refuse,
                 )
             )
@@ -197,7 +196,6 @@ class Member:
                     self._dns,
                     fetch=fetch,
                     on_seen=on_seen,
-                    on_gone=on_gone,
                     on_incompatible=refuse,
                     on_problem=self._say,
                 )
@@ -207,7 +205,6 @@ class Member:
                 ZeroconfDiscovery(
                     record,
                     on_seen=on_seen,
-                    on_gone=on_gone,
                     on_incompatible=refuse,
                     listen_host=self._listen_host,
                 )
@@ -237,10 +234,6 @@ class Member:
         self._incompatible[record.peer] = (record, reason)
         if known is None or known[1] is not reason:
             self._say(f"{record.peer} at {record.address} is not spoken to: {reason}")
-
-
-def _departed(_peer: PeerId) -> None:
-    """Discovery lost sight of a peer: whether it lives its heartbeats tell."""
 
 
 def _content(path: Path) -> str | None:

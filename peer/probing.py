@@ -31,7 +31,7 @@ from wire.records import PEERS_TOLD_MAX, read_names, read_record
 from wire.transport import IDENTITY_BYTES_MAX
 
 if TYPE_CHECKING:
-    from wire import PeerId, RejectReason
+    from wire import RejectReason
     from wire.addresses import LocalAddress
 
 MULTICAST_PORT: Final = 5353
@@ -235,13 +235,9 @@ async def _listen_to_multicast(plan: Plan, own: PeerRecord) -> tuple[Multicast |
     def seen(record: PeerRecord, _reason: RejectReason | None = None) -> None:
         heard[record.peer] = record
 
-    def gone(peer: PeerId) -> None:
-        heard.pop(peer, None)
-
     discovery = ZeroconfDiscovery(
         own,
         on_seen=seen,
-        on_gone=gone,
         on_incompatible=seen,
         listen_host=plan.listen[0],
         announce=False,

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 from wire.errors import DecodeError
-from wire.known_peers import KnownPeers, OnGone, OnIncompatible, OnSeen
+from wire.known_peers import KnownPeers, OnIncompatible, OnSeen
 from wire.messages import PeerId
 from wire.records import PEERS_KNOWN_MAX, PeerRecord, incompatibility, read_record, read_told
 from wire.surfacing import Surfacing
@@ -17,14 +17,14 @@ from wire.surfacing import Surfacing
 ASK_TIMEOUT_S: Final = 3.0  # for one answer
 RETRY_S: Final = 1.0  # until an address answers; an agent may be starting there
 REFRESH_S: Final = 5.0  # afterwards: it is asked for newcomers, too
-MISSES_MAX: Final = 3  # answers missed in a row until a peer is gone, and a learned address is dropped
+MISSES_MAX: Final = 3  # answers missed in a row until a learned address is dropped
 ASKING_MAX: Final = 64  # addresses asked at a time, and per refresh_s: a liar may tell of many
 
 Fetch = Callable[[str, float], Awaitable[dict[str, object] | None]]
 
 
 class AddressAsking(Surfacing):
-    """Asks addresses, often until they answer, then slowly; callbacks say who is there and who left.
+    """Asks addresses, often until they answer, then slowly; callbacks say who is there.
 
     `fetch(address, timeout_s)` is WebSocketTransport.fetch_identity. Given addresses are asked as long as
     they are given. Those that a compatible agent tells of are asked as well, while they answer and are
@@ -38,7 +38,6 @@ class AddressAsking(Surfacing):
         *,
         fetch: Fetch,
         on_seen: OnSeen,
-        on_gone: OnGone,
         on_incompatible: OnIncompatible | None = None,
         retry_s: float = RETRY_S,
         refresh_s: float = REFRESH_S,
@@ -46,7 +45,7 @@ class AddressAsking(Surfacing):
         super().__init__()
         self._record = record
         self._fetch = fetch
-        self._known = KnownPeers(record, on_seen, on_gone, on_incompatible)
+        self._known = KnownPeers(record, on_seen, on_incompatible)
         self._retry_s = retry_s
         self._refresh_s = refresh_s
         self._asking = asyncio.Semaphore(ASKING_MAX)

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from wire.asking import REFRESH_S, RETRY_S, AddressAsking, Fetch
-from wire.known_peers import OnGone, OnIncompatible, OnSeen
+from wire.known_peers import OnIncompatible, OnSeen
 from wire.messages import format_address, parse_address
 from wire.records import PEERS_KNOWN_MAX, PeerRecord
 
@@ -40,7 +40,6 @@ class DnsDiscovery(AddressAsking):
         *,
         fetch: Fetch,
         on_seen: OnSeen,
-        on_gone: OnGone,
         on_incompatible: OnIncompatible | None = None,
         on_problem: Callable[[str], None] | None = None,
         resolve: Resolve = resolve,
@@ -52,7 +51,6 @@ class DnsDiscovery(AddressAsking):
             record,
             fetch=fetch,
             on_seen=on_seen,
-            on_gone=on_gone,
             on_incompatible=on_incompatible,
             retry_s=retry_s,
             refresh_s=refresh_s,

@@ -7,22 +7,18 @@ from wire.messages import PeerId
 from wire.records import PEERS_KNOWN_MAX, PeerRecord, incompatibility
 
 OnSeen = Callable[[PeerRecord], None]
-OnGone = Callable[[PeerId], None]
 OnIncompatible = Callable[[PeerRecord, RejectReason], None]
 
 
 class KnownPeers:
     """Turns what is heard under a name into callbacks, each change once, at most PEERS_KNOWN_MAX names.
 
-    A peer heard under several names is gone when the last of them is.
+    Whether a peer lives its messages tell: that its name is lost is nothing to be told.
     """
 
-    def __init__(
-        self, own: PeerRecord, on_seen: OnSeen, on_gone: OnGone, on_incompatible: OnIncompatible | None
-    ) -> None:
+    def __init__(self, own: PeerRecord, on_seen: OnSeen, on_incompatible: OnIncompatible | None) -> None:
         self._own = own
         self._on_seen = on_seen
-        self._on_gone = on_gone
         self._on_incompatible = on_incompatible
         self._compatible: dict[str, PeerRecord] = {}
         self._others: dict[str, PeerRecord] = {}
@@ -36,33 +32,25 @@ class KnownPeers:
         if record.peer == self._own.peer and record.swarm == self._own.swarm:
             self.lost(name)
             return
-        former = self._compatible.get(name)
-        if former is not None and former.peer != record.peer:
-            self._leave(name)  # another one took its place
         reason = incompatibility(self._own, record)
-        if reason is not None:
-            self._leave(name)  # it was one of us before
-            if self._keep(self._others, name, record) and self._on_incompatible is not None:
-                self._on_incompatible(record, reason)
+        if reason is None:
+            self._others.pop(name, None)
+            if self._keep(self._compatible, name, record):
+                self._on_seen(record)
             return
-        self._others.pop(name, None)
-        if self._keep(self._compatible, name, record):
-            self._on_seen(record)
+        self._compatible.pop(name, None)
+        if self._keep(self._others, name, record) and self._on_incompatible is not None:
+            self._on_incompatible(record, reason)
 
     def lost(self, name: str) -> None:
-        """Nothing is to be found under `name` any more."""
+        """Nothing is to be found under `name` any more; who is found there again is told of again."""
         self._others.pop(name, None)
-        self._leave(name)
+        self._compatible.pop(name, None)
 
     def forget(self, peer: PeerId) -> None:
         """`peer` was not reported."""
         for name in [name for name, record in self._compatible.items() if record.peer == peer]:
             del self._compatible[name]
-
-    def _leave(self, name: str) -> None:
-        record = self._compatible.pop(name, None)
-        if record is not None and all(other.peer != record.peer for other in self._compatible.values()):
-            self._on_gone(record.peer)
 
     @staticmethod
     def _keep(table: dict[str, PeerRecord], name: str, record: PeerRecord) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from wire.asking import REFRESH_S, RETRY_S, AddressAsking, Fetch
-from wire.known_peers import OnGone, OnIncompatible, OnSeen
+from wire.known_peers import OnIncompatible, OnSeen
 from wire.messages import parse_address
 from wire.records import PeerRecord
 
@@ -22,7 +22,6 @@ class SeedDiscovery(AddressAsking):
         *,
         fetch: Fetch,
         on_seen: OnSeen,
-        on_gone: OnGone,
         on_incompatible: OnIncompatible | None = None,
         retry_s: float = RETRY_S,
         refresh_s: float = REFRESH_S,
@@ -31,7 +30,6 @@ class SeedDiscovery(AddressAsking):
             record,
             fetch=fetch,
             on_seen=on_seen,
-            on_gone=on_gone,
             on_incompatible=on_incompatible,
             retry_s=retry_s,
             refresh_s=refresh_s,

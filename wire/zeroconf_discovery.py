@@ -27,7 +27,7 @@ from wire.addresses import (
 )
 from wire.errors import DecodeError, TransportError
 from wire.interfaces import local_addresses
-from wire.known_peers import KnownPeers, OnGone, OnIncompatible, OnSeen
+from wire.known_peers import KnownPeers, OnIncompatible, OnSeen
 from wire.messages import PeerId, format_address, parse_address
 from wire.records import PeerRecord, instance_label, read_record
 from wire.surfacing import Surfacing
@@ -59,7 +59,6 @@ class ZeroconfDiscovery(Surfacing):
         record: PeerRecord,
         *,
         on_seen: OnSeen,
-        on_gone: OnGone,
         on_incompatible: OnIncompatible | None = None,
         listen_host: str | None = None,
         interfaces: Interfaces | None = None,
@@ -75,7 +74,7 @@ class ZeroconfDiscovery(Surfacing):
         self._announce = announce
         self._read_interfaces = read_interfaces
         self._poll_s = poll_s
-        self._known = KnownPeers(record, on_seen, on_gone, on_incompatible)
+        self._known = KnownPeers(record, on_seen, on_incompatible)
         self._local: tuple[LocalAddress, ...] = ()
         self._address: IpAddress | None = None
         self._spoken: list[str | int] = []

@@ -273,7 +273,7 @@ def crowd_of_announcements(count: int) -> tuple[int, int]:
     """So many agents announced, each by a name of its own: peak of memory, and how many are held."""
     own = PeerRecord("b", 0, "127.0.0.1:1", "swarm", "model")
     seen: set[str] = set()
-    known = KnownPeers(own, lambda record: seen.add(record.peer), seen.discard, lambda record, _: None)
+    known = KnownPeers(own, lambda record: seen.add(record.peer), None)
     rng = random.Random(0)
     tracemalloc.start()
     for number in range(count):

@@ -202,17 +202,15 @@ class Records:
         return json.dumps(tree).encode()
 
     def throw(self, data: bytes) -> str:
-        """Peers seen and gone take turns, own announcements are not heard, tables stay small."""
+        """Own announcements are not heard, strangers are no peers, tables stay small."""
         try:
             steps = json.loads(data)
         except (ValueError, RecursionError):
             return "no JSON"
         if not isinstance(steps, list):
             return "no list"
-        alive: set[str] = set()
-        known = KnownPeers(
-            self.own, lambda record: alive.add(record.peer), alive.remove, lambda record, _: None
-        )
+        seen: list[PeerRecord] = []
+        known = KnownPeers(self.own, seen.append, None)
         outcome = "empty"
         for step in steps:
             if not isinstance(step, list) or len(step) != 2 or not isinstance(step[0], str):
@@ -231,8 +229,9 @@ class Records:
                 outcome = refused(error)
                 continue
             outcome = "heard"
-            assert self.own.peer not in alive
-            assert len(alive) <= len(known) <= 2 * PEERS_KNOWN_MAX
+            assert all(found.swarm == self.own.swarm for found in seen[-1:])
+            assert all(found.peer != self.own.peer for found in seen[-1:])
+            assert len(known) <= 2 * PEERS_KNOWN_MAX
         return outcome
 
 

@@ -20,16 +20,11 @@ class Diary:
 
     def __init__(self) -> None:
         self.seen: list[PeerRecord] = []
-        self.gone: list[str] = []
         self.incompatible: list[tuple[PeerRecord, RejectReason]] = []
         self._told = asyncio.Event()
 
     def on_seen(self, record: PeerRecord) -> None:
         self.seen.append(record)
-        self._told.set()
-
-    def on_gone(self, peer: str) -> None:
-        self.gone.append(peer)
         self._told.set()
 
     def on_incompatible(self, record: PeerRecord, reason: RejectReason) -> None:

@@ -25,7 +25,6 @@ async def following(seeds: Seeds, diary: Diary, *addresses: str) -> AsyncIterato
         addresses,
         fetch=seeds.fetch,
         on_seen=diary.on_seen,
-        on_gone=diary.on_gone,
         on_incompatible=diary.on_incompatible,
         retry_s=0.001,
         refresh_s=0.001,
@@ -61,7 +60,6 @@ async def test_a_learned_address_is_dropped_when_it_falls_silent_a_seed_never() 
     async with following(seeds, diary, BOB.address) as discovery:
         await diary.until(lambda: CAROL in diary.seen)
         seeds.answers = {BOB.address: None}
-        await diary.until(lambda: sorted(diary.gone) == ["bob", "carol"])
         await diary.until(lambda: set(discovery._polls) == {BOB.address})
         asked = len(seeds.asked)
         await diary.until(lambda: len(seeds.asked) > asked + 2 * MISSES_MAX)
@@ -117,18 +115,17 @@ async def test_who_is_forgotten_is_told_of_when_the_seed_answers_again() -> None
         await diary.until(lambda: diary.seen == [BOB])
         discovery.forget("bob")
         await diary.until(lambda: diary.seen == [BOB, BOB])
-    assert diary.gone == []
 
 
-async def test_seeds_are_asked_until_they_answer_and_gone_when_they_stop() -> None:
-    diary, seeds = Diary(), Seeds()
+async def test_seeds_are_asked_until_they_answer_and_told_of_again_when_they_come_back() -> None:
+    diary = Diary()
+    seeds = Seeds(diary)
     garbage, bob = "127.0.0.1:1", BOB.address
     discovery = SeedDiscovery(
         ALICE,
         [garbage, bob, ALICE.address, bob],
         fetch=seeds.fetch,
         on_seen=diary.on_seen,
-        on_gone=diary.on_gone,
         retry_s=0.001,
         refresh_s=0.001,
     )
@@ -140,9 +137,10 @@ async def test_seeds_are_asked_until_they_answer_and_gone_when_they_stop() -> No
     seeds.answers[bob] = dict(again.to_fields())
     await diary.until(lambda: diary.seen == [BOB, again])
     seeds.answers[bob] = None
-    await diary.until(lambda: diary.gone == ["bob"])
+    await diary.until(lambda: len(discovery._known) == 0)
+    seeds.answers[bob] = dict(again.to_fields())
+    await diary.until(lambda: diary.seen == [BOB, again, again])
     await discovery.close()
-    assert diary.seen == [BOB, again]
     assert set(seeds.asked) == {garbage, bob}
 
 
@@ -152,7 +150,7 @@ async def test_a_bug_in_a_callback_surfaces() -> None:
 
     seeds = Seeds()
     seeds.answers = {BOB.address: dict(BOB.to_fields())}
-    discovery = SeedDiscovery(ALICE, [BOB.address], fetch=seeds.fetch, on_seen=bug, on_gone=print)
+    discovery = SeedDiscovery(ALICE, [BOB.address], fetch=seeds.fetch, on_seen=bug)
     with pytest.raises(RuntimeError):
         await discovery.wait_failed()
     await discovery.start()
@@ -164,4 +162,4 @@ async def test_a_bug_in_a_callback_surfaces() -> None:
 
 def test_a_seed_that_is_no_address_is_refused() -> None:
     with pytest.raises(AddressError, match="'somewhere' has no port"):
-        SeedDiscovery(ALICE, ["somewhere"], fetch=Seeds().fetch, on_seen=print, on_gone=print)
+        SeedDiscovery(ALICE, ["somewhere"], fetch=Seeds().fetch, on_seen=print)
