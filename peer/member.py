@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ class Member:
         self._dns = dns
         self._zeroconf = zeroconf
         self._key_file = key_file
-        self._key_text = ""  # last looked at; the file may have changed since the service got its keys
+        self._key_problem = ""  # the last that was told
         self._ending = ending
         self._say = say
         self._trend = ResidualTrend()
@@ -63,6 +62,7 @@ class Member:
         self._incompatible: dict[PeerId, Refused] = {}
         self._discoveries: list[Discovery] = []
         self._stale = False  # discovery is to begin anew
+        self._hindrances: set[str] = set()  # told since it last could
         self._failures: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -151,24 +151,29 @@ class Member:
         await self._stop_discovery()
         try:
             await self._discover()
-            self._stale = False
         except TransportError as error:
-            self._say(f"{error}; tried again")
             await self._stop_discovery()
+            if str(error) not in self._hindrances:
+                self._hindrances.add(str(error))
+                self._say(f"{error}; this is tried again until it works")
+            return
+        self._stale = False
+        if self._hindrances:
+            self._hindrances.clear()
+            self._say("the others are looked for again")
 
     def _new_keys(self) -> bool:
-        """Read the key file if it has changed; a file that makes no sense changes nothing."""
+        """Use what the key file holds; a file that makes no sense changes nothing."""
         if self._key_file is None:
             return False
-        text = _content(self._key_file)
-        if text is None or text == self._key_text:
-            return False
-        self._key_text = text
         try:
             ring = read_key_ring(self._key_file)
         except SettingError as error:
-            self._say(f"the keys stay as they were: {error}")
+            if str(error) != self._key_problem:
+                self._say(f"the keys stay as they were: {error}")
+            self._key_problem = str(error)
             return False
+        self._key_problem = ""
         if ring.key_ids == self.service.seal.key_ids:
             return False
         self.service.use_keys(ring)
@@ -234,9 +239,3 @@ class Member:
         self._incompatible[record.peer] = (record, reason)
         if known is None or known[1] is not reason:
             self._say(f"{record.peer} at {record.address} is not spoken to: {reason}")
-
-
-def _content(path: Path) -> str | None:
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8")
-    return None

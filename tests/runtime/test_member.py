@@ -15,7 +15,7 @@ from peer.events import PeerDeparted
 from peer.member import Member
 from peer.until import Ending
 from tests.runtime.agents import LIMIT_S, Group, alive, group, quadratics, rejected, ring
-from wire import FaultPlan, LiveFaults, RejectReason
+from wire import FaultPlan, LiveFaults, RejectReason, SeedDiscovery, TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -169,10 +169,12 @@ async def test_a_key_file_that_makes_no_sense_changes_nothing_and_is_told_once(t
             await swarm.ticks(50)
         file.unlink()
         await swarm.ticks(50)
-        told, *others = swarm.said[service]
-        assert told.startswith(f"the keys stay as they were: key: '{file}' is not possible; line 1 ")
-        assert "secret" not in told
-        assert len(others) <= 1
+        *malformed, missing = swarm.said[service]
+        stay = f"the keys stay as they were: key: '{file}' is not possible; "
+        assert len(malformed) == 2
+        assert all(told.startswith(f"{stay}line 1 ") for told in malformed)
+        assert "secret" not in malformed[0]
+        assert missing == f"{stay}it cannot be read: No such file or directory"
         assert service.seal.key_ids == ring(1).key_ids
         write(file, ring(2))
         await swarm.until(lambda: service.seal.key_ids == ring(2).key_ids)
@@ -199,6 +201,32 @@ async def test_another_address_of_this_machine_is_told_to_the_others() -> None:
         await swarm.until(lambda: lives[mover.record.peer].address == address)
         assert swarm.said[mover] == [f"this machine has another address now: {address}"]
         await swarm.learned(problems)
+
+
+async def test_what_hinders_discovery_is_said_once_and_that_it_works_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two things in turn stand in the way of looking for others under the new address."""
+    hindrances: list[str] = []
+    start = SeedDiscovery.start
+
+    async def hindered(self: SeedDiscovery) -> None:
+        if not hindrances:
+            return await start(self)
+        raise TransportError(hindrances.pop())
+
+    async with crew() as swarm:
+        mover, other = [await swarm.add(problem, f"agent-{n}") for n, problem in enumerate(quadratics(2))]
+        await swarm.join(mover, seeds=[other.record.address])
+        hindrances += ["no cable", "no address"] * 3
+        monkeypatch.setattr(SeedDiscovery, "start", hindered)
+        mover.transport._advertise_host = "localhost"
+        await swarm.until(lambda: len(swarm.said[mover]) > 3)
+        assert swarm.said[mover][1:] == [
+            "no address; this is tried again until it works",
+            "no cable; this is tried again until it works",
+            "the others are looked for again",
+        ]
 
 
 async def test_status_shows_the_peers_and_faults_set_by_people_take_effect(
