@@ -82,6 +82,27 @@ class Running:
                 raise result
 
 
+class Changes:
+    """What a scenario does to agents of this program; `work` when something is due."""
+
+    def __init__(self, changes: Sequence[AnyChange[str]] = ()) -> None:
+        self._waiting = list(changes)  # in the order of time
+
+    @property
+    def next_at_s(self) -> float:
+        """When something is due again, in seconds since learning began; infinity if nothing is."""
+        return self._waiting[0].at_s if self._waiting else math.inf
+
+    async def work(self, elapsed_s: float) -> None:
+        """Do what is due."""
+        while self.next_at_s <= elapsed_s:
+            await self.carry_out(self._waiting.pop(0))
+
+    async def carry_out(self, change: AnyChange[str]) -> None:
+        """Do this to whom it names."""
+        raise NotImplementedError
+
+
 @dataclass(slots=True)
 class Seat:
     """One place in the swarm: its problem, and the agent that holds it now."""
@@ -94,7 +115,7 @@ class Seat:
     closing: asyncio.Task[None] | None = None  # of the one that was there before
 
 
-class Seats:
+class Seats(Changes):
     """One agent per problem of a task, under a scenario: `open`, `work` when something is due, `close`."""
 
     def __init__(
@@ -110,6 +131,7 @@ class Seats:
         on_change: Callable[[AnyChange[str]], None],
     ) -> None:
         """The names of the scenario are those of `member_names`."""
+        super().__init__(scenario.changes)
         names = member_names(len(task.problems))
         self.seats = {
             name: Seat(problem, name, ephemeral(os.urandom(SECRET_BYTES)))
@@ -119,16 +141,10 @@ class Seats:
         self._task = task
         self._settings = settings
         self._faults = CommonTime(faults)
-        self._waiting = list(scenario.changes)  # in the order of time
         self._seed = seed
         self._executor = executor
         self._on_event = on_event
         self._on_change = on_change
-
-    @property
-    def next_at_s(self) -> float:
-        """When something is due again, in seconds since `open`; infinity if nothing is."""
-        return self._waiting[0].at_s if self._waiting else math.inf
 
     async def open(self) -> None:
         """Start all who do not join later; they know each other."""
@@ -148,10 +164,7 @@ class Seats:
         for seat in self.seats.values():
             if seat.closing is not None and seat.closing.done():
                 await self._closed(seat)
-        while self.next_at_s <= elapsed_s:
-            change = self._waiting.pop(0)
-            await self._change(self.seats[change.agent], change)
-            self._on_change(change)
+        await super().work(elapsed_s)
 
     async def close(self) -> None:
         """Close all sockets."""
@@ -159,7 +172,9 @@ class Seats:
         there = [seat.service.close() for seat in seats if seat.service is not None]
         await asyncio.gather(*there, *(self._closed(seat) for seat in seats))
 
-    async def _change(self, seat: Seat, change: AnyChange[str]) -> None:
+    async def carry_out(self, change: AnyChange[str]) -> None:
+        """Do this to the agent that it names, and tell `on_change`."""
+        seat = self.seats[change.agent]
         service = seat.service
         match change:
             case Pause(duration_s=duration_s):
@@ -181,6 +196,7 @@ class Seats:
                         ephemeral(os.urandom(SECRET_BYTES)),
                     )
                 await self._join(seat)
+        self._on_change(change)
 
     async def _join(self, seat: Seat) -> None:
         service = await self._start(seat, founder=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ import torch
 from peer.assembly import check_alike
 from peer.outcome import AgentOutcome
 from peer.scenario import Scenario
-from peer.seats import Running, Seats
+from peer.seats import Changes, Running, Seats
 from peer.tasks import Answer
 from peer.views import AgentView, Messages
 
@@ -76,35 +75,27 @@ async def score(service: AgentService, task: Task, shard: int, executor: ThreadP
 
 
 async def learn(
-    services: Sequence[AgentService],
-    ending: Ending,
-    stop: asyncio.Event,
-    observe: Observer,
-    watched: Sequence[Coroutine[Any, Any, None]] = (),
-) -> bool:
-    """Run started services until the end is reached or `stop` is set; whether it was stopped early.
-
-    `ending` has had a look before `observe` is called. A failure of any service, or of what is `watched`
-    beside them, ends all and is raised.
-    """
-    return await follow(Running(services), ending, stop, observe, watched)
-
-
-async def follow(
     running: Running,
     ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
+    *,
+    changes: Changes | None = None,
     watched: Sequence[Coroutine[Any, Any, None]] = (),
-    seats: Seats | None = None,
 ) -> bool:
-    """As `learn`, of services that may come and go. While none is there, the end is not reached."""
+    """Let services learn until the end is reached or `stop` is set; whether it was stopped early.
+
+    By `changes` they may come and go; while none is there, the end is not reached. `ending` has had a look
+    before `observe` is called. A failure of any service, or of what is `watched` beside them, ends all and is
+    raised.
+    """
+    changes = changes or Changes()
     began = time.monotonic()
     guards = [asyncio.create_task(watch) for watch in watched]
     stopper = asyncio.create_task(stop.wait())
     try:
         while not (ending.reached or stop.is_set()):
-            due_s = math.inf if seats is None else began + seats.next_at_s - time.monotonic()
+            due_s = began + changes.next_at_s - time.monotonic()
             await asyncio.wait(
                 [stopper, *running.tasks.values(), *guards],
                 timeout=max(0.0, min(OBSERVE_EVERY_S, due_s)),
@@ -114,8 +105,7 @@ async def follow(
                 if task.done():
                     task.result()
             elapsed_s = time.monotonic() - began
-            if seats is not None:
-                await seats.work(elapsed_s)
+            await changes.work(elapsed_s)
             views = [view(service) for service in running.services]
             if views:
                 ending.look(views, elapsed_s)
@@ -172,7 +162,7 @@ async def run_swarm(
     try:
         await seats.open()
         began = time.monotonic()
-        interrupted = await follow(seats.running, ending, stop, observe, seats=seats)
+        interrupted = await learn(seats.running, ending, stop, observe, changes=seats)
         learned_s = time.monotonic() - began
         on_scoring()
         there = [

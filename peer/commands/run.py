@@ -29,6 +29,7 @@ from peer.options import (
 from peer.outcome import Outcome
 from peer.recorder import Recorder
 from peer.scenario import Kill, Leave, Pause
+from peer.seats import Changes, Running
 from peer.service import AgentService
 from peer.state import open_state
 from peer.swarm import answer, learn, score, worker_threads
@@ -133,15 +134,15 @@ def main(options: argparse.Namespace) -> int:
                     )
                     console.print(f"status and faults: {admin.url} (hyperpush status {admin.url})")
                 await member.start()
-                learning_began = time.monotonic()
-                changes = _Changes(scenario.of(peer)[0], service, stop)
 
                 def observe(views: Sequence[AgentView]) -> None:
-                    changes.work(time.monotonic() - learning_began)
                     display.show(views, end.progress)
                     recorder.record(views)
 
-                interrupted = await learn([service], end, stop, observe, member.guards())
+                changes = _OwnChanges(scenario.of(peer)[0], service, stop)
+                interrupted = await learn(
+                    Running([service]), end, stop, observe, changes=changes, watched=member.guards()
+                )
                 display.say("scoring, and training alone for comparison")
                 found = await score(service, task, index, executor)
                 outcome = Outcome(
@@ -194,23 +195,20 @@ def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
     return given
 
 
-class _Changes:
+class _OwnChanges(Changes):
     """What a scenario file does to this agent; what it does to others is theirs to do."""
 
     def __init__(self, changes: Sequence[AnyChange[str]], service: AgentService, stop: asyncio.Event) -> None:
-        self._waiting = list(changes)  # in the order of time
+        super().__init__(changes)
         self._service = service
         self._stop = stop
 
-    def work(self, elapsed_s: float) -> None:
-        """Carry out what is due."""
-        while self._waiting and self._waiting[0].at_s <= elapsed_s:
-            match self._waiting.pop(0):
-                case Kill():
-                    os._exit(KILLED)
-                case Leave():
-                    self._stop.set()
-                case Pause(duration_s=duration_s):
-                    self._service.pause(duration_s)
-                case _:
-                    pass  # to join and to come back is for whoever starts processes
+    async def carry_out(self, change: AnyChange[str]) -> None:
+        """To join and to come back is for whoever starts processes."""
+        match change:
+            case Kill():
+                os._exit(KILLED)
+            case Leave():
+                self._stop.set()
+            case Pause(duration_s=duration_s):
+                self._service.pause(duration_s)

@@ -24,7 +24,7 @@ from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, member_na
 from peer.scenario_file import parse_scenario
 from peer.seats import CommonTime, Seats
 from peer.settings import AgentSettings
-from peer.swarm import follow
+from peer.swarm import learn
 from peer.tasks.task import SyntheticTask
 from peer.until import Ending
 from wire import FaultPlan, LinkFaults, cut
@@ -138,7 +138,7 @@ async def learn_until(seats: Seats, reached: Callable[[], bool]) -> None:
     """Run until the condition holds; fail if it never does."""
     stop = asyncio.Event()
     async with asyncio.timeout(LIMIT_S):
-        await follow(seats.running, Ending(), stop, lambda _: stop.set() if reached() else None, seats=seats)
+        await learn(seats.running, Ending(), stop, lambda _: stop.set() if reached() else None, changes=seats)
 
 
 async def test_real_agents_survive_it() -> None:

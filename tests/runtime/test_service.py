@@ -15,6 +15,7 @@ from peer.assembly import decode, encode
 from peer.events import PeerDeparted
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.reaching import ASKED_MAX
+from peer.seats import Running
 from peer.swarm import learn
 from peer.until import Ending
 from tests.runtime.agents import (
@@ -162,7 +163,7 @@ async def test_a_bug_while_learning_ends_the_run_with_its_own_error() -> None:
         service = await swarm.add(problem, "agent-0", founder=True)
         with pytest.raises(ZeroDivisionError, match="a bug in the task"):
             async with asyncio.timeout(LIMIT_S):
-                await learn([service], Ending(), asyncio.Event(), lambda _: None)
+                await learn(Running([service]), Ending(), asyncio.Event(), lambda _: None)
 
 
 async def test_a_stop_that_comes_before_the_run_has_begun_counts() -> None:
