@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import http.server
 import json
 import os
@@ -24,6 +25,8 @@ from wire import FaultPlan, LinkFaults, LiveFaults, cut
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from peer.status import LinkStatus
 
 TOKEN = "0123456789abcdef"  # noqa: S105  (of these tests only)
 PLAN = FaultPlan(
@@ -233,12 +236,40 @@ def test_faults_are_shown_set_and_cleared(capsys: pytest.CaptureFixture[str]) ->
         assert found.faults.plan == PLAN
 
 
+def test_faults_for_a_peer_not_met_yet_are_kept_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A peer is meant by its name with key or without; whoever is never spoken to is not met."""
+    named = dataclasses.replace(STATUS.links[0], peer="box-2-0123abcd")
+    with agent() as found:
+        url = found.server.url
+
+        def warned(to: str, *links: LinkStatus) -> str:
+            found.told = dataclasses.replace(STATUS, links=links).to_dict()
+            assert run("faults", "set", url, "--to", to, "--drop", "0.5") == 0
+            printed = capsys.readouterr()
+            assert printed.out.splitlines()[-1] == f"now, all -> {to}: drop 0.5 (set while it runs)"
+            return printed.err
+
+        assert warned("box-2", *STATUS.links, named) == ""
+        assert warned("box-2-0123abcd", named) == ""
+        met = "agent-1, agent-2, agent-3, box-2-0123abcd"
+        kept = "the faults are kept, for when it comes"
+        assert warned("box-3", *STATUS.links, named) == (
+            f"hyperpush faults: --to: the agent knows no peer 'box-3' yet, only {met}; {kept}\n"
+        )
+        assert f"knows no peer 'agent-4' yet, nor any other; {kept}" in warned("agent-4", STATUS.links[3])
+        evil = dataclasses.replace(named, peer="\x1b[2J")
+        assert "only \\x1b[2J;" in warned("p", evil)
+        many = [dataclasses.replace(named, peer=f"p{number}") for number in range(12)]
+        assert "p8, p9 and 2 more; the" in warned("p", *many)
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
         ([], "faults: 'nothing' is not possible; give --cut, or some of --drop, --delay"),
         (["--delay", "20"], "--delay: '20' is not possible; write 20ms"),
-        (["--drop", "0.1", "--cut"], "--cut: '' is not possible; on a cut link nothing passes"),
+        (["--drop", "0.1", "--cut"], "--cut together with --drop is not possible; on a cut link nothing"),
+        (["--cut", "3s", "--drop", "0", "--delay", "1s"], "--cut 3s together with --drop, --delay is not"),
         (["--cut", "1s", "--for", "2s"], "--for: '2s' is not possible; --cut says already"),
         (["--cut", "soon"], "--cut: 'soon' is not possible; write 500ms"),
         (["--drop", "1", "--for", "0s"], "--for: '0s' is not possible; write 500ms"),
