@@ -59,6 +59,7 @@ class Outcome:
     ticks: int  # the least that any agent has done
     interrupted: bool = False
     digest: str | None = None
+    truth_of: str = "those who are there"  # whose closed form it is that errors are measured against
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -124,7 +125,9 @@ def verdict(outcome: Outcome) -> str:
     """One honest sentence on who gained and who did not, against training alone on all labels it has."""
     if outcome.kind == "error":
         worst = max(max(agent.scores.values()) for agent in outcome.agents)
-        return f"The largest relative error of any agent against the closed form is {worst:.1e}."
+        who = "any agent" if len(outcome.agents) > 1 else "this agent"
+        truth = f"the closed form of {outcome.truth_of}"
+        return f"The largest relative error of {who}, against {truth}, is {worst:.1e}."
     if len(outcome.agents) == 1:
         scores = outcome.agents[0].scores
         gain = 100 * (scores["personal"] - scores["local_all"])

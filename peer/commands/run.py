@@ -152,6 +152,7 @@ def main(options: argparse.Namespace) -> int:
                     wall_s=time.monotonic() - began,
                     ticks=found.ticks,
                     interrupted=interrupted and bool(end.goals),
+                    truth_of=f"all {count} shards, whoever was there",
                     extra={"peers": service.agent.peers.alive()},
                 )
                 recorder.finish(outcome, [answer(service)])  # before anything that may fail
@@ -187,6 +188,10 @@ def _keys(options: argparse.Namespace) -> KeyRing | None:
 
 def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
     given = (options.admin_cert, options.admin_key)
+    scheme = "http" if given == (None, None) else "https"
+    if "://" in options.admin and not options.admin.startswith(f"{scheme}://"):
+        remedy = "with --admin-cert and --admin-key it is https://, without them http://"
+        raise SettingError("admin", options.admin, remedy)
     if given == (None, None):
         return None
     if None in given:

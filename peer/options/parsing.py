@@ -119,10 +119,9 @@ def split(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = make_parser()
     given, rest = parser.parse_known_args(arguments)
     if rest:
-        option = rest[0].partition("=")[0]
-        meant = nearest(option, [option.flag for option in options_of(_path(given))])
-        hint = f"did you mean {meant}?" if meant else f"see hyperpush {_path(given)} --help"
-        parser.exit(2, f"hyperpush {_path(given)}: {option} is no option of this command; {hint}\n")
+        flag, command = rest[0].partition("=")[0], _path(given)
+        hint = _instead(flag, command)
+        parser.exit(2, f"hyperpush {command}: {flag} is no option of this command; {hint}\n")
     return given
 
 
@@ -175,6 +174,16 @@ def _configured(
         content = read_file(where.value, where.label)
         of_file = from_file(list(allowed.values()), content, where.value.name, where.value.parent)
     return {name: value for name, value in {**of_file, **of_environment}.items() if name in wanted}
+
+
+def _instead(flag: str, command: str) -> str:
+    """What to write for a flag that this command does not have."""
+    own = options_of(command)
+    faults = [option.flag for option in own if option.group == "faults"]
+    if faults and flag in ("--fault", "--faults"):
+        return f"faults are given by {' '.join(faults)}"
+    meant = nearest(flag, [option.flag for option in own])
+    return f"did you mean {meant}?" if meant else f"see hyperpush {command} --help"
 
 
 def _path(given: argparse.Namespace) -> str:

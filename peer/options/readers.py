@@ -28,6 +28,7 @@ DNS_PORT: Final = 7700  # of agents found by a DNS name, where nothing else says
 NO_ADMIN: Final = "none"
 
 _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
+_SCHEME = re.compile("https?://")
 _BYTES = re.compile(r"([0-9]+(?:\.[0-9]+)?)([kMG]?)")
 _BYTES_UNIT: Final = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 _WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
@@ -201,14 +202,17 @@ def listen_address(given: str) -> tuple[str, int]:
 
 
 def admin(given: object) -> str:
-    """HOST:PORT, or `none`; see `admin_address`."""
+    """HOST:PORT, a URL of it, or `none`; see `admin_address`."""
     admin_address(text(given))
     return text(given)
 
 
 def admin_address(given: str) -> tuple[str, int] | None:
-    """Where status is told and faults are set; None: nowhere. Raises `wire.AddressError`."""
-    return None if given == NO_ADMIN else listen_address(given)
+    """Where status is told and faults are set, also as the URL of it; None: nowhere.
+
+    Raises `wire.AddressError`.
+    """
+    return None if given == NO_ADMIN else listen_address(_SCHEME.sub("", given).removesuffix("/"))
 
 
 def advertised(given: object) -> str:

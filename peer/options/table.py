@@ -241,8 +241,8 @@ _NETWORK: Final = (
     Option(
         name="admin",
         read=readers.admin,
-        help="where `status` and `faults` reach this agent (by default, another port if it is taken); 0: "
-        f"a free one; {readers.NO_ADMIN}: nowhere",
+        help="where `status` and `faults` reach this agent, HOST:PORT or URL (by default, another port "
+        f"if it is taken); 0: a free one; {readers.NO_ADMIN}: nowhere",
         commands=AGENTS,
         group="admin",
         metavar="HOST:PORT",

@@ -34,7 +34,7 @@ _CONTROL: Final = (
     Option(
         name="url",
         read=readers.text,
-        help="where the agent's --admin listens",
+        help="where the agent's --admin listens, URL or HOST:PORT",
         commands=CONTROLS[:3],
         form="positional",
         required=True,
@@ -42,10 +42,10 @@ _CONTROL: Final = (
     Option(
         name="url",
         read=readers.text,
-        help="where the agent's --admin listens",
+        help="where the agent's --admin listens, URL or HOST:PORT",
         commands=("status",),
         form="positional",
-        unset="$HYPERPUSH_ADMIN, else http://127.0.0.1:7701",
+        unset="$HYPERPUSH_ADMIN, as `run` takes it, else http://127.0.0.1:7701",
     ),
     Option(
         name="token",

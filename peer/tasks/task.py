@@ -171,7 +171,10 @@ TASKS: Mapping[str, Callable[[int, int, str], Task]] = MappingProxyType(
 def make_task(name: str, agents: int, seed: int, personal: str) -> Task:
     """The task of this name for so many agents. Raises `SettingError` listing the known ones."""
     if name not in TASKS:
-        raise SettingError("task", name, f"give one of {', '.join(TASKS)}")
+        remedy = f"give one of {', '.join(TASKS)}"
+        if "." in name or "/" in name:
+            remedy += "; tasks in files are not read yet: peer.simulate takes your own from Python"
+        raise SettingError("task", name, remedy)
     if agents < 1:
         raise SettingError("agents", agents, "give 1 or more")
     personalization(personal)

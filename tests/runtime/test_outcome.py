@@ -56,6 +56,18 @@ def test_a_clear_gain_and_a_clear_loss_are_called_so() -> None:
     assert "is a loss." in verdict(outcome([0.8, 0.8, 0.81], [0.9, 0.91, 0.92]))
 
 
+def test_an_error_is_told_with_what_it_is_measured_against() -> None:
+    errors = [AgentOutcome(f"agent-{i}", 10, 1, 0.1, {"model": 1e-3 / i}, {}) for i in (1, 2)]
+    swarm = Outcome({}, {"model": "model"}, errors, 1.0, 10)
+    told = (
+        "The largest relative error of any agent, against the closed form of those who are there, is 1.0e-03."
+    )
+    assert verdict(swarm) == told
+    one = Outcome({}, {"model": "model"}, errors[1:], 1.0, 10, truth_of="all 8 shards")
+    told = "The largest relative error of this agent, against the closed form of all 8 shards, is 5.0e-04."
+    assert verdict(one) == told
+
+
 def test_one_agent_alone_has_no_interval() -> None:
     single = outcome([0.9], [0.8])
     assert math.isnan(single.compare("personal", "local").low)

@@ -179,6 +179,8 @@ def test_a_scenario_can_let_the_agent_leave(tmp_path: Path, capsys: pytest.Captu
     )
     (found,) = read(tmp_path / "found")["agents"]
     assert found["id"].startswith("me-")
+    told = "relative error of this agent, against the closed form of all 8 shards, whoever was there, is"
+    assert told in capsys.readouterr().out
 
 
 def test_results_are_kept_even_if_the_state_cannot_be(
@@ -223,6 +225,11 @@ def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.Capt
         (["--key", "{}/none"], "--key: '{}/none' is not possible; it cannot be read: No such file"),
         (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
         (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-cert FILE and"),
+        (
+            ["--admin", "https://127.0.0.1:0"],
+            "--admin: 'https://127.0.0.1:0' is not possible; with --admin-cert",
+        ),
+        (["--admin", "ftp://127.0.0.1:7"], "--admin: address 'ftp://127.0.0.1:7' has no usable host: write"),
         (["--state", "{}/list"], "state: {}/list cannot be used: File exists; give a directory"),
     ],
 )

@@ -135,6 +135,20 @@ def test_a_flag_that_is_nearly_right_is_recognized(capsys: pytest.CaptureFixture
         assert capsys.readouterr().err == told
 
 
+@pytest.mark.parametrize("command", ["run", "swarm", "simulate"])
+def test_who_asks_for_faults_learns_how_they_are_given(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for word in ("--fault", "--faults", "--fault=drop=0.1"):
+        with pytest.raises(SystemExit) as ended:
+            split([command, word, "drop=0.1"])
+        assert ended.value.code == 2
+        assert capsys.readouterr().err == (
+            f"hyperpush {command}: {word.partition('=')[0]} is no option of this command; faults are given "
+            "by --drop --delay --duplicate --reorder --bandwidth --scenario\n"
+        )
+
+
 @pytest.mark.parametrize("option", RUN, ids=lambda option: option.name)
 def test_every_option_is_read_alike_from_each_source(option: Option) -> None:
     """And what is read can be written as TOML and read again."""
@@ -359,6 +373,8 @@ def test_options_become_what_the_program_works_with() -> None:
     assert (settings.bytes_per_second, settings.tick_s, settings.momentum) == (1500, 0.02, 0.8)
     assert shard_of("3/8") == (2, 8)
     assert [admin_address(text) for text in ("none", "[::1]:0")] == [None, ("::1", 0)]
+    for text in ("a:7", "http://a:7", "https://a:7/"):
+        assert admin_address(text) == ("a", 7), "as `status` is given it"
     for text, address in (
         ("me", ("me", None)),
         ("10.0.0.7:80", ("10.0.0.7", 80)),
