@@ -169,7 +169,7 @@ class Agent(Generic[V]):
         check_member(push, self.peers.incarnation(push.sender))
         self._listening.told(push.sender, push.epoch)
         if self.phase is Phase.LISTENING:
-            self.pace.heard(push.sender, push.tick_interval_s)
+            self.membership.time(push)
         if self.epoch:
             self._epochs.note(push.sender, push.epoch, self._epoch_s_min() / 2, now)
         if push.arrays:
@@ -263,7 +263,7 @@ class Agent(Generic[V]):
         for peer in self._departed:
             self.solver.forget(peer)
         self._departed.clear()
-        pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, self.pace, now)
+        pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, now)
         warm_at = self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s()  # not in own ticks
         if self.phase is Phase.WARMING_UP and now >= warm_at:
             self.phase = Phase.RUNNING
@@ -385,7 +385,7 @@ class Agent(Generic[V]):
         listening = self._listening
         for push in self.inbox.take(self.epoch):
             listening.hear(push, now)
-            self.pace.heard(push.sender, push.tick_interval_s)
+            self.membership.time(push)
         blocks, typical_s = len(self.solver.spans), self.pace.typical_s()
         if listening.is_over(blocks, typical_s, self._epoch_s_min(), len(self.peers), now):
             epoch = max(self.epoch, self._floor + 1)

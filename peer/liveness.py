@@ -20,6 +20,7 @@ import statistics
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from peer.lives import Life, who_is_forgotten, who_makes_room
 from wire import Heard, Heartbeat, peer_mark
 from wire.messages import AGE_TICKS_MAX, HEARS_MAX
 
@@ -33,48 +34,12 @@ OWN_BEATS_MAX = 4096  # own heartbeats whose time is remembered, to measure roun
 GAPS_OF_SILENCE = 6.0  # longer than so many of the longest recent gaps: beside `expire_ticks`
 GAP_DECAY = 0.95  # per rise: one long gap is forgotten after some fifty
 PATIENCE_MAX = 64.0  # doubled by each false alarm
-RISES_WANTED = 3  # heartbeats seen to rise before a stranger is believed: one message proves nothing
-FLAPS_MAX = 10  # each loss doubles the rises wanted; 3 * 2**10 ticks are minutes
 TOLD = 4  # heartbeats per message, the own one included: half a kilobyte, and news of 60 peers in 20 ticks
 RETOLD_TICKS = 20  # own ticks during which a heartbeat is passed on: messages get lost
 UNHEARD_FACTOR = 4.0  # a peer never heard of is believed for so many times `expire_ticks`
 HEARING_TICKS = 400  # who was last heard longer ago is not said to be heard
 HEARSAY_TICKS = 40  # own ticks, two beacons, after which others may say more of a peer than that it lives
 ROUND_TRIP_WEIGHT = 0.1  # of the newest measurement
-
-
-@dataclass(slots=True)
-class Life:
-    """What is known of one peer."""
-
-    incarnation: int
-    rose_at: float  # when its heartbeat was last seen to rise, or when it was first named
-    vouched: int = -1  # the incarnation told by the peer itself, or by who must know
-    heartbeat: int = -1  # none heard of yet
-    address: str = ""
-    gap_s: float = 0.0  # the longest recent time between two rises
-    patience: float = 1.0
-    rises: int = 0  # since it was last lost
-    losses: int = 0
-    left: bool = False
-    hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
-    accuses: tuple[bytes, ...] = ()
-    spoke_at: float = 0.0  # when these words came
-    spoke_on: int = 0  # own heartbeat then
-    spoke_heartbeat: int = -1  # its heartbeat that they came with; a later one may be known without words
-    rose_on: int = 0  # own heartbeat then
-    told_on: int = -1  # own heartbeat when it was last passed on
-    heard_at: float | None = None  # directly
-    heard_on: int = 0  # own heartbeat then
-    heard_heartbeat: int = -1
-    round_trip_s: float | None = None
-
-    def rises_wanted(self) -> int:
-        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience.
-
-        The first loss is free: every member may be restarted.
-        """
-        return RISES_WANTED << min(max(0, self.losses - 1), FLAPS_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +68,8 @@ class Liveness:
         self._beat_at: dict[int, float] = {}
         self._woke_at = -math.inf
         self._full_on = -1  # own heartbeat when there was no room for hearsay
+        self._turns: dict[PeerId, int] = {}  # by whom news came: when something of it was last passed on
+        self._turn = 0
 
     def beat(self, now: float) -> None:
         """One own tick has begun."""
@@ -121,13 +88,14 @@ class Liveness:
         """Somebody who must know says that this peer lives: it is given time to be heard."""
         life = self.lives.get(peer)
         if life is None:
-            self._add(peer, Life(incarnation, now, incarnation), hearsay=False)
+            self._add(peer, Life(incarnation, now, incarnation, named=True), hearsay=False)
             return
         if incarnation < life.vouched:
             return
         life.vouched = incarnation
         if incarnation != life.incarnation:
-            self._renew(life, incarnation)
+            life.renew(incarnation)
+        life.named = True
         if not life.rises:
             life.rose_at = now
 
@@ -145,18 +113,18 @@ class Liveness:
         if sender.heartbeat < life.heard_heartbeat:
             return news  # late
         is_new = sender.heartbeat > life.heard_heartbeat
-        life.heard_at, life.heard_on, life.heard_heartbeat = now, self.heartbeat, sender.heartbeat
+        life.heard(sender.heartbeat, self.heartbeat, now)
         if is_new:
-            news += self._rise(life, sender, now)
+            news += self._rise(life, sender, now, told_by="")
             life.accuses = sender.accuses  # said by itself: one liar must not accuse in many names
             self._measure_round_trip(life, sender, tick_s, now)
         return news
 
-    def hear_of(self, others: Iterable[Heartbeat], now: float) -> list[News]:
-        """What the sender passes on of others."""
-        return [news for heartbeat in others for news in self._take_hearsay(heartbeat, now)]
+    def hear_of(self, others: Iterable[Heartbeat], teller: PeerId, now: float) -> list[News]:
+        """What a peer passes on of others."""
+        return [news for heartbeat in others for news in self._take_hearsay(heartbeat, teller, now)]
 
-    def _take_hearsay(self, told: Heartbeat, now: float) -> list[News]:
+    def _take_hearsay(self, told: Heartbeat, teller: PeerId, now: float) -> list[News]:
         """Note what one peer says of another, if it is newer than what is known."""
         peer = told.peer
         if peer == self._own:
@@ -172,12 +140,12 @@ class Liveness:
             return []
         news: list[News] = []
         if self._is_forgotten(life) and told.incarnation >= life.vouched:
-            self._renew(life, told.incarnation)
+            life.renew(told.incarnation)
         elif told.incarnation > life.incarnation:
             news = self._become(peer, life, told.incarnation)
         if told.incarnation < life.incarnation or told.heartbeat <= life.heartbeat:
             return news
-        return news + self._rise(life, told, now)
+        return news + self._rise(life, told, now, told_by=teller)
 
     def _is_forgotten(self, life: Life) -> bool:
         """Dead for so long that no message about it is under way: false news of it counts no more."""
@@ -190,20 +158,24 @@ class Liveness:
             return []
         if life.rises and incarnation > before:
             life.losses += 1
-        self._renew(life, incarnation)
+        life.renew(incarnation)
         return [News(peer, before, alive=False)]
 
-    def _rise(self, life: Life, told: Heartbeat, now: float) -> list[News]:
-        """Take over a newer heartbeat, and whether the peer is believed alive by it."""
+    def _rise(self, life: Life, told: Heartbeat, now: float, *, told_by: PeerId) -> list[News]:
+        """Take over a newer heartbeat, and whether the peer is believed alive by it.
+
+        Rises within one own tick count as one: time is what proves a peer, not the number of its messages.
+        """
+        is_counted = not life.rises or life.rose_on != self.heartbeat
         self._note_rise(life, told.heartbeat, now)
-        life.hears = told.hears
+        life.rises += is_counted
+        life.hears, life.told_by = told.hears, told_by
         life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
         life.address = told.address or life.address
         life.left = told.left
-        life.rises += 1
         if life.left:
             self.lost(told.peer)
-        elif life.rises < life.rises_wanted():
+        elif not life.is_believed():
             return []
         return [News(told.peer, life.incarnation, alive=not life.left)]
 
@@ -223,7 +195,7 @@ class Liveness:
     def lost(self, peer: PeerId, *, silently: bool = False) -> None:
         """The peer is believed dead. If it was only silent and rises again, it is given more time."""
         life = self.lives[peer]
-        life.rises = 0
+        life.named, life.rises = False, 0
         life.losses += 1
         if silently:
             life.patience = min(2.0 * life.patience, PATIENCE_MAX)
@@ -256,10 +228,10 @@ class Liveness:
     def unheard_s(self, peer: PeerId, since: float) -> float:
         """For how long, by its own newest words, the peer has heard nothing that was sent since `since`.
 
-        0 if it does not say, or has said nothing since.
+        0 if it has said nothing since, or is heard itself and does not say (protocol version 1).
         """
         life = self.lives.get(peer)
-        if life is None or life.hears is None:
+        if life is None or (life.hears is None and not life.told_by):
             return 0.0
         heard = self.heard_of_us(peer)
         sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
@@ -283,15 +255,10 @@ class Liveness:
         return statistics.median(trips) / 2 if trips else 0.0
 
     def digest(self, address: str, *, left: bool, accuses: tuple[bytes, ...]) -> tuple[Heartbeat, ...]:
-        """The own heartbeat and those of whom there is word lately, the longest untold first."""
+        """The own heartbeat and some of those of whom there is word lately."""
         own = Heartbeat(self._own, self._incarnation, self.heartbeat, address, left, self._hears(), accuses)
-        spoken = [
-            (life.told_on, peer)
-            for peer, life in self.lives.items()
-            if life.spoke_heartbeat >= 0 and self.heartbeat - life.spoke_on <= RETOLD_TICKS
-        ]
         told = [own]
-        for _, peer in sorted(spoken)[: TOLD - 1]:
+        for peer in self._next_told():
             life = self.lives[peer]
             life.told_on = self.heartbeat
             told.append(
@@ -307,6 +274,25 @@ class Liveness:
             )
         return tuple(told)
 
+    def _next_told(self) -> list[PeerId]:
+        """Whose news is passed on next: by turns of whom it came from, so that no crowd keeps others out."""
+        waiting: dict[PeerId, list[tuple[int, PeerId]]] = {}
+        for peer, life in self.lives.items():
+            if life.spoke_heartbeat >= 0 and self.heartbeat - life.spoke_on <= RETOLD_TICKS:
+                waiting.setdefault(life.told_by, []).append((life.told_on, peer))
+        self._turns = {source: self._turns.get(source, -1) for source in waiting}
+        chosen: list[PeerId] = []
+        for queue in waiting.values():
+            queue.sort(reverse=True)  # the longest untold last
+        while waiting and len(chosen) < TOLD - 1:
+            source = min(waiting, key=lambda one: (self._turns[one], one))
+            self._turn += 1
+            self._turns[source] = self._turn
+            chosen.append(waiting[source].pop()[1])
+            if not waiting[source]:
+                del waiting[source]
+        return chosen
+
     def _hears(self) -> tuple[Heard, ...]:
         """Who was heard directly and lately, the latest first."""
         latest = sorted(
@@ -320,27 +306,16 @@ class Liveness:
             if age <= HEARING_TICKS
         )
 
-    def _renew(self, life: Life, incarnation: int) -> None:
-        """The peer has started anew: its heartbeat counts from the beginning."""
-        life.incarnation = incarnation
-        life.heartbeat = life.spoke_heartbeat = life.heard_heartbeat = -1
-        life.rises, life.left, life.hears, life.accuses, life.heard_at = 0, False, None, (), None
-        life.patience = 1.0
-
     def _add(self, peer: PeerId, life: Life, *, hearsay: bool) -> bool:
-        """Remember one more. One believed by nobody makes room, then the longest silent; not for hearsay."""
+        """Remember one more; whether there is room. Hearsay gets that of who was silent for long only."""
         if len(self.lives) >= LIVES_MAX:
             if hearsay and self._full_on == self.heartbeat:
                 return False
-            oldest = min(self.lives, key=self._worth)
-            if hearsay and self.heartbeat - self.lives[oldest].rose_on <= HEARING_TICKS:
+            one = who_is_forgotten(self.lives) if hearsay else who_makes_room(self.lives)
+            if hearsay and self.heartbeat - self.lives[one].rose_on <= HEARING_TICKS:
                 self._full_on = self.heartbeat  # a crowd is not searched again for every name in it
                 return False
-            del self.lives[oldest]
+            del self.lives[one]
         life.rose_on = self.heartbeat
         self.lives[peer] = life
         return True
-
-    def _worth(self, peer: PeerId) -> tuple[bool, int, PeerId]:
-        life = self.lives[peer]
-        return life.rises >= life.rises_wanted(), life.rose_on, peer

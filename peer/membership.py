@@ -118,12 +118,17 @@ class Membership:
         for news in self.liveness.hear(own, push.tick_interval_s, now):
             self._believe(news, now)
         if self.peers.incarnation(push.sender) == push.incarnation:
-            for news in self.liveness.hear_of(others, now):
-                self._believe(news, now)
+            for news in self.liveness.hear_of(others, push.sender, now):
+                self._believe(news, now, push.sender)
         contact = self._contacts.get(push.sender)
         dead = self.peers.incarnation(push.sender) is None
         if contact is None or (dead and contact.due_at > now + BEACON_TICKS_ALIVE * self._pace.typical_s()):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
+
+    def time(self, push: Push[V]) -> None:
+        """Note how fast the sender of a message says that it ticks."""
+        life = self.liveness.lives.get(push.sender)
+        self._pace.heard(push.sender, push.tick_interval_s, None if life is None else life.beat_s())
 
     def quarantine(self, peer: PeerId, reason: str, now: float) -> None:
         """Refuse what this peer says, for a while that doubles each time."""
@@ -141,8 +146,8 @@ class Membership:
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         for peer in self.peers.alive():
             if peer not in self.liveness.lives:
-                self.liveness.name(peer, self.peers.incarnation(peer) or 0, now)
-            if self.liveness.silence(peer, typical_s, now) >= 1.0:
+                self.remove(peer, None)  # forgotten for want of room
+            elif self.liveness.silence(peer, typical_s, now) >= 1.0:
                 self.liveness.lost(peer, silently=True)
                 self.peers.gone(peer)
                 self._depart(peer)
@@ -158,7 +163,7 @@ class Membership:
 
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()
-        for peer in sorted(out):
+        for peer in sorted(one for one in out if self.peers.incarnation(one) is not None):
             patience_s = self._link_patience.get(peer, 1.0) * self._settings.expire_ticks * typical_s
             if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at) > patience_s:
                 self._deaf[peer] = None
@@ -284,15 +289,19 @@ class Membership:
 
     # ---- changes
 
-    def _believe(self, news: News, now: float) -> None:
+    def _believe(self, news: News, now: float, teller: PeerId = "") -> None:
         if news.alive:
             self.peers.correct(news.peer, news.incarnation)
-            self._arrive(news.peer, news.incarnation, now)
+            self._arrive(news.peer, news.incarnation, now, teller)
         elif self.peers.gone(news.peer, news.incarnation):
             self._depart(news.peer)
 
-    def _arrive(self, peer: PeerId, incarnation: int, now: float) -> None:
-        if self.peers.seen(peer, incarnation):
+    def _arrive(self, peer: PeerId, incarnation: int, now: float, teller: PeerId = "") -> None:
+        if self.peers.is_full() and self.peers.incarnation(peer) is None:
+            one = self.peers.who_makes_room(teller)
+            if one is not None:
+                self.remove(one, None)
+        if self.peers.seen(peer, incarnation, teller):
             self.changed = True
             self._alive_since[peer] = now
             self._contact(peer, now)

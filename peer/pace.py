@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 SLOWNESS_MAX = 100.0  # nobody makes the swarm wait for peers more than so many times slower than asked for
+TOLD_MAX = 2.0  # times the interval that its heartbeats show, nobody is believed to be slower
 SLOWDOWN_MAX = 20.0  # however slow the links
 PAUSE_MAX = 10.0  # intervals: what is longer was a sleep, or is the first of many and soon learned
 SMOOTHING = 0.1  # weight of the newest tick in the own interval
@@ -30,9 +31,13 @@ class Pace:
             self.own_s += SMOOTHING * (interval_s - self.own_s)
         self._ticked_at = now
 
-    def heard(self, peer: PeerId, interval_s: float) -> None:
-        """Note what a peer says of itself, up to a limit."""
-        self._others[peer] = min(interval_s, SLOWNESS_MAX * self._nominal_s)
+    def heard(self, peer: PeerId, interval_s: float, shown_s: float | None) -> None:
+        """Note what a peer says of itself, as far as its heartbeats, `shown_s` apart, bear it out.
+
+        Nothing is noted before two of them were heard: else one message could make a whole swarm wait.
+        """
+        if shown_s is not None:
+            self._others[peer] = min(interval_s, TOLD_MAX * shown_s, SLOWNESS_MAX * self._nominal_s)
 
     def told_s(self, peer: PeerId) -> float | None:
         """What a peer last said of itself; None if nothing."""

@@ -9,7 +9,6 @@ if TYPE_CHECKING:
 
     from peer.algebra import V
     from peer.membership import Membership
-    from peer.pace import Pace
     from wire import PeerId, Push
 
 LONELY_DOUBLINGS_MAX = 10
@@ -43,7 +42,7 @@ class Partners:
         """This epoch was founded apart."""
         self._founders = frozenset(founders)
 
-    def admit(self, pushes: list[Push[V]], membership: Membership, pace: Pace, now: float) -> list[Push[V]]:
+    def admit(self, pushes: list[Push[V]], membership: Membership, now: float) -> list[Push[V]]:
         """Those of them that may be absorbed; their senders are partners from now on."""
         if self._founders is not None:
             admitted = [push for push in pushes if push.sender in self._founders]
@@ -52,7 +51,7 @@ class Partners:
             pushes = admitted
         for push in pushes:
             self._known[push.sender] = push.incarnation
-            pace.heard(push.sender, push.tick_interval_s)
+            membership.time(push)
         if pushes:
             self.met_anyone = True
             self._pushed_at, self._lonely_epochs = now, 0

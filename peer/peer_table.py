@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from wire import PEERS_KNOWN_MAX
@@ -11,12 +12,14 @@ if TYPE_CHECKING:
 
 
 class PeerTable:
-    """Peers with their incarnations, fed by `seen` and `gone` from discovery or from a scenario.
+    """Peers with their incarnations, fed by `seen` and `gone`.
 
-    Invariant: a peer's incarnation falls only by `correct`; a gone peer comes back only by being seen again.
+    Invariant: at most PEERS_KNOWN_MAX. A peer's incarnation falls only by `correct`; a gone peer comes back
+    only by being seen again.
     """
 
     def __init__(self) -> None:
+        self._tellers: dict[PeerId, PeerId] = {}  # of peers alive by hearsay alone: who spoke of them first
         self._alive: dict[PeerId, int] = {}
         self._gone: dict[PeerId, int] = {}
 
@@ -31,16 +34,44 @@ class PeerTable:
         """The newest incarnation of a live peer; None for others."""
         return self._alive.get(peer)
 
-    def seen(self, peer: PeerId, incarnation: int) -> bool:
-        """Note a sign of life; whether it changed anything. An older incarnation or a full table: no."""
+    def seen(self, peer: PeerId, incarnation: int, teller: PeerId = "") -> bool:
+        """Note a sign of life; whether it changed anything. An older incarnation or a full table: no.
+
+        `teller` is who passed it on, "" if it came from the peer itself.
+        """
         known = self._alive.get(peer, self._gone.get(peer, -1))
-        if incarnation < known or self._alive.get(peer) == incarnation:
+        if incarnation < known:
             return False
-        if peer not in self._alive and len(self._alive) >= PEERS_KNOWN_MAX:
+        if not teller:
+            self._tellers.pop(peer, None)
+        if self._alive.get(peer) == incarnation:
             return False
+        if peer not in self._alive:
+            if self.is_full():
+                return False
+            if teller:
+                self._tellers[peer] = teller
         self._gone.pop(peer, None)
         self._alive[peer] = incarnation
         return True
+
+    def is_full(self) -> bool:
+        """Whether somebody has to leave before somebody new comes."""
+        return len(self._alive) >= PEERS_KNOWN_MAX
+
+    def who_makes_room(self, teller: PeerId) -> PeerId | None:
+        """Who should leave a full table for one of whom `teller` speaks, "" for one that is heard itself.
+
+        The newest of those by hearsay alone whose teller told most; nobody, if `teller` itself tells as many.
+        So whoever is heard has a place, and the others are shared evenly by those who tell.
+        """
+        told = Counter(self._tellers.values())
+        if not told:
+            return None
+        most = max(told, key=lambda one: (told[one], one))
+        if teller and told[most] <= told[teller] + 1:
+            return None
+        return next(peer for peer in reversed(self._tellers) if self._tellers[peer] == most)
 
     def correct(self, peer: PeerId, incarnation: int) -> None:
         """A gone peer was never beyond this incarnation, whatever was believed."""
@@ -56,6 +87,7 @@ class PeerTable:
         if known is None or (incarnation is not None and incarnation < known):
             return False
         del self._alive[peer]
+        self._tellers.pop(peer, None)
         self._gone[peer] = known if incarnation is None else incarnation
         while len(self._gone) > PEERS_KNOWN_MAX:
             del self._gone[next(iter(self._gone))]

@@ -205,9 +205,11 @@ def test_a_higher_incarnation_takes_the_place_of_the_lower_when_it_has_risen() -
         with pytest.raises(DecodeError):
             driver.hear("a", incarnation=2, tick=tick)
         assert driver.agent.peers.alive() == []
+        driver.tick()
     driver.hear("a", incarnation=2, tick=3)
     driver.perform()
-    assert driver.events[-2:] == [PeerDeparted("a"), PeerArrived("a", 2)]
+    changes = [event for event in driver.events if isinstance(event, PeerDeparted | PeerArrived)]
+    assert changes[-2:] == [PeerDeparted("a"), PeerArrived("a", 2)]
 
 
 def test_a_departed_peer_is_forgotten_and_its_messages_refused() -> None:
@@ -260,10 +262,11 @@ def test_a_warm_up_is_counted_in_the_time_of_a_typical_peer() -> None:
     driver = start()
     driver.see("a", "c")
     driver.tick()
-    for sender in ("a", "c"):
-        driver.hear(sender, epoch=2, tick_interval_s=4.0)
-    driver.tick()
-    entered = driver.now
+    for tick, epoch in ((1, 1), (2, 2)):
+        for sender in ("a", "c"):
+            driver.hear(sender, epoch=epoch, sequence=tick, tick=tick, tick_interval_s=4.0)
+        driver.tick(4)
+    entered = driver.now - 3
     driver.tick_until(entered + 12)
     assert driver.agent.phase is Phase.WARMING_UP
     driver.tick()
@@ -369,8 +372,9 @@ def test_the_slowest_peer_sets_the_rate_of_new_epochs() -> None:
     driver.see("a", "c")
     driver.tick()
     entered = driver.now
-    driver.hear("a", tick_interval_s=10.0)
-    driver.tick()
+    for tick in (1, 2):
+        driver.hear("a", sequence=tick, tick=tick, tick_interval_s=10.0)
+        driver.tick_until(entered + 10.0 * tick)
     driver.agent.peer_gone("c", driver.now)
     driver.tick_until(entered + 60)
     assert driver.persisted == [1]
@@ -378,14 +382,19 @@ def test_the_slowest_peer_sets_the_rate_of_new_epochs() -> None:
     assert driver.persisted == [1, 2]
 
 
-def test_nobody_makes_the_swarm_wait_for_ever() -> None:
+def test_nobody_makes_the_swarm_wait_longer_than_its_heartbeats_bear_out() -> None:
+    """It speaks every 10 s, so is believed to tick every 20 s: 2 warm-ups of 3 ticks are 120 s."""
     driver = start()
     driver.see("a", "c")
     driver.tick()
-    driver.hear("a", tick_interval_s=1e12)
-    driver.tick()
+    entered = driver.now
+    for tick in (1, 2):
+        driver.hear("a", sequence=tick, tick=tick, tick_interval_s=1e12)
+        driver.tick_until(entered + 10.0 * tick)
     driver.agent.peer_gone("c", driver.now)
-    driver.tick(605)
+    driver.tick_until(entered + 120)
+    assert driver.persisted == [1]
+    driver.tick()
     assert driver.persisted == [1, 2]
 
 
@@ -704,14 +713,15 @@ def test_whom_an_agent_pushes_to_needs_no_beacons() -> None:
 
 
 def test_a_joiner_waits_for_a_swarm_that_beacons_show_in_the_time_of_its_slowest() -> None:
-    """5 s until silence is believed, 8 s to listen, and the shortest epoch: 2 warm-ups of 3 ticks of 20 s."""
+    """5 s until silence is believed, 8 s to listen, and the shortest epoch: 2 warm-ups of 3 ticks of 4 s."""
     driver = start(founder=False, expire_ticks=5.0)
     driver.see("a", "c")
     while driver.agent.phase is Phase.LISTENING:
-        for sender, interval_s in (("a", 20.0), ("c", 1.0)):
-            driver.hear(sender, arrays=(), epoch=4, tick=int(driver.now) + 5, tick_interval_s=interval_s)
+        for sender, interval_s in (("a", 4.0), ("c", 1.0)):
+            tick = int(driver.now / interval_s) + 5
+            driver.hear(sender, arrays=(), epoch=4, tick=tick, tick_interval_s=interval_s)
         driver.tick()
-    assert driver.now == pytest.approx(5.0 + 8.0 + 120.0, abs=2.0)
+    assert driver.now == pytest.approx(5.0 + 8.0 + 24.0, abs=2.0)
 
 
 def test_the_departed_leave_no_history_of_sums() -> None:

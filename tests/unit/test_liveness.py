@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from peer.liveness import (
-    FLAPS_MAX,
     GAP_DECAY,
     GAPS_OF_SILENCE,
     HEARING_TICKS,
@@ -17,12 +16,12 @@ from peer.liveness import (
     OWN_BEATS_MAX,
     PATIENCE_MAX,
     RETOLD_TICKS,
-    RISES_WANTED,
     TOLD,
     UNHEARD_FACTOR,
     Liveness,
     News,
 )
+from peer.lives import FLAPS_MAX, RISES_WANTED
 from wire import Heard, Heartbeat, peer_mark
 from wire.messages import AGE_TICKS_MAX, HEARS_MAX
 
@@ -77,9 +76,30 @@ def test_one_message_proves_nothing() -> None:
 
 def test_others_words_prove_as_much_of_who_is_not_heard() -> None:
     found = liveness(1)
-    news = [found.hear_of([says(number), says(number, "b")], 1.0) for number in (4, 4, 5, 3, 6)]
+    news = [
+        found.hear_of([says(number), says(number, "b")], "teller", beat(found, 1))
+        for number in (4, 4, 5, 3, 6)
+    ]
     assert news == [[], [], [], [], [ALIVE]]
     assert "b" not in found.lives, "nobody tells an agent of itself"
+
+
+@pytest.mark.parametrize("speaks_itself", [True, False])
+def test_time_proves_a_peer_not_the_number_of_its_messages(*, speaks_itself: bool) -> None:
+    """Found by review: who flapped was believed again as fast as it could send."""
+    found = liveness(1)
+
+    def hear(number: int) -> list[News]:
+        if speaks_itself:
+            return found.hear(says(number), 1.0, 1.0)
+        return found.hear_of([says(number)], "teller", 1.0)
+
+    assert [hear(number) for number in range(100)] == 100 * [[]]
+    assert found.lives["a"].rises == 1
+    beat(found, 1)
+    assert [hear(number) for number in range(100, 200)] == 100 * [[]]
+    beat(found, 1)
+    assert hear(200) == [ALIVE]
 
 
 def test_every_loss_but_the_first_doubles_the_rises_wanted() -> None:
@@ -111,11 +131,11 @@ def test_a_goodbye_is_believed_at_once_and_passed_on() -> None:
 def test_a_new_incarnation_ends_the_old_one_and_has_to_rise_itself() -> None:
     found = liveness()
     risen(found)
-    ended = found.hear(says(0, incarnation=1), 1.0, 4.0)
+    ended = found.hear(says(0, incarnation=1), 1.0, beat(found, 1))
     assert ended == [News("a", 0, alive=False)]
-    assert found.hear(says(9), 1.0, 5.0) == [], "late, of the old one"
-    assert found.hear(says(1, incarnation=1), 1.0, 6.0) == []
-    assert found.hear(says(2, incarnation=1), 1.0, 7.0) == [News("a", 1, alive=True)]
+    assert found.hear(says(9), 1.0, beat(found, 1)) == [], "late, of the old one"
+    assert found.hear(says(1, incarnation=1), 1.0, beat(found, 1)) == []
+    assert found.hear(says(2, incarnation=1), 1.0, beat(found, 1)) == [News("a", 1, alive=True)]
 
 
 # ---- what others say does not overrule the peer itself
@@ -141,11 +161,11 @@ def test_no_lie_locks_out_who_can_be_heard(lie: Heartbeat, later: int) -> None:
         found.hear(says(number, hears=hears), 1.0, beat(found, 1))
     now = beat(found, later)
     if not later:
-        assert found.hear_of([lie], now) == []
+        assert found.hear_of([lie], "teller", now) == []
         assert found.lives["a"].hears == hears, "in its own words"
     news: list[News] = []
     for number in range(4, 4 + 2 * RISES_WANTED):
-        found.hear_of([lie], now)
+        found.hear_of([lie], "teller", now)
         news = found.hear(says(number, hears=hears), 1.0, now := beat(found, 1))
     assert news == [ALIVE]
     life = found.lives["a"]
@@ -156,16 +176,18 @@ def test_of_who_is_heard_others_confirm_only_that_it_lives() -> None:
     found = liveness()
     risen(found)
     now = beat(found, 5)
-    assert found.hear_of([says(50, hears=())], now) == []
+    assert found.hear_of([says(50, hears=())], "teller", now) == []
     assert found.silence("a", 1.0, now) == 0.0
     assert (found.lives["a"].heartbeat, found.lives["a"].hears) == (50, None)
     assert told(found)[1] == says(3), "words and heartbeats passed on belong together"
-    assert found.hear_of([says(51, left=True)], now + 1.0) == []
+    assert found.hear_of([says(51, left=True)], "teller", now + 1.0) == []
     assert found.silence("a", 1.0, now) == 0.0, "a goodbye confirms nothing"
     assert found.lives["a"].rose_at == now
     now = beat(found, HEARSAY_TICKS - 5)
     now = beat(found, 1)
-    assert found.hear_of([says(51, hears=())], now) == [ALIVE], "not heard for long: others may say more"
+    assert found.hear_of([says(51, hears=())], "teller", now) == [ALIVE], (
+        "not heard for long: others may say more"
+    )
     assert found.lives["a"].hears == ()
     assert told(found)[1] == says(51, hears=())
 
@@ -173,13 +195,13 @@ def test_of_who_is_heard_others_confirm_only_that_it_lives() -> None:
 def test_false_news_of_the_dead_counts_no_more_after_a_while() -> None:
     """One member told of an absurd heartbeat; the peer is only known by others."""
     found = liveness(1)
-    found.hear_of([says(HUGE, incarnation=5)], 1.0)
+    found.hear_of([says(HUGE, incarnation=5)], "teller", 1.0)
     now = beat(found, HEARING_TICKS)
-    assert found.hear_of([says(4)], now) == []
+    assert found.hear_of([says(4)], "teller", now) == []
     assert found.lives["a"].incarnation == 5
     found.lost("a")
     now = beat(found, 1)
-    news = [found.hear_of([says(number)], now) for number in (5, 6, 7)]
+    news = [found.hear_of([says(number)], "teller", beat(found, 1)) for number in (5, 6, 7)]
     assert news == [[], [], [ALIVE]]
 
 
@@ -189,7 +211,7 @@ def test_nobody_falls_behind_what_it_said_itself_or_who_must_know() -> None:
     found.name("c", 2, 0.0)
     found.lost("a")
     now = beat(found, HEARING_TICKS + 1)
-    assert found.hear_of([says(9, incarnation=2), says(9, "c", incarnation=1)], now) == []
+    assert found.hear_of([says(9, incarnation=2), says(9, "c", incarnation=1)], "teller", now) == []
     found.name("a", 1, now)
     assert (found.lives["a"].incarnation, found.lives["c"].incarnation) == (3, 2)
     found.name("a", 4, now)
@@ -263,7 +285,7 @@ def test_a_peer_is_deaf_for_as_long_as_its_own_words_say() -> None:
     assert found.unheard_s("a", 3.0) == 19.0, "since what was sent at 12"
     assert found.unheard_s("a", 15.0) == 16.0
     assert found.unheard_s("a", 32.0) == 0.0, "it has said nothing since"
-    found.hear_of([says(9)], 60.0)
+    found.hear_of([says(9)], "teller", 60.0)
     assert found.unheard_s("a", 3.0) == 19.0, "that others hear it is not its word"
     assert found.heard_of_us("a") == heard("b", 12)
     assert found.heard_of_us("nobody") is None
@@ -275,7 +297,7 @@ def test_a_peer_is_deaf_for_as_long_as_its_own_words_say() -> None:
 def test_an_agent_hears_whom_it_heard_itself_and_lately() -> None:
     found = liveness()
     risen(found)
-    found.hear_of([says(5, "c")], 3.0)
+    found.hear_of([says(5, "c")], "teller", 3.0)
     assert found.hears("a", 0.0)
     assert not found.hears("c", 99.0)
     assert not found.hears("nobody", 99.0)
@@ -329,6 +351,21 @@ def test_the_digest_tells_of_all_in_turn_and_stops_when_there_is_no_word() -> No
     assert {one.peer for _ in range(9) for one in told(found)} == {"b"}
 
 
+def test_nobody_s_crowd_crowds_out_the_news_of_others() -> None:
+    """Found by review: names that one member made up filled nearly all that was passed on."""
+    found = liveness()
+    peers: list[str] = []
+    for number in range(1, 61):
+        now = beat(found, 1)
+        found.hear(says(number, "near"), 1.0, now)
+        found.hear_of([says(number, f"ghost{ghost}") for ghost in range(200)], "liar", now)
+        found.hear_of([says(number, f"far{peer}") for peer in range(3)], "near", now)
+        peers += [heartbeat.peer for heartbeat in told(found)[1:]]
+    assert len(peers) == 60 * (TOLD - 1)
+    assert peers.count("near") == 60
+    assert [peers.count(f"far{peer}") for peer in range(3)] == [20, 20, 20]
+
+
 def test_what_the_agent_says_of_itself() -> None:
     own = liveness(5).digest("b:1", left=True, accuses=(b"8 bytes.",))
     assert own == (Heartbeat("b", 0, 5, "b:1", True, (), (b"8 bytes.",)),)
@@ -339,7 +376,7 @@ def test_no_crowd_grows_what_is_remembered_or_told() -> None:
     risen(found, "real", first=1)
     now = beat(found, 2)
     for number in range(LIVES_MAX + 9):
-        found.hear_of([says(1, f"fake{number}")], now)
+        found.hear_of([says(1, f"fake{number}")], "teller", now)
     assert len(found.lives) == LIVES_MAX
     assert "real" in found.lives
     assert f"fake{LIVES_MAX + 8}" not in found.lives, "there is no room for hearsay"
@@ -352,10 +389,58 @@ def test_no_crowd_grows_what_is_remembered_or_told() -> None:
     assert len(digest) == TOLD
     assert len(digest[0].hears or ()) == HEARS_MAX
     beat(found, HEARING_TICKS + 1)
-    found.hear_of([says(1, "late")], now)
+    found.hear_of([says(1, "late")], "teller", now)
     assert "late" in found.lives, "the longest silent makes room"
     beat(found, OWN_BEATS_MAX)
     assert len(found._beat_at) == OWN_BEATS_MAX
+
+
+def test_neither_a_crowd_of_strangers_nor_one_of_hearsay_keeps_strangers_out() -> None:
+    """Found by review: two newcomers at once drove out one another for ever, while ghosts stayed."""
+    found = liveness()
+    for number in range(1, RISES_WANTED + 1):
+        now = beat(found, 1)
+        found.hear_of([says(number, f"ghost{ghost}") for ghost in range(LIVES_MAX)], "liar", now)
+    found.name("named", 0, now)
+    for number in range(1, RISES_WANTED + 1):
+        now = beat(found, 1)
+        found.hear_of([says(9 + number, f"ghost{ghost}") for ghost in range(LIVES_MAX)], "liar", now)
+        news = [found.hear(says(number, peer), 1.0, now) for peer in ("c", "d")]
+    assert news == [[News("c", 0, alive=True)], [News("d", 0, alive=True)]]
+    for number in range(2 * LIVES_MAX):
+        found.hear(says(1, f"stranger{number}"), 1.0, now)
+    assert len(found.lives) == LIVES_MAX
+    assert {"named", "c", "d"} <= set(found.lives)
+    assert sum(peer.startswith("ghost") for peer in found.lives) > LIVES_MAX // 3, "most may be honest"
+    everybody = liveness()
+    for number in range(LIVES_MAX):
+        everybody.name(f"p{number}", 0, 0.0)
+        everybody.lives[f"p{number}"].rose_on = number
+    everybody.hear(says(1, "one more"), 1.0, 0.0)
+    assert set(everybody.lives) == {*(f"p{number}" for number in range(1, LIVES_MAX)), "one more"}
+
+
+def test_the_interval_of_heartbeats_is_measured() -> None:
+    found = liveness()
+    found.hear(says(1), 1.0, 10.0)
+    assert found.lives["a"].beat_s() is None
+    found.hear(says(1), 1.0, 11.0)
+    assert found.lives["a"].beat_s() is None, "the same again"
+    for number in range(100):
+        found.hear(says(5 + 4 * number), 1.0, 12.0 + number)
+    assert found.lives["a"].beat_s() == pytest.approx(0.25, rel=1e-2), "three of four messages were lost"
+    found.hear(says(1, incarnation=1), 1.0, 200.0)
+    assert found.lives["a"].beat_s() is None
+
+
+def test_who_is_known_by_others_and_does_not_say_whom_it_hears_seems_deaf() -> None:
+    """Found by review: a ghost without words was pushed to for ever."""
+    found = liveness()
+    for number in (1, 2, 3):
+        found.hear_of([says(number)], "liar", now := beat(found, 1))
+    assert found.unheard_s("a", 0.0) == now
+    found.hear(says(4), 1.0, beat(found, 1))
+    assert found.unheard_s("a", 0.0) == 0.0, "of an older version"
 
 
 def test_a_lie_of_a_restart_is_not_held_against_the_peer() -> None:
@@ -363,7 +448,7 @@ def test_a_lie_of_a_restart_is_not_held_against_the_peer() -> None:
     risen(found)
     now = beat(found, HEARSAY_TICKS + 1)
     for number in range(RISES_WANTED):
-        found.hear_of([replace(says(number), incarnation=9)], now)
+        found.hear_of([replace(says(number), incarnation=9)], "teller", now)
     losses = found.lives["a"].losses
     assert found.hear(says(4), 1.0, now) == [News("a", 9, alive=False)]
     assert found.lives["a"].losses == losses

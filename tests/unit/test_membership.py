@@ -9,7 +9,8 @@ import pytest
 
 from peer.admission import Identity
 from peer.events import LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
-from peer.liveness import RISES_WANTED, UNHEARD_FACTOR
+from peer.liveness import UNHEARD_FACTOR
+from peer.lives import RISES_WANTED
 from peer.membership import (
     ALL_ARE_CONTACTED,
     BEACON_TICKS_ALIVE,
@@ -85,6 +86,7 @@ def test_a_stranger_is_contacted_at_once_and_believed_when_it_has_risen() -> Non
 def test_gossip_counts_only_from_who_is_believed() -> None:
     view = View("c")
     for number in range(1, RISES_WANTED + 1):
+        view.tick()
         others = (Heartbeat("x", 0, number),)
         assert view.hear("a", number, others=others) == ([PeerArrived("a", 0)] if number == 3 else [])
     assert "x" in view.members.liveness.lives, "the last one was by a member"
@@ -400,10 +402,24 @@ def test_a_crowd_of_names_takes_no_contact_from_a_member() -> None:
     assert full.members.peers.incarnation("y") is None
 
 
-def test_a_member_that_the_crowd_has_pushed_out_of_memory_is_named_again() -> None:
+def test_a_member_that_the_crowd_has_pushed_out_of_memory_has_to_come_again() -> None:
     view = View("m")
     del view.members.liveness.lives["m"]
     assert view.members.draw(1, view.now, choosing=True) == ("m",)
-    view.tick()
-    assert "m" in view.members.liveness.lives
-    assert view.members.peers.alive() == ["m"]
+    assert view.tick() == [PeerDeparted("m")]
+    assert PeerArrived("m", 0) in view.keep_hearing(RISES_WANTED, "m")
+
+
+def test_who_is_heard_takes_the_place_of_one_known_by_hearsay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by review: one member that told of enough names kept everybody else out."""
+    monkeypatch.setattr("peer.peer_table.PEERS_KNOWN_MAX", 4)
+    view = View("liar", "c")
+    for number in range(1, 9):
+        view.tick()
+        view.hear("liar", number, others=[Heartbeat(f"ghost{n}", 0, number) for n in range(3)])
+        view.hear("c", number, others=[Heartbeat("far", 0, number)])
+    assert view.members.peers.alive() == ["c", "far", "ghost0", "liar"], "told by both, one each"
+    assert view.keep_hearing(RISES_WANTED, "new") == [PeerDeparted("ghost0"), PeerArrived("new", 0)]
+    assert "new" in view.members.draw(1, view.now, choosing=False)
+    assert view.keep_hearing(RISES_WANTED, "far") == [], "there already, heard itself from now on"
+    assert view.keep_hearing(2 * RISES_WANTED, "newer") == [], "no room is left"

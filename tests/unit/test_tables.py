@@ -115,6 +115,27 @@ def test_a_hostile_network_cannot_fill_the_table() -> None:
     assert not table.seen("one more", 3)
 
 
+def test_who_is_heard_gets_a_place_and_those_who_tell_of_others_share_the_rest() -> None:
+    table = PeerTable()
+    assert table.seen("here", 0)
+    assert table.seen("far", 0, "here")
+    for number in range(PEERS_KNOWN_MAX - 2):
+        assert not table.is_full()
+        assert table.seen(f"p{number}", 0, "liar")
+    assert table.is_full()
+    newest = f"p{PEERS_KNOWN_MAX - 3}"
+    assert table.who_makes_room("") == table.who_makes_room("here") == newest
+    assert table.who_makes_room("liar") is None
+    assert not table.seen(newest, 0), "it is heard itself"
+    assert table.who_makes_room("") == f"p{PEERS_KNOWN_MAX - 4}"
+    for number in range(PEERS_KNOWN_MAX - 2):
+        table.seen(f"p{number}", 0)
+    assert table.who_makes_room("") == "far"
+    assert table.who_makes_room("liar") is None, "one is not more than one"
+    table.gone("far")
+    assert table.who_makes_room("") is None
+
+
 def test_a_number_that_was_never_true_can_be_corrected_of_the_gone_only() -> None:
     table = PeerTable()
     table.seen("a", 9)
@@ -135,14 +156,25 @@ def test_a_number_that_was_never_true_can_be_corrected_of_the_gone_only() -> Non
 def test_typical_is_the_median_and_slowest_the_maximum() -> None:
     pace = Pace(1.0)
     assert (pace.typical_s(), pace.slowest_s()) == (1.0, 1.0)
-    pace.heard("a", 5.0)
-    pace.heard("c", 9.0)
+    pace.heard("a", 5.0, 5.0)
+    pace.heard("c", 9.0, 9.0)
     assert (pace.typical_s(), pace.slowest_s()) == (5.0, 9.0)
     pace.forget("c")
     pace.forget("nobody")
     assert (pace.typical_s(), pace.slowest_s()) == (3.0, 5.0)
-    pace.heard("a", 1e9)
+    pace.heard("a", 1e9, 1e9)
     assert pace.slowest_s() == SLOWNESS_MAX
+
+
+def test_nobody_is_believed_to_be_slower_than_its_heartbeats_show() -> None:
+    """Found by review: one message made the shortest epoch a hundred times as long."""
+    pace = Pace(1.0)
+    pace.heard("a", 50.0, None)
+    assert pace.slowest_s() == 1.0
+    pace.heard("a", 50.0, 3.0)
+    assert pace.slowest_s() == 6.0
+    pace.heard("a", 3.0, 50.0)
+    assert pace.slowest_s() == 3.0
 
 
 def test_the_own_interval_is_measured_and_smoothed() -> None:

@@ -1,0 +1,95 @@
+"""What is remembered of one peer, and who is forgotten when there is no more room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wire import Heard, PeerId
+
+RISES_WANTED = (
+    3  # own ticks in which a stranger's heartbeat rose, before it is believed: one message proves nothing
+)
+FLAPS_MAX = 10  # each loss doubles the rises wanted; 3 * 2**10 ticks are minutes
+BEAT_DECAY = 0.95  # per message: the measured interval is that of the last twenty
+
+
+@dataclass(slots=True)
+class Life:
+    """What is known of one peer."""
+
+    incarnation: int
+    rose_at: float  # when its heartbeat was last seen to rise, or when it was first named
+    vouched: int = -1  # the incarnation told by the peer itself, or by who must know
+    heartbeat: int = -1  # none heard of yet
+    address: str = ""
+    gap_s: float = 0.0  # the longest recent time between two rises
+    patience: float = 1.0
+    named: bool = False  # somebody who must know says that it lives
+    rises: int = 0  # since it was last lost
+    losses: int = 0
+    left: bool = False
+    hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
+    accuses: tuple[bytes, ...] = ()
+    spoke_at: float = 0.0  # when these words came
+    spoke_on: int = 0  # own heartbeat then
+    spoke_heartbeat: int = -1  # its heartbeat that they came with; a later one may be known without words
+    told_by: PeerId = ""  # who passed them on; "" if the peer said them itself
+    rose_on: int = 0  # own heartbeat then
+    told_on: int = -1  # own heartbeat when it was last passed on
+    heard_at: float | None = None  # directly
+    heard_on: int = 0  # own heartbeat then
+    heard_heartbeat: int = -1
+    round_trip_s: float | None = None
+    beats: float = 0.0  # by which the heartbeat rose from one direct message to the next, lately
+    beats_s: float = 0.0  # and the time between them
+
+    def beat_s(self) -> float | None:
+        """Seconds from heartbeat to heartbeat, measured; None if it was not heard twice."""
+        return self.beats_s / self.beats if self.beats else None
+
+    def is_believed(self) -> bool:
+        """Whether somebody must know that it lives, or its heartbeat was seen to rise often enough."""
+        return self.named or self.rises >= self.rises_wanted()
+
+    def rises_wanted(self) -> int:
+        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience.
+
+        The first loss is free: every member may be restarted.
+        """
+        return RISES_WANTED << min(max(0, self.losses - 1), FLAPS_MAX)
+
+    def heard(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
+        """A message has come from the peer itself, with a heartbeat not older than the last one."""
+        if self.heard_at is not None:
+            self.beats = BEAT_DECAY * self.beats + heartbeat - self.heard_heartbeat
+            self.beats_s = BEAT_DECAY * self.beats_s + now - self.heard_at
+        self.heard_at, self.heard_on, self.heard_heartbeat = now, own_heartbeat, heartbeat
+
+    def renew(self, incarnation: int) -> None:
+        """The peer has started anew: its heartbeat counts from the beginning."""
+        self.incarnation = incarnation
+        self.heartbeat = self.spoke_heartbeat = self.heard_heartbeat = -1
+        self.named, self.rises, self.left, self.heard_at = False, 0, False, None
+        self.hears, self.accuses = None, ()
+        self.patience, self.beats, self.beats_s = 1.0, 0.0, 0.0
+
+
+def who_makes_room(lives: Mapping[PeerId, Life]) -> PeerId:
+    """Who is forgotten for a stranger that speaks itself: the longest silent of the crowd that fills all.
+
+    Strangers that nobody believes yet, if they are more than half; then those known by hearsay alone. Neither
+    kind, which are easily made up, can drive out the other or who is heard itself.
+    """
+    strangers = [peer for peer, life in lives.items() if not life.is_believed()]
+    hearsay = [peer for peer, life in lives.items() if life.is_believed() and life.vouched < 0]
+    crowd = strangers if len(strangers) > len(lives) // 2 else hearsay or strangers or list(lives)
+    return min(crowd, key=lambda peer: (lives[peer].rose_on, peer))
+
+
+def who_is_forgotten(lives: Mapping[PeerId, Life]) -> PeerId:
+    """Who would be first to make room for hearsay: one believed by nobody, then the longest silent."""
+    return min(lives, key=lambda peer: (lives[peer].is_believed(), lives[peer].rose_on, peer))
