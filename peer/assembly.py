@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -15,7 +14,7 @@ from peer.errors import ProblemError
 from peer.solver import Solver, block_spans
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
-from wire import PROTOCOL_VERSION, Push, decode_push, encode_push, push_bytes_overhead_max
+from wire import PROTOCOL_VERSION, Push, codec, decode_push, push_bytes_overhead_max
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,15 +94,16 @@ def check_alike(problems: Sequence[BilevelProblem[Any]]) -> None:
 
 def encode(push: Push[Tensor], version: int = PROTOCOL_VERSION) -> bytes:
     """One frame for all targets."""
-    return encode_push(_with_arrays(push, tuple(to_array(array) for array in push.arrays)), version)
+    return b"".join(encode_parts(push, version))
+
+
+def encode_parts(push: Push[Tensor], version: int = PROTOCOL_VERSION) -> list[bytes | memoryview]:
+    """The same in parts, the arrays not copied."""
+    arrays = tuple([to_array(array) for array in push.arrays])
+    return codec.encode_parts(push.with_arrays(arrays), version)
 
 
 def decode(frame: bytes | memoryview) -> Push[Tensor]:
     """The message of a frame. Raises `wire.DecodeError`."""
-    push = decode_push(frame)
-    return _with_arrays(push, tuple(from_array(array) for array in push.arrays))
-
-
-def _with_arrays(push: Push[Any], arrays: tuple[Any, ...]) -> Push[Any]:
-    """The same message, its arrays in another form."""
-    return replace(push, arrays=arrays)
+    push = decode_push(bytearray(frame))  # one copy for all arrays: tensors want to own what they view
+    return push.with_arrays(tuple([from_array(array) for array in push.arrays]))

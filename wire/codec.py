@@ -62,6 +62,12 @@ _HEADER_LENGTH_MAX: Final = 1_024  # elements of any one msgpack array or map, k
 _Dtype = Literal["<f4", "<f8"]
 _Field = TypeVar("_Field")
 
+_check_swarm: Final = name_of(SWARM_BYTES_MAX)
+_check_fingerprint: Final = name_of(FINGERPRINT_BYTES_MAX)
+_check_sender: Final = name_of(PEER_ID_BYTES_MAX)
+_check_count: Final = count_of(0)
+_check_sequence: Final = count_of(1)
+
 
 def push_bytes_overhead_max(array_count: int = ARRAYS_MAX) -> int:
     """Upper bound of `len(encode_push(push)) - bytes of its arrays` for any push of `array_count` arrays.
@@ -77,7 +83,13 @@ def push_bytes_overhead_max(array_count: int = ARRAYS_MAX) -> int:
 
 
 def encode_push(push: Push[Array], version: int = PROTOCOL_VERSION) -> bytes:
-    """One frame. The same push always gives the same bytes, and decode_push gives the push back.
+    """One frame: its parts in one piece."""
+    return b"".join(encode_parts(push, version))
+
+
+def encode_parts(push: Push[Array], version: int = PROTOCOL_VERSION) -> list[bytes | memoryview]:
+    """One frame in parts; the arrays are not copied. The same push always gives the same bytes, and
+    decode_push gives the push back.
 
     In version 1 it is without targets and signs of life. Raises EncodeError naming the field if a receiver
     would refuse it; the length of the frame is the caller's business, see push_bytes_overhead_max.
@@ -97,9 +109,11 @@ def encode_push(push: Push[Array], version: int = PROTOCOL_VERSION) -> bytes:
     }
     if version > 1:
         header["o"] = b"".join(push.targets)
-        header["l"] = pack_digest(push.digest)
+        header["l"] = []
     try:
         _read_header(header, version)
+        if version > 1:
+            header["l"] = pack_digest(push.digest)
     except DecodeError as error:
         raise EncodeError(str(error)) from None
     packed = cast("bytes", msgpack.packb(header, use_bin_type=True))
@@ -117,37 +131,22 @@ def encode_push(push: Push[Array], version: int = PROTOCOL_VERSION) -> bytes:
         padding = -offset % _ALIGNMENT
         parts += (bytes(padding), array.data)
         offset += padding + array_bytes
-    return b"".join(parts)
+    return parts
 
 
 def decode_push(
     frame: bytes | bytearray | memoryview, *, message_bytes_max: int = MESSAGE_BYTES_MAX
 ) -> Push[Array]:
-    """Read one frame; `arrays` are read-only views of it, so it must not change while they live.
+    """Read one frame; `arrays` are views of it, which are read-only if it is.
 
     Whatever the bytes, the only exception is DecodeError; nothing much larger than the frame is allocated.
     """
-    view = memoryview(frame).cast("B").toreadonly()
+    view = memoryview(frame).cast("B")
     if len(view) > message_bytes_max:
         raise oversized("frame length", len(view), message_bytes_max)
     version, header_end = _read_prefix(view)
     push = _read_header(_unpack_header(view[_PREFIX_BYTES:header_end]), version)
-    arrays = tuple(_cut_arrays(view, header_end, push.arrays))
-    return Push(
-        push.swarm,
-        push.fingerprint,
-        push.sender,
-        push.incarnation,
-        push.epoch,
-        push.block,
-        push.sequence,
-        push.tick,
-        push.tick_interval_s,
-        push.address,
-        arrays,
-        push.targets,
-        push.digest,
-    )
+    return push.with_arrays(tuple(_cut_arrays(view, header_end, push.arrays)))
 
 
 def _read_prefix(view: memoryview) -> tuple[int, int]:
@@ -217,14 +216,14 @@ def _read_header(
     if version > 1 and arrays and not targets:
         raise malformed("targets", targets, "whom the arrays are for")
     return Push(
-        swarm=read("s", "swarm", name_of(SWARM_BYTES_MAX)),
-        fingerprint=read("f", "fingerprint", name_of(FINGERPRINT_BYTES_MAX)),
-        sender=read("p", "sender", name_of(PEER_ID_BYTES_MAX)),
-        incarnation=read("i", "incarnation", count_of(0)),
-        epoch=read("e", "epoch", count_of(0)),
-        block=read("b", "block", count_of(0)),
-        sequence=read("n", "sequence", count_of(1)),
-        tick=read("t", "tick", count_of(0)),
+        swarm=read("s", "swarm", _check_swarm),
+        fingerprint=read("f", "fingerprint", _check_fingerprint),
+        sender=read("p", "sender", _check_sender),
+        incarnation=read("i", "incarnation", _check_count),
+        epoch=read("e", "epoch", _check_count),
+        block=read("b", "block", _check_count),
+        sequence=read("n", "sequence", _check_sequence),
+        tick=read("t", "tick", _check_count),
         tick_interval_s=read("d", "tick_interval_s", check_interval),
         address=read("a", "address", check_address),
         arrays=arrays,
@@ -246,7 +245,7 @@ def _check_arrays(name: str, value: object) -> tuple[tuple[_Dtype, int], ...]:
                 RejectReason.WRONG_DTYPE,
                 f"{name}[{index}] has dtype {reprlib.repr(dtype)}: expected '<f4' or '<f8'",
             )
-        described.append((cast("_Dtype", dtype), count_of(0)(f"{name}[{index}] count", count)))
+        described.append((cast("_Dtype", dtype), _check_count(f"{name}[{index}] count", count)))
     return tuple(described)
 
 
@@ -257,7 +256,7 @@ def _cut_arrays(view: memoryview, offset: int, described: tuple[tuple[_Dtype, in
         end = start + count * ITEM_BYTES[dtype]
         if end > len(view):
             raise malformed("frame length", len(view), f"at least {end} for arrays[{index}] to fit")
-        if any(view[offset:start]):
+        if start > offset and any(view[offset:start]):
             raise malformed(f"padding before arrays[{index}]", bytes(view[offset:start]), "zeros")
         yield Array(dtype, view[start:end])
         offset = end

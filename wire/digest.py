@@ -10,9 +10,10 @@
 Elements of a heartbeat beyond the seventh are ignored, so that a later release can add some.
 """
 
+import functools
 import struct
-from collections.abc import Callable, Iterator
-from typing import Final, TypeVar
+from itertools import starmap
+from typing import Final
 
 from wire.checks import check_address, count_of, malformed, name_of
 from wire.messages import (
@@ -27,11 +28,13 @@ from wire.messages import (
     Heartbeat,
 )
 
-_Item = TypeVar("_Item")
-
 _HEARD: Final = struct.Struct(f">{MARK_BYTES}sQH")
 HEARD_BYTES: Final = _HEARD.size
+DIGESTS_REMEMBERED: Final = 16  # as packed: all blocks of a tick but the first say the same
 _FIELDS: Final = 7
+
+_check_peer: Final = name_of(PEER_ID_BYTES_MAX)
+_check_count: Final = count_of(0)
 
 _INTEGER: Final = 9  # the longest msgpack forms, as in codec.py
 _LENGTH: Final = 3
@@ -47,27 +50,29 @@ HEARTBEAT_BYTES_MAX: Final = (
 DIGEST_BYTES_MAX: Final = 1 + DIGEST_MAX * HEARTBEAT_BYTES_MAX + _LENGTH + TARGETS_TOLD_MAX * MARK_BYTES
 
 
+@functools.lru_cache(DIGESTS_REMEMBERED)
 def pack_digest(digest: tuple[Heartbeat, ...]) -> list[list[object]]:
-    """The value of key "l"."""
-    return [
+    """The value of key "l", not to be changed. Raises DecodeError if no receiver would take it."""
+    packed: list[list[object]] = [
         [
             entry.peer,
             entry.incarnation,
             entry.heartbeat,
             entry.address,
             entry.left,
-            None
-            if entry.hears is None
-            else b"".join(_HEARD.pack(heard.mark, heard.heartbeat, heard.age_ticks) for heard in entry.hears),
+            None if entry.hears is None else b"".join([_HEARD.pack(*heard) for heard in entry.hears]),
             b"".join(entry.accuses),
         ]
         for entry in digest
     ]
+    read_digest("digest", packed)
+    return packed
 
 
 def read_marks(name: str, value: object, count_max: int = TARGETS_TOLD_MAX) -> tuple[bytes, ...]:
     """Cut MARK_BYTES each. Raises DecodeError."""
-    return tuple(_cut(name, value, MARK_BYTES, count_max, bytes))
+    marks = _items(name, value, MARK_BYTES, count_max)
+    return tuple([marks[start : start + MARK_BYTES] for start in range(0, len(marks), MARK_BYTES)])
 
 
 def read_digest(name: str, value: object) -> tuple[Heartbeat, ...]:
@@ -84,24 +89,22 @@ def _read_heartbeat(name: str, entry: object) -> Heartbeat:
     if not isinstance(left, bool):
         raise malformed(f"{name} left", left, "true or false")
     return Heartbeat(
-        name_of(PEER_ID_BYTES_MAX)(f"{name} peer", peer),
-        count_of(0)(f"{name} incarnation", incarnation),
-        count_of(0)(f"{name} heartbeat", heartbeat),
+        _check_peer(f"{name} peer", peer),
+        _check_count(f"{name} incarnation", incarnation),
+        _check_count(f"{name} heartbeat", heartbeat),
         check_address(f"{name} address", address),
         left,
-        None if hears is None else tuple(_cut(f"{name} hears", hears, HEARD_BYTES, HEARS_MAX, _read_heard)),
+        None if hears is None else _read_hears(f"{name} hears", hears),
         read_marks(f"{name} accuses", accuses, ACCUSES_MAX),
     )
 
 
-def _read_heard(part: bytes) -> Heard:
-    return Heard(*_HEARD.unpack(part))
+def _read_hears(name: str, value: object) -> tuple[Heard, ...]:
+    return tuple(starmap(Heard, _HEARD.iter_unpack(_items(name, value, HEARD_BYTES, HEARS_MAX))))
 
 
-def _cut(
-    name: str, value: object, item_bytes: int, count_max: int, read: Callable[[bytes], _Item]
-) -> Iterator[_Item]:
-    """Read items of equal length that stand one after another."""
+def _items(name: str, value: object, item_bytes: int, count_max: int) -> bytes:
+    """Items of equal length, one after another."""
     if not isinstance(value, bytes) or len(value) % item_bytes or len(value) > count_max * item_bytes:
         raise malformed(name, value, f"at most {count_max} times {item_bytes} bytes")
-    return (read(value[start : start + item_bytes]) for start in range(0, len(value), item_bytes))
+    return value

@@ -3,11 +3,12 @@
 Nothing here knows bytes on the wire (codec.py) or links (slots.py, faults.py, transport.py).
 """
 
+import functools
 import hashlib
 import ipaddress
 import re
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, Literal, NamedTuple, TypeVar
 
 from wire.errors import AddressError
 
@@ -16,6 +17,8 @@ PeerId = str
 
 V = TypeVar("V")
 """What the agent calculates with; on the wire it is Array."""
+
+_W = TypeVar("_W")
 
 PEER_ID_BYTES_MAX: Final = 64  # a UUID or a host name with a number; it is a key of every table of peers
 SWARM_BYTES_MAX: Final = 64  # a name somebody types
@@ -30,6 +33,8 @@ HEARS_MAX: Final = 24  # peers one agent says it hears; it has about as many in-
 ACCUSES_MAX: Final = 8  # a swarm with more liars around one agent has other problems
 MARK_BYTES: Final = 8  # of a name: short enough for lists, and members do not collide by accident
 AGE_TICKS_MAX: Final = 2**16 - 1
+
+ADDRESSES_REMEMBERED: Final = 1_024  # as parsed: every message repeats one or more; twice as many as can live
 
 ITEM_BYTES: Final = {"<f4": 4, "<f8": 8}
 """The two dtypes of the wire, little-endian floats, and their size."""
@@ -59,8 +64,7 @@ def peer_mark(peer: PeerId) -> bytes:
     return hashlib.blake2b(peer.encode(), digest_size=MARK_BYTES).digest()
 
 
-@dataclass(frozen=True, slots=True)
-class Heard:
+class Heard(NamedTuple):
     """That one agent hears another. Heard directly, not through others."""
 
     mark: bytes  # peer_mark of the one heard
@@ -107,6 +111,24 @@ class Push(Generic[V]):
     targets: tuple[bytes, ...] = ()  # peer_mark of each, sorted; () in version 1 and in beacons
     digest: tuple[Heartbeat, ...] = ()  # the sender's own first, if there is any
 
+    def with_arrays(self, arrays: tuple[_W, ...]) -> "Push[_W]":
+        """The same message, its arrays in another form."""
+        return Push(
+            self.swarm,
+            self.fingerprint,
+            self.sender,
+            self.incarnation,
+            self.epoch,
+            self.block,
+            self.sequence,
+            self.tick,
+            self.tick_interval_s,
+            self.address,
+            arrays,
+            self.targets,
+            self.digest,
+        )
+
 
 def name_problem(text: str, bytes_max: int) -> str | None:
     """What stops `text` from being a name of at most `bytes_max` bytes; None if nothing does.
@@ -122,6 +144,7 @@ def name_problem(text: str, bytes_max: int) -> str | None:
     return None
 
 
+@functools.lru_cache(ADDRESSES_REMEMBERED)
 def parse_address(text: str) -> tuple[str, int]:
     """Split "host:port" or "[ipv6]:port"; the host comes back without brackets.
 

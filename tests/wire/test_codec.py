@@ -29,6 +29,7 @@ from wire import (
     encode_push,
     push_bytes_overhead_max,
 )
+from wire.digest import pack_digest
 from wire.messages import ACCUSES_MAX, AGE_TICKS_MAX, DIGEST_MAX, HEARS_MAX, TARGETS_TOLD_MAX
 
 PUSH_1 = Push(
@@ -195,6 +196,9 @@ def test_arrays_are_aligned_read_only_views_and_fit_the_overhead(push: Push[Arra
             elements = numpy.frombuffer(array.data, array.dtype)
             assert (elements.ctypes.data - start) % 8 == 0
             assert len(elements) == array.count
+    for array in decode_push(bytearray(frame)).arrays:
+        assert isinstance(array.data, memoryview)
+        assert not array.data.readonly, "whoever gives a copy may write into it"
     array_bytes = sum(len(array.data) for array in push.arrays)
     assert len(frame) - array_bytes <= push_bytes_overhead_max(len(push.arrays))
 
@@ -419,10 +423,33 @@ def test_padding_is_zero() -> None:
     assert "padding before arrays[0]" in str(refused(bytes(frame)))
 
 
+def test_the_blocks_of_a_tick_say_the_same_once() -> None:
+    """The own heartbeat is packed and checked for the first block, and for the others found again."""
+    before = pack_digest.cache_info()
+    digest = (dataclasses.replace(PUSH.digest[0], heartbeat=10**6),)
+    frames = [encode_push(dataclasses.replace(PUSH, block=block, digest=digest[:])) for block in range(4)]
+    after = pack_digest.cache_info()
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 3)
+    assert [decode_push(frame).digest for frame in frames] == [digest] * 4
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"sequence": 0}, "sequence is 0"),
+        ({"targets": (b"1234567",)}, "targets is"),
+        ({"digest": PUSH.digest * DIGEST_MAX}, "digest is"),
+        ({"digest": (PUSH.digest[0], Heartbeat("", 0, 0))}, "digest[1] peer is '': must not be empty"),
+        ({"digest": (Heartbeat("b", -1, 0),)}, "digest[0] incarnation is -1"),
+        ({"digest": (Heartbeat("b", 0, 0, "nowhere"),)}, "has no port"),
+        (
+            {"digest": (Heartbeat("b", 0, 0, hears=(Heard(bytes(8), 0, 0),) * (HEARS_MAX + 1)),)},
+            "digest[0] hears is",
+        ),
+        (
+            {"digest": (Heartbeat("b", 0, 0, accuses=(bytes(8),) * (ACCUSES_MAX + 1)),)},
+            "digest[0] accuses is",
+        ),
         ({"swarm": "x" * 65}, "swarm is"),
         ({"sender": "\ud800"}, "sender is"),
         ({"incarnation": U64_MAX + 1}, "incarnation is"),
