@@ -73,7 +73,7 @@ class Sealed:
 
     def wrap(self, push: Push[Tensor], version: int) -> bytes:
         """The sealed frame."""
-        return self._sealer.seal(assembly.encode(push, version))
+        return self._sealer.seal(*assembly.encode_parts(push, version))
 
     def unwrap(self, frame: bytes) -> Push[Tensor]:
         """Only what its sender has signed. What it tells of identities that are not let in is left out."""

@@ -119,14 +119,14 @@ class Sealer:
         cipher = _derive(key, self._identity.public, self._incarnation, self._session)
         self._key = key, cipher  # replaced as a whole: another thread sees the one pair or the other
 
-    def seal(self, frame: bytes | bytearray | memoryview) -> bytes:
-        """Encrypt and sign. The same frame is never sealed to the same bytes twice.
+    def seal(self, *parts: bytes | bytearray | memoryview) -> bytes:
+        """Encrypt and sign a frame, given in one part or several. It is never sealed to the same bytes twice.
 
         Raises EncodeError if the frame is longer than any receiver reads, CounterError at the end of u64.
         """
-        view = memoryview(frame).cast("B")
-        if len(view) > MESSAGE_BYTES_MAX:
-            raise EncodeError(f"frame has {len(view)} bytes: at most {MESSAGE_BYTES_MAX} can be sent")
+        frame_bytes = sum(memoryview(part).nbytes for part in parts)
+        if frame_bytes > MESSAGE_BYTES_MAX:
+            raise EncodeError(f"frame has {frame_bytes} bytes: at most {MESSAGE_BYTES_MAX} can be sent")
         counter = next(self._counters)
         if counter > U64_MAX:
             raise CounterError(f"all {U64_MAX} counters of this start are used: start the agent again")
@@ -141,8 +141,8 @@ class Sealer:
             self._session,
             counter,
         )
-        signature = self._identity.sign(_signed(key, prefix, view))
-        return prefix + cipher.encrypt(_nonce(counter), b"".join((view, signature)), prefix)
+        signature = self._identity.sign(_signed(key, prefix, *parts))
+        return prefix + cipher.encrypt(_nonce(counter), b"".join((*parts, signature)), prefix)
 
 
 class _Sender:
@@ -318,8 +318,9 @@ def _nonce(counter: int) -> bytes:
     return counter.to_bytes(12, "little")
 
 
-def _signed(key: SwarmKey, prefix: bytes, frame: memoryview) -> bytes:
-    """What is signed: all parts but the frame, which is last, are of fixed length."""
+def _signed(key: SwarmKey, prefix: bytes, *frame: bytes | bytearray | memoryview) -> bytes:
+    """What is signed: all but the frame, which is last, is of fixed length."""
     digest = hashlib.sha256(b"".join((_SIGNATURE_LABEL, key.commitment, prefix)))
-    digest.update(frame)
+    for part in frame:
+        digest.update(part)
     return digest.digest()
