@@ -65,6 +65,8 @@ class Talker:
         self._agent = _make_agent("sender", size)
         self._seal = _make_seal("sender", keys=keys)
         self._targets = (peer_mark(_name("receiver")),)
+        self._names = (_name("sender"), *OTHERS)
+        self._heard = tuple(peer_mark(name) for name in (*self._names, _name("receiver")))
         generator = torch.Generator().manual_seed(0)
         self._arrays = [
             tuple(
@@ -87,9 +89,8 @@ class Talker:
 
     def _heartbeats(self) -> Iterator[Heartbeat]:
         """The own one and those of the others, each hearing all."""
-        names = (_name("sender"), *OTHERS)
-        hears = tuple(Heard(peer_mark(name), self._ticks, 1) for name in (*names, _name("receiver")))
-        for name in names:
+        hears = tuple(Heard(mark, self._ticks, 1) for mark in self._heard)
+        for name in self._names:
             yield Heartbeat(name, 1, self._ticks, "127.0.0.1:7700", hears=hears)
 
 

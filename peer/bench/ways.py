@@ -38,7 +38,7 @@ SENDER: Final = "sender"  # to the transports; messages carry names of their own
 RECEIVER: Final = "receiver"
 WAITING_MAX: Final = 128  # frames offered to a transport that are not written yet
 WAITING_BYTES_MAX: Final = 2**24
-LOOK_S: Final = 0.001  # between two looks whether there is room for more
+LOOK_S: Final = 0.002  # between two looks whether there is room for more; WAITING_MAX of 4 kB last for four
 _LENGTH_BYTES: Final = 4
 
 

@@ -27,12 +27,18 @@ TARGET: Final = 0.8  # of the messages of a bare websocket, without keys
 AIMED: Final = (TRANSPORT, AGENTS)
 
 CAPTION: Final = f"""\
-Two processes on this machine, one connection; medians of {ROUNDS} interleaved rounds. Bytes are those of the
-arrays; CPU is user and system time of a process, divided by messages; the ratio is of messages per second.
-bare, transport: frames of so many bytes, made before, counted when they have arrived. POST waits for answers.
+Two processes on this machine, one connection; medians of {ROUNDS} interleaved rounds.
+bytes: of the arrays in a message, without header.    messages/s, MB/s: arrived and accepted; none is replaced
+by a newer one before it is sent.    CPU: user and system time of the process, per message; where both have a
+processor to themselves, the larger of the two is what limits.    of bare websocket: messages/s, as a share of
+those of a bare aiohttp websocket in the same round.
+bare, transport: frames made before, counted when they have arrived. POST waits for answers. A bare websocket
+writes many frames at once and lets megabytes age on their way; the transport hands each frame to the kernel
+as late as it can, so that a newer one may take its place: at 4 kB that alone costs half of the messages.
 agent to agent: a push of four float32 arrays, {BLOCKS} blocks a tick, four heartbeats in the first of them,
 one in the others, is encoded in a worker thread, sent, received, decoded, checked (fields, membership,
-shapes, finite numbers) and put into the inbox of the other agent. Neither agent learns meanwhile.
+shapes, finite numbers) and put into the inbox of the other agent, where the newest of each block is kept for
+the next tick. Neither agent learns meanwhile.
 keys: beside that, each message is signed, encrypted, decrypted and verified."""
 
 
