@@ -26,7 +26,7 @@ import torch
 from tests.fuzz.admin_sockets import AdminSockets
 from tests.fuzz.guided import fuzz
 from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, crowd_of_strangers
-from tests.fuzz.hostile_swarm import ATTACKS, attacked
+from tests.fuzz.hostile_swarm import ATTACKS, KINDS, attacked
 from tests.fuzz.mutation import change_tree
 from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
@@ -47,7 +47,7 @@ TARGETS: dict[str, tuple[Callable[[], Any], ...]] = {
     "keys": (Keys,),
 }
 ERROR_MAX = 1e-6
-SWARM_TICKS, ATTACKED_TICKS, LIARS = 500, 100, 5
+SWARM_TICKS, ATTACKED_TICKS = 500, 100
 
 
 def main() -> int:
@@ -81,7 +81,7 @@ def main() -> int:
 
 def attack_swarm(name: str) -> bool:
     """Whether the swarm came to its own answer in spite of this attack."""
-    attack = attacked(ATTACKS[name], ticks=SWARM_TICKS, until=ATTACKED_TICKS, liars=LIARS, measured=True)
+    attack = attacked(ATTACKS[name], ticks=SWARM_TICKS, until=ATTACKED_TICKS, liars=len(KINDS), measured=True)
     worst = max(attack.errors.values())
     print(
         f"swarm     {name}: error {worst:.1e}, largest estimate {max(attack.worst):.3g}, "

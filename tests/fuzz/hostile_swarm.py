@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tracemalloc
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from peer.settings import AgentSettings
 from peer.virtual_swarm import Swarm, reproducible_torch
 from tests.paper.swarms import TICK_S, bad_links, errors, quadratics
 from wire import Array, DecodeError, Heard, Heartbeat, Push, encode_push, peer_mark
+from wire.messages import DIGEST_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 DIMENSION = 6
 HONEST = 5
+GHOSTS = 30  # so many more than agents, that an agent would push to little else
 
 
 @dataclass
@@ -220,16 +222,46 @@ def lies(liar: Liar) -> list[Push[Array]]:
     return [liar.say(), liar.say(digest=liar.digest(), epoch=0)]
 
 
+def ghosts(liar: Liar) -> list[Push[Array]]:
+    """Of a crowd that never was and lives on: it is said to hear everybody, nobody, or not said."""
+    target = liar.target
+    echo = Heard(peer_mark(target.identity.peer), target.membership.liveness.heartbeat, 0)
+    words = (None, (), (echo,))
+    crowd = tuple(
+        Heartbeat(f"ghost-{number}", 0, liar.heartbeat, "", False, words[number % 3])
+        for number in range(GHOSTS)
+    )
+    size = DIGEST_MAX - 1
+    parts = (crowd[start : start + size] for start in range(0, GHOSTS, size))
+    plain = liar.say()
+    return [replace(plain, digest=(*plain.digest, *part)) for part in parts]
+
+
+def reborn(liar: Liar) -> list[Push[Array]]:
+    """Ever new incarnations, each with many heartbeats in one tick."""
+    incarnation = liar.heartbeat // 4
+    return [
+        liar.say(
+            incarnation=incarnation,
+            digest=(Heartbeat(liar.name, incarnation, step, "", False, ()),),
+            arrays=liar.arrays(lambda: 0.0),
+        )
+        for step in range(1, 9)
+    ]
+
+
 def haste(liar: Liar) -> list[Push[Array]]:
     """Ever higher epochs, each with an estimate to begin with."""
     later = liar.rng.choice((1, 2, 1000, wire.U64_MAX // 2**45))
     return [liar.say(), liar.say(arrays=liar.arrays(lambda: 1e9), epoch=liar.target.epoch + later)]
 
 
+KINDS = (outsiders, nonsense, garbage, lies, haste, ghosts, reborn)
+
+
 def everything(liar: Liar) -> list[Push[Array]]:
     """All at once, each by somebody else."""
-    kinds = (outsiders, nonsense, garbage, lies, haste)
-    return kinds[int(liar.name.rpartition("-")[2]) % len(kinds)](liar)
+    return KINDS[int(liar.name.rpartition("-")[2]) % len(KINDS)](liar)
 
 
-ATTACKS = {one.__name__: one for one in (outsiders, nonsense, garbage, lies, haste, everything)}
+ATTACKS = {one.__name__: one for one in (*KINDS, everything)}

@@ -10,7 +10,7 @@ import pytest
 from tests.fuzz.admin_sockets import AdminSockets
 from tests.fuzz.guided import fuzz
 from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, crowd_of_strangers
-from tests.fuzz.hostile_swarm import attacked, everything, haste
+from tests.fuzz.hostile_swarm import KINDS, attacked, everything, ghosts, haste
 from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
 from wire import PEERS_KNOWN_MAX
@@ -105,13 +105,13 @@ def test_what_the_campaign_found_is_refused(make: Any, data: bytes) -> None:
     assert make().throw(data).startswith("refused")
 
 
-@pytest.mark.parametrize("attack", [haste, everything])
+@pytest.mark.parametrize("attack", [haste, ghosts, everything])
 def test_the_honest_come_to_their_own_answer_after_an_attack(attack: Any) -> None:
     """Found: one liar that told of a far higher epoch made everybody begin with its estimate."""
-    result = attacked(attack, ticks=450, until=45, liars=5 if attack is everything else 1)
+    result = attacked(attack, ticks=450, until=45, liars=len(KINDS) if attack is everything else 1)
     assert max(result.errors.values()) < 1e-6, result
     assert max(result.worst) < 100.0, "nobody was led astray meanwhile"
-    assert {who for _, _, who in result.quarantines} <= {f"liar-{number}" for number in range(5)}
+    assert {who for _, _, who in result.quarantines} <= {f"liar-{number}" for number in range(len(KINDS))}
     assert len(set(result.epochs)) == 1
     assert result.outcomes["received"] > 0
 
