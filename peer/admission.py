@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from peer.solver import Solver
     from wire import PeerId
 
-EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is not honest
+EPOCH_JUMP_MAX = 2**20  # a swarm bumps every few seconds at most; a larger jump is taken in steps
+EPOCH_GAP_MAX = 2**30  # liars may have driven a swarm apart by some jumps; what is farther is not honest
 EPOCH_MAX = 2**48  # not even for who knows no epoch yet: numbers must never run out
 SENDERS_MAX = 1024  # twice as many as can be alive
 RAISES_AT_ONCE = 4.0  # epochs that one sender may announce in a row: messages of several epochs may be late
@@ -45,7 +46,7 @@ def check_origin(push: Push[V], own: Identity, epoch: int) -> None:
         found = f"shares of {push.sender!r} are for {len(push.targets)} others"
         raise DecodeError(RejectReason.NOT_FOR_US, found)
     lowest = 1 if push.arrays else 0
-    if not lowest <= push.epoch <= (min(epoch + EPOCH_JUMP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):
+    if not lowest <= push.epoch <= (min(epoch + EPOCH_GAP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):
         raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {epoch}")
 
 
@@ -79,13 +80,19 @@ class EpochRate:
         self.told = 0
         self._left: dict[PeerId, tuple[float, float]] = {}  # raises left, and when that was so
 
-    def note(self, sender: PeerId, epoch: int, interval_s: float, now: float) -> None:
-        """Note what a member tells. Raises `wire.DecodeError` if it raises the epoch once too often."""
-        if epoch <= self.told:
-            return
-        if interval_s > 0:
-            self._spend(sender, interval_s, now)
-        self.told = epoch
+    def note(self, push: Push[V], epoch: int, interval_s: float, now: float) -> None:
+        """Note what a member tells one that is in `epoch`.
+
+        Raises `wire.DecodeError` if it raises the epoch once too often, or too far to be followed at once:
+        then by EPOCH_JUMP_MAX.
+        """
+        reached = min(push.epoch, epoch + EPOCH_JUMP_MAX)
+        if reached > self.told:
+            if interval_s > 0:
+                self._spend(push.sender, interval_s, now)
+            self.told = reached
+        if push.epoch > reached:
+            raise DecodeError(RejectReason.EPOCH_JUMP, f"epoch is {push.epoch}, ours {epoch}: too far")
 
     def _spend(self, sender: PeerId, interval_s: float, now: float) -> None:
         left, at = self._left.get(sender, (RAISES_AT_ONCE, now))

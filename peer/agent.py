@@ -171,7 +171,7 @@ class Agent(Generic[V]):
         if self.phase is Phase.LISTENING:
             self.membership.time(push)
         if self.epoch:
-            self._epochs.note(push.sender, push.epoch, self._epoch_s_min() / 2, now)
+            self._epochs.note(push, self.epoch, self._epoch_s_min() / 2, now)
         if push.arrays:
             self.inbox.put(push, lowest_epoch=self.epoch)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, SENDERS_MAX, EpochRate
+from peer.admission import EPOCH_GAP_MAX, EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, SENDERS_MAX, EpochRate
 from peer.agent import Phase
 from tests.oracles.fractions import vector
 from tests.unit.driving import Driver, push, start
@@ -64,6 +64,28 @@ def test_the_largest_jump_that_is_believed() -> None:
     assert driver.agent.inbox.highest_epoch() == 5 + EPOCH_JUMP_MAX
 
 
+@pytest.mark.parametrize("fields", [{}, {"arrays": ()}])
+def test_a_larger_jump_is_followed_in_steps_as_fast_as_one_sender_may_raise(fields: dict[str, Any]) -> None:
+    """Found by an attack: liars had driven two groups apart by more than a jump, and they never met again."""
+    driver = in_epoch_five()
+    driver.hear("a", incarnation=3, epoch=5)
+    driver.tick()
+    far = 5 + 3 * EPOCH_JUMP_MAX + 7
+    reached = []
+    for tick in range(6):
+        with contextlib.suppress(DecodeError):
+            driver.hear("a", incarnation=3, epoch=far, sequence=tick, **fields)
+        driver.tick()
+        reached.append(driver.agent.epoch)
+    assert reached[:3] == [5 + step * EPOCH_JUMP_MAX for step in (1, 2, 3)]
+    assert reached[-1] == far
+    for tick in range(6):
+        with pytest.raises(DecodeError):
+            driver.hear("a", incarnation=3, epoch=far + EPOCH_GAP_MAX + 1, sequence=tick, **fields)
+        driver.tick()
+    assert driver.agent.epoch == far
+
+
 def test_before_its_first_epoch_an_agent_knows_no_jump_but_a_limit() -> None:
     driver = start(founder=False)
     driver.see("a")
@@ -92,13 +114,17 @@ def test_beacons_may_be_of_no_epoch_and_need_no_membership() -> None:
 # ---- who raises the epoch
 
 
+def note(rate: EpochRate, sender: str, epoch: int, interval_s: float, now: float) -> None:
+    rate.note(push(sender, epoch=epoch), 1, interval_s, now)
+
+
 def test_a_few_raises_are_free_and_then_one_in_each_interval() -> None:
     rate = EpochRate()
     accepted, epoch = [], 10
     for tenth in range(1000):
         epoch += 1
         with contextlib.suppress(DecodeError):
-            rate.note("a", epoch, 10.0, tenth / 10)
+            note(rate, "a", epoch, 10.0, tenth / 10)
             accepted.append(tenth / 10)
         assert (rate.told == epoch) is (tenth / 10 in accepted)
     assert len(accepted) == pytest.approx(RAISES_AT_ONCE + 10, abs=1)
@@ -108,22 +134,22 @@ def test_a_few_raises_are_free_and_then_one_in_each_interval() -> None:
 def test_each_sender_has_its_own_measure_and_saves_up_no_more() -> None:
     rate = EpochRate()
     for epoch in range(1, 5):
-        rate.note("a", epoch, 10.0, 0.0)
+        note(rate, "a", epoch, 10.0, 0.0)
     with pytest.raises(DecodeError):
-        rate.note("a", 5, 10.0, 0.0)
-    rate.note("c", 5, 10.0, 0.0)
-    rate.note("a", 5, 10.0, 0.0)  # no raise: c has said so
+        note(rate, "a", 5, 10.0, 0.0)
+    note(rate, "c", 5, 10.0, 0.0)
+    note(rate, "a", 5, 10.0, 0.0)  # no raise: c has said so
     for epoch in range(6, 10):
-        rate.note("a", epoch, 10.0, 1e6)
+        note(rate, "a", epoch, 10.0, 1e6)
     with pytest.raises(DecodeError):
-        rate.note("a", 10, 10.0, 1e6)
+        note(rate, "a", 10, 10.0, 1e6)
     assert rate.told == 9
 
 
 def test_the_measures_of_senders_are_bounded() -> None:
     rate = EpochRate()
     for number in range(SENDERS_MAX + 5):
-        rate.note(f"peer-{number}", number + 1, 10.0, 0.0)
+        note(rate, f"peer-{number}", number + 1, 10.0, 0.0)
     assert len(rate._left) == SENDERS_MAX
     assert "peer-0" not in rate._left
 
@@ -131,7 +157,7 @@ def test_the_measures_of_senders_are_bounded() -> None:
 def test_without_an_interval_there_is_no_limit() -> None:
     rate = EpochRate()
     for epoch in range(1, 99):
-        rate.note("a", epoch, 0.0, 0.0)
+        note(rate, "a", epoch, 0.0, 0.0)
     assert rate.told == 98
 
 
