@@ -30,8 +30,9 @@ swarm, each agent writes the highest that all it pushes to can read.
 """
 
 import reprlib
-from collections.abc import Callable, Iterator, Mapping
-from typing import Final, Literal, TypeVar, cast
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Final, Literal, cast
 
 import msgpack
 
@@ -55,12 +56,29 @@ MESSAGE_BYTES_MAX: Final = 2**20  # one block: small enough to be replaced while
 HEADER_BYTES_MAX: Final = 16 * 2**10  # a third more than the largest header of this version: room for keys
 
 _MAGIC: Final = b"HP"
-_PREFIX_BYTES: Final = 8
+_PREFIX: Final = struct.Struct("<2sBBI")
+_PREFIX_BYTES: Final = _PREFIX.size
 _ALIGNMENT: Final = 8
 _HEADER_LENGTH_MAX: Final = 1_024  # elements of any one msgpack array or map, known or not
 
 _Dtype = Literal["<f4", "<f8"]
-_Field = TypeVar("_Field")
+
+_FIELDS: Final = {
+    "s": "swarm",
+    "f": "fingerprint",
+    "p": "sender",
+    "i": "incarnation",
+    "e": "epoch",
+    "b": "block",
+    "n": "sequence",
+    "t": "tick",
+    "d": "tick_interval_s",
+    "a": "address",
+    "v": "arrays",
+    "o": "targets",
+    "l": "digest",
+}
+_REQUIRED: Final = {1: _FIELDS.keys() - {"o", "l"}, 2: _FIELDS.keys()}  # keys, by version
 
 _check_swarm: Final = name_of(SWARM_BYTES_MAX)
 _check_fingerprint: Final = name_of(FINGERPRINT_BYTES_MAX)
@@ -117,12 +135,7 @@ def encode_parts(push: Push[Array], version: int = PROTOCOL_VERSION) -> list[byt
     except DecodeError as error:
         raise EncodeError(str(error)) from None
     packed = cast("bytes", msgpack.packb(header, use_bin_type=True))
-    parts: list[bytes | memoryview] = [
-        _MAGIC,
-        bytes((version, 0)),
-        len(packed).to_bytes(4, "little"),
-        packed,
-    ]
+    parts: list[bytes | memoryview] = [_PREFIX.pack(_MAGIC, version, 0, len(packed)), packed]
     offset = _PREFIX_BYTES + len(packed)
     for index, array in enumerate(push.arrays):
         array_bytes = memoryview(array.data).nbytes
@@ -153,10 +166,9 @@ def _read_prefix(view: memoryview) -> tuple[int, int]:
     """Version, and offset where the header ends; it lies within the frame."""
     if len(view) < _PREFIX_BYTES:
         raise malformed("frame length", len(view), f"at least {_PREFIX_BYTES} bytes")
-    magic = bytes(view[:2])
+    magic, version, flags, header_bytes = _PREFIX.unpack_from(view)
     if magic != _MAGIC:
         raise malformed("magic", magic, repr(_MAGIC))
-    version, flags = view[2], view[3]
     if version > PROTOCOL_VERSION or flags:
         raise DecodeError(
             RejectReason.FUTURE_VERSION,
@@ -165,7 +177,6 @@ def _read_prefix(view: memoryview) -> tuple[int, int]:
         )
     if version < PROTOCOL_OLDEST:
         raise malformed("version", version, f"at least {PROTOCOL_OLDEST}")
-    header_bytes = int.from_bytes(view[4:8], "little")
     if header_bytes > HEADER_BYTES_MAX:
         raise oversized("header length", header_bytes, HEADER_BYTES_MAX)
     if header_bytes > len(view) - _PREFIX_BYTES:
@@ -205,30 +216,27 @@ def _read_header(
 ) -> Push[tuple[_Dtype, int]]:
     """Check every field; the arrays of the result are (dtype, count)."""
     fields = cast("Mapping[object, object]", header)
-
-    def read(key: str, name: str, check: Callable[[str, object], _Field]) -> _Field:
-        if key not in fields:
-            raise DecodeError(RejectReason.MALFORMED, f"header field {name!r} (key {key!r}) is missing")
-        return check(name, fields[key])
-
-    arrays = read("v", "arrays", _check_arrays)
-    targets = read("o", "targets", read_marks) if version > 1 else ()
+    if not fields.keys() >= _REQUIRED[version]:
+        key = min(_REQUIRED[version] - fields.keys())
+        raise DecodeError(RejectReason.MALFORMED, f"header field {_FIELDS[key]!r} (key {key!r}) is missing")
+    arrays = _check_arrays("arrays", fields["v"])
+    targets = read_marks("targets", fields["o"]) if version > 1 else ()
     if version > 1 and arrays and not targets:
         raise malformed("targets", targets, "whom the arrays are for")
     return Push(
-        swarm=read("s", "swarm", _check_swarm),
-        fingerprint=read("f", "fingerprint", _check_fingerprint),
-        sender=read("p", "sender", _check_sender),
-        incarnation=read("i", "incarnation", _check_count),
-        epoch=read("e", "epoch", _check_count),
-        block=read("b", "block", _check_count),
-        sequence=read("n", "sequence", _check_sequence),
-        tick=read("t", "tick", _check_count),
-        tick_interval_s=read("d", "tick_interval_s", check_interval),
-        address=read("a", "address", check_address),
+        swarm=_check_swarm("swarm", fields["s"]),
+        fingerprint=_check_fingerprint("fingerprint", fields["f"]),
+        sender=_check_sender("sender", fields["p"]),
+        incarnation=_check_count("incarnation", fields["i"]),
+        epoch=_check_count("epoch", fields["e"]),
+        block=_check_count("block", fields["b"]),
+        sequence=_check_sequence("sequence", fields["n"]),
+        tick=_check_count("tick", fields["t"]),
+        tick_interval_s=check_interval("tick_interval_s", fields["d"]),
+        address=check_address("address", fields["a"]),
         arrays=arrays,
         targets=targets,
-        digest=read("l", "digest", read_digest) if version > 1 else (),
+        digest=read_digest("digest", fields["l"]) if version > 1 else (),
     )
 
 
