@@ -4,7 +4,7 @@
     agent effects: Compute --> worker thread --> agent.computed;   Send --> transport;   Persist --> disk
 
 This file decides nothing about learning or membership. What takes long (averaging, gradients, encoding,
-sealing) happens in a worker thread; at most one computation per agent is under way.
+sealing, the disk) happens in a worker thread; at most one computation per agent is under way.
 """
 
 from __future__ import annotations
@@ -186,9 +186,9 @@ class AgentService:
                 now = time.monotonic()
                 if now >= self._paused_until:
                     self.agent.handle_timer(now)
-                    self._perform()
+                    await self._perform()
                 self._reacher.work(now)
-                self._keep_marks(now)
+                await self._keep_marks(now)
                 deadline = self.agent.next_deadline()
                 wake_at = None if deadline is None else max(deadline, self._paused_until)
                 await self._sleep_until(wake_at, failure)
@@ -196,7 +196,7 @@ class AgentService:
                 await self._computation
                 self._computation = None
             self.agent.leave(time.monotonic())
-            self._perform()
+            await self._perform()
             await self.transport.flush(FAREWELL_S)
         finally:
             failure.cancel()
@@ -209,7 +209,7 @@ class AgentService:
         await self._reacher.close()
         await self.transport.close()
         try:
-            self._persist_marks()
+            await self._persist_marks()
         finally:
             self.state.close()
 
@@ -229,12 +229,12 @@ class AgentService:
             computation, self._computation = self._computation, None
             computation.result()
 
-    def _perform(self) -> None:
-        """Carry out the agent's effects in order."""
+    async def _perform(self) -> None:
+        """Carry out the agent's effects in order; nothing is computed, or sent otherwise, while it awaits."""
         for effect in self.agent.take_effects():
             match effect:
                 case Persist(epoch):
-                    self.state.persist_epoch(epoch)  # a disk's time: nothing may happen before
+                    await asyncio.to_thread(self.state.persist_epoch, epoch)  # a disk's time
                 case Compute(work):
                     self._computation = asyncio.create_task(self._compute(work))
                 case Send(targets, push) if push.arrays:
@@ -261,7 +261,7 @@ class AgentService:
 
         result, self._frames = await asyncio.get_running_loop().run_in_executor(self._executor, tick)
         self.agent.computed(result, time.monotonic())
-        self._perform()
+        await self._perform()
 
     def _version(self, targets: tuple[PeerId, ...]) -> int:
         """The newest version of the protocol that all of them read."""
@@ -277,21 +277,21 @@ class AgentService:
         self._reacher.heard(push.sender, push.address)
         return push.sender
 
-    def _keep_marks(self, now: float) -> None:
+    async def _keep_marks(self, now: float) -> None:
         if now - self._marks_kept_at > MARKS_EVERY_S:
             self._marks_kept_at = now
             try:
-                self._persist_marks()
+                await self._persist_marks()
                 self._marks_problem = ""
             except StateError as error:  # nothing depends on marks being kept at once
                 if str(error) != self._marks_problem and self._on_problem is not None:
                     self._on_problem(f"{error}; learning goes on")
                 self._marks_problem = str(error)
 
-    def _persist_marks(self) -> None:
+    async def _persist_marks(self) -> None:
         marks = self.seal.marks()
         if marks != self.state.marks:  # a disk's time and wear
-            self.state.persist_replay(marks)
+            await asyncio.to_thread(self.state.persist_replay, marks)
 
     def _tell_identity(self) -> dict[str, object]:
         """What whoever asks is told: a record, and who hears whom."""

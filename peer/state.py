@@ -136,7 +136,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path: Final = path
-        self._started = False
+        self._started = self._closed = False
         self._writing = threading.Lock()
         with _problems(path, "give a directory that you may write to"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -189,8 +189,10 @@ class StateDirectory:
             self._keep(replace(self._numbers, replay=dict(marks)))
 
     def close(self) -> None:
-        """Give up the lock. To be called once."""
-        os.close(self._lock)
+        """Give up the lock, once nothing is being written; then nothing is. To be called once."""
+        with self._writing:
+            self._closed = True
+            os.close(self._lock)
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +241,7 @@ class StateDirectory:
         return identity, numbers
 
     def _keep(self, numbers: _Numbers) -> None:
+        assert not self._closed
         _replace(self.path / NUMBERS, numbers.to_text())
         self._numbers = numbers
 

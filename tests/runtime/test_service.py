@@ -192,6 +192,36 @@ async def test_a_paused_agent_does_nothing_and_hears_nothing_and_then_goes_on() 
         assert not [event for peer, event in swarm.of(PeerDeparted) if peer == paused.record.peer]
 
 
+async def test_while_a_disk_takes_its_time_others_are_heard_and_nothing_of_the_epoch_is_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The number of an epoch is durable before anything of it is sent."""
+    writing, written = threading.Event(), threading.Event()
+    async with group() as swarm:
+        one, other = await started(swarm, quadratics(2))
+        persist = one.state.persist_epoch
+
+        def slowly(epoch: int) -> None:
+            writing.set()
+            assert written.wait(LIMIT_S / 4), "the loop stands still"
+            persist(epoch)
+
+        monkeypatch.setattr(one.state, "persist_epoch", slowly)
+        await swarm.add(quadratics(1)[0], "agent-2")
+        swarm.members[2].meet(one.record)
+        swarm.run(swarm.members[2])
+        for service in (one, other):
+            service.meet(swarm.members[2].record)
+        await swarm.until(writing.is_set)
+        sent, before, received = one.transport.counters.sent, one.state.epoch, one.transport.counters.received
+        await swarm.until(lambda: one.transport.counters.received > received + 20)
+        assert one.agent.epoch > before == one.state.epoch
+        assert one.transport.counters.sent <= sent + len(swarm.members)  # what waited already
+        written.set()
+        await swarm.until(lambda: one.transport.counters.sent > sent + 20)
+        assert one.state.epoch > before
+
+
 async def test_frames_are_of_a_version_that_the_receiver_reads() -> None:
     """Reference: codec.py: two versions in one swarm. The old one reads version 1 only, and all learn."""
     problems = quadratics(3)
@@ -220,7 +250,7 @@ async def test_invented_names_are_bounded_and_give_way_to_members() -> None:
         stranger = replace(decode(message(other)), arrays=(), address="127.0.0.1:9")
         for number in range(TARGETS_MAX + 100):
             one._on_frame(encode(replace(stranger, sender=f"name-{number}"), 1))
-            one._perform()
+            await one._perform()
         assert len(one.transport.per_peer) <= TARGETS_MAX
         assert len(one._reacher._known) <= TARGETS_MAX
         one._reacher.work(time.monotonic())

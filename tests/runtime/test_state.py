@@ -6,6 +6,8 @@ import errno
 import os
 import re
 import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -222,6 +224,38 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
     with StateDirectory(tmp_path), pytest.raises(StateError, match=f"in use by process {os.getpid()};"):
         StateDirectory(tmp_path)
     StateDirectory(tmp_path).close()
+
+
+def test_the_lock_is_given_up_when_what_is_being_written_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a new process could read an old number, which the late write of the former then brings back."""
+    synced, go_on = threading.Event(), threading.Event()
+    sync = os.fsync
+
+    def slowly(descriptor: int) -> None:
+        synced.set()
+        go_on.wait()
+        sync(descriptor)
+
+    state = StateDirectory(tmp_path)
+    state.start()
+    with ThreadPoolExecutor(2) as executor:
+        monkeypatch.setattr(os, "fsync", slowly)
+        writing = executor.submit(state.persist_epoch, 1)
+        synced.wait()
+        closing = executor.submit(state.close)
+        try:
+            with pytest.raises(StateError, match="in use by process"):
+                StateDirectory(tmp_path)
+        finally:
+            go_on.set()
+        writing.result()
+        closing.result()
+    with StateDirectory(tmp_path) as next_one:
+        assert next_one.epoch == 1
+    with pytest.raises(AssertionError):
+        state.persist_epoch(2)
 
 
 def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
