@@ -5,8 +5,9 @@ frames that newer ones should have replaced. A SocketWriter is done with a frame
 of it, and the kernel is told to take little more than it can send at once.
 
 Measured, 8 Mbit/s of frames offered to a link of 1 Mbit/s: they arrive 0.6 s old, most of it spent in the
-router's queue; 7 s without this. The price, on the loopback of one machine: of frames of 4 kB a third as many
-as bare aiohttp sends, of 64 kB and 1 MB about as many (`hyperpush bench wire`).
+router's queue; 7 s without this. The price, on the loopback of one machine: a frame of 4 kB costs its sender
+twice as much as with bare aiohttp, which writes many at once; of 64 kB and 1 MB about as much (the rows
+"written late" of `hyperpush bench wire`).
 """
 
 import asyncio

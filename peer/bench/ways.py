@@ -2,6 +2,7 @@
 receiving end. An edge: asyncio, aiohttp, sockets of this machine.
 
     bare       frames of bytes, with nothing of this project around them
+    late       the same, each written as late as the transport writes it: the price of its freshness
     transport  the same frames through wire.transport
     agents     messages, from the arrays of one agent to the inbox of another; in service.py the same calls
 
@@ -24,10 +25,16 @@ from aiohttp import web
 
 from peer.bench.talkers import BLOCKS, Listener, Talker
 from wire import TransportError, WebSocketTransport, format_address
+from wire.counters import TransportCounters
+from wire.intake import Intake
+from wire.push_socket import PushSocket, open_session
+from wire.transport import FRAME_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
+
+    from wire.socket_writer import SocketWriter
 
     Take = Callable[[], None]
     OnFrame = Callable[[bytes], str | None]
@@ -181,7 +188,7 @@ async def _listen_websocket(_size: int, take: Take) -> AsyncIterator[int]:
             take()
         return websocket
 
-    async with _serve("/", handle) as port:
+    async with _serve("/v1/push", handle) as port:
         yield port
 
 
@@ -200,9 +207,35 @@ class _WebsocketOutlet:
 async def _connect_websocket(port: int, _size: int) -> AsyncIterator[Outlet]:
     async with (
         aiohttp.ClientSession() as session,
-        session.ws_connect(f"http://{HOST}:{port}/", compress=0, max_msg_size=0) as websocket,
+        session.ws_connect(f"http://{HOST}:{port}/v1/push", compress=0, max_msg_size=0) as websocket,
     ):
         yield _WebsocketOutlet(websocket)
+
+
+class _LateOutlet:
+    def __init__(self, writer: SocketWriter) -> None:
+        self._writer = writer
+
+    async def put(self, frame: bytes) -> None:
+        await self._writer.push(frame)
+
+    async def finish(self) -> None:
+        """The kernel has taken each."""
+
+
+@asynccontextmanager
+async def _connect_late(port: int, _size: int) -> AsyncIterator[Outlet]:
+    counters = TransportCounters()
+    async with open_session() as session:
+        push_socket = await PushSocket.dial(
+            session,
+            format_address(HOST, port),
+            intake=Intake(lambda _: None, counters, lambda _: None),  # nothing comes back
+            message_bytes_max=FRAME_BYTES_MAX,
+            on_over=lambda: None,
+        )
+        yield _LateOutlet(push_socket.writer)
+        await push_socket.close()
 
 
 # ---- ours
@@ -214,11 +247,13 @@ class _TransportOutlet:
     def __init__(self, transport: WebSocketTransport, target: str, size: int) -> None:
         self._transport = transport
         self._target = target
+        self._link = transport.per_peer[target]
         self._waiting_max = min(WAITING_MAX, max(BLOCKS, WAITING_BYTES_MAX // size))
         self._offered = 0
 
     async def put(self, frame: bytes) -> None:
-        await self._until_waiting(self._waiting_max - 1)
+        if self._offered - self._link.sent >= self._waiting_max:
+            await self._until_waiting(self._waiting_max - 1)
         # Frames leave in the order of the blocks: the one of this number that was before is out.
         self._transport.send((self._target,), self._offered % self._waiting_max, frame)
         self._offered += 1
@@ -227,7 +262,7 @@ class _TransportOutlet:
         await self._until_waiting(0)
 
     async def _until_waiting(self, at_most: int) -> None:
-        link = self._transport.per_peer[self._target]
+        link = self._link
         while self._offered - link.sent > at_most:
             if link.unsent or link.replaced:
                 raise TransportError(
@@ -296,6 +331,7 @@ def _agent_frames(size: int, *, keys: bool) -> Frames:
 STREAMS: Final = "bare asyncio streams"
 POST: Final = "bare aiohttp POST"
 WEBSOCKET: Final = "bare aiohttp websocket"
+LATE: Final = "bare websocket, written late"
 TRANSPORT: Final = "transport"
 AGENTS: Final = "agent to agent"
 AGENTS_WITH_KEYS: Final = "agent to agent, keys"
@@ -304,6 +340,7 @@ WAYS: Final[Mapping[str, Way]] = {
     STREAMS: Way(_listen_streams, _connect_streams, _noise),
     POST: Way(_listen_posts, _connect_posts, _noise),
     WEBSOCKET: Way(_listen_websocket, _connect_websocket, _noise),
+    LATE: Way(_listen_websocket, _connect_late, _noise),
     TRANSPORT: Way(_listen_transport, _connect_transport, _noise),
     AGENTS: Way(partial(_listen_agent, keys=False), _connect_transport, partial(_agent_frames, keys=False)),
     AGENTS_WITH_KEYS: Way(

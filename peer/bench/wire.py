@@ -33,8 +33,8 @@ by a newer one before it is sent.    CPU: user and system time of the process, p
 processor to themselves, the larger of the two is what limits.    of bare websocket: messages/s, as a share of
 those of a bare aiohttp websocket in the same round.
 bare, transport: frames made before, counted when they have arrived. POST waits for answers. A bare websocket
-writes many frames at once and lets megabytes age on their way; the transport hands each frame to the kernel
-as late as it can, so that a newer one may take its place: at 4 kB that alone costs half of the messages.
+writes small frames together and lets megabytes age in buffers; written late, each frame is handed over when
+the kernel has sent the one before, so that a newer one could still take its place, as in the transport.
 agent to agent: a push of four float32 arrays, {BLOCKS} blocks a tick, four heartbeats in the first of them,
 one in the others, is encoded in a worker thread, sent, received, decoded, checked (fields, membership,
 shapes, finite numbers) and put into the inbox of the other agent, where the newest of each block is kept for
