@@ -60,6 +60,24 @@ class Link:
 
 
 @dataclass(slots=True)
+class Clock:
+    """What an agent reads: as every monotonic clock it never goes back, but may drift, and jump ahead."""
+
+    rate: float = 1.0
+    ahead_s: float = 0.0
+    latest: float = 0.0  # reading
+
+    def read(self, now: float, at_least: float = 0.0) -> float:
+        """The reading at this virtual time; `at_least` is what rounding must not fall short of."""
+        self.latest = max(self.latest, self.rate * now + self.ahead_s, at_least)
+        return self.latest
+
+    def when(self, reading: float) -> float:
+        """The virtual time at which it reads so, to rounding."""
+        return (reading - self.ahead_s) / self.rate
+
+
+@dataclass(slots=True)
 class Node(Generic[V]):
     """One running agent, what it has to do and what is counted about it.
 
@@ -68,7 +86,8 @@ class Node(Generic[V]):
 
     agent: Agent[V]
     counters: MessageCounters
-    timer_at: float | None = None
+    clock: Clock
+    timer_at: float | None = None  # by the agent's clock
     paused_until: float = 0.0
     outbox: Outbox = field(default_factory=Outbox)
 
@@ -109,11 +128,11 @@ class Simulation(Generic[V]):
         self._scheduled += 1
         heapq.heappush(self._heap, (max(time, self.now), self._scheduled, action))
 
-    def start(self, agent: Agent[V]) -> None:
-        """Let an agent run from now on."""
+    def start(self, agent: Agent[V], clock: Clock | None = None) -> None:
+        """Let an agent run from now on, by a clock that is right if none is given."""
         peer = agent.identity.peer
         assert peer not in self.nodes, f"{peer} is running already"
-        node = Node(agent, self.counters.setdefault(peer, MessageCounters()))
+        node = Node(agent, self.counters.setdefault(peer, MessageCounters()), clock or Clock())
         self.nodes[peer] = node
         self._note(b"start", peer, b"")
         self._perform(node)
@@ -129,7 +148,7 @@ class Simulation(Generic[V]):
         """Let an agent say goodbye and stop; what waits for its links still goes out."""
         self._note(b"leave", peer, b"")
         node = self.nodes[peer]
-        node.agent.leave(self.now)
+        node.agent.leave(node.clock.read(self.now))
         self._perform(node)
         del self.nodes[peer]
 
@@ -141,17 +160,32 @@ class Simulation(Generic[V]):
         self._note(b"pause", peer, struct.pack("<d", duration_s))
         self.nodes[peer].paused_until = self.now + duration_s
 
+    def jump(self, peer: PeerId, seconds: float) -> None:
+        """Let an agent's clock jump ahead: its machine slept, or somebody stopped it and hid that."""
+        self._note(b"jump", peer, struct.pack("<d", seconds))
+        node = self.nodes[peer]
+        node.clock.ahead_s += seconds
+        node.timer_at = None
+        self._give(node, lambda: None)  # what was to come later may be due
+
+    def inject(self, target: PeerId, push: Push[V]) -> None:
+        """Deliver a message that no agent here has sent."""
+        node = self.nodes.get(target)
+        if node is not None:
+            self._note(b"inject", target, self._codec.encode(push))
+            self._give(node, lambda: self._receive(node, push))
+
     def tell_seen(self, observer: PeerId, peer: PeerId, incarnation: int) -> None:
         """Let `observer` see `peer`, if it runs."""
         node = self.nodes.get(observer)
         if node is not None:
-            self._give(node, lambda: node.agent.peer_seen(peer, incarnation, self.now))
+            self._give(node, lambda: node.agent.peer_seen(peer, incarnation, node.clock.read(self.now)))
 
     def tell_gone(self, observer: PeerId, peer: PeerId, incarnation: int) -> None:
         """Let `observer` believe that this incarnation of `peer` is gone, if `observer` runs."""
         node = self.nodes.get(observer)
         if node is not None:
-            self._give(node, lambda: node.agent.peer_gone(peer, self.now, incarnation))
+            self._give(node, lambda: node.agent.peer_gone(peer, node.clock.read(self.now), incarnation))
 
     def run_until(self, time: float) -> None:
         """Process all events up to and including this time."""
@@ -180,9 +214,11 @@ class Simulation(Generic[V]):
         act()
         self._perform(node)
 
-    def _timer(self, node: Node[V]) -> None:
-        node.timer_at = None
-        node.agent.handle_timer(self.now)  # does nothing if another deadline has replaced this one
+    def _timer(self, node: Node[V], reading: float) -> None:
+        if node.timer_at == reading:
+            node.timer_at = None
+        # Does nothing if another deadline has replaced this one.
+        node.agent.handle_timer(node.clock.read(self.now, at_least=reading))
 
     def _perform(self, node: Node[V]) -> None:
         """Carry out the effects in order; `Compute` gives more at once."""
@@ -195,7 +231,7 @@ class Simulation(Generic[V]):
                         assert epoch > self.durable.get(peer, 0), f"{peer} enters epoch {epoch} twice"
                         self.durable[peer] = epoch
                     case Compute(work):
-                        agent.computed(work(), self.now)
+                        agent.computed(work(), node.clock.read(self.now))
                     case Send(targets, push):
                         self._send(node, targets, push)
                     case _:
@@ -207,7 +243,9 @@ class Simulation(Generic[V]):
         deadline = agent.next_deadline()
         if deadline is not None and deadline != node.timer_at:
             node.timer_at = deadline
-            self.at(deadline, lambda: self._give(node, lambda: self._timer(node)))
+            self.at(
+                node.clock.when(deadline), lambda: self._give(node, lambda: self._timer(node, deadline))
+            )
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
         frame = self._codec.encode(push)
@@ -273,7 +311,7 @@ class Simulation(Generic[V]):
     def _receive(self, node: Node[V], push: Push[V]) -> None:
         node.counters.delivered += 1
         try:
-            node.agent.receive(push, self.now)
+            node.agent.receive(push, node.clock.read(self.now))
         except DecodeError as error:
             reason = str(error.reason)
             node.counters.rejected[reason] = node.counters.rejected.get(reason, 0) + 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import random
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,9 +14,10 @@ from torch import Tensor
 
 from peer import assembly
 from peer.errors import SettingError
-from peer.scenario import Change, Join, Kill, Leave, Pause, check_scenario, member_names, next_life
+from peer.scenario import Change, Join, check_scenario, member_names
 from peer.settings import AgentSettings
 from peer.simulation import MessageCounters, Simulation
+from peer.virtual_seats import Seat, VirtualSeats
 from wire import FaultPlan, PeerId
 
 if TYPE_CHECKING:
@@ -64,25 +64,19 @@ class SimulationResult:
     events: tuple[tuple[float, PeerId, Event], ...]  # (virtual time, agent, what happened)
 
 
-@dataclass(slots=True)
-class Member:
-    """One seat of the swarm: its problem, and the agent that holds the seat now."""
+@dataclass(slots=True, kw_only=True)
+class Member(Seat[Tensor]):
+    """One seat of the swarm with its problem."""
 
     problem: BilevelProblem[Any]
     settings: AgentSettings
-    peer: PeerId
-    incarnation: int = 0
-    lives: int = 0
-    alive: bool = False
-    agent: assembly.TensorAgent | None = None
     learner: TorchLearner[Any] | None = None
 
 
-class Swarm:
+class Swarm(VirtualSeats[Tensor, Member]):
     """The members of a simulated swarm: does to them what a scenario says and spreads the news of it.
 
-    `notice_s`: every observer learns of a change after its own delay, drawn uniformly from this interval.
-    None: nobody is told; who comes knows whom it may contact, and heartbeats tell the rest.
+    `notice_s` as in `VirtualSeats`.
     """
 
     def __init__(
@@ -109,98 +103,38 @@ class Swarm:
         assembly.check_alike(problems)
         self._seed = seed
         self._swarm = swarm
-        self._notice_s = notice_s
-        self._rng = random.Random(f"{seed}/notices")
-        self._told_at: dict[tuple[PeerId, PeerId], float] = {}
         self._make_optimizer = make_optimizer
         self.events: list[tuple[float, PeerId, Event]] = []
-        self.simulation: Simulation[Tensor] = Simulation(
+        simulation: Simulation[Tensor] = Simulation(
             faults=faults, seed=seed, codec=assembly, record=record, on_event=self._on_event
         )
         names = member_names(len(problems))
-        self.members = [
-            Member(problem, _at_speed(settings, speeds[i] if speeds else 1.0), names[i])
+        members = [
+            Member(peer=names[i], problem=problem, settings=_at_speed(settings, speeds[i] if speeds else 1.0))
             for i, problem in enumerate(problems)
         ]
-        absent = {change.agent for change in scenario if isinstance(change, Join)}
-        for index, member in enumerate(self.members):
-            if index not in absent:
-                self._come(member, founder=True, tell=False)
-        for member in self.members:
-            if member.alive:
-                self._show_everybody(member)
-        for change in scenario:
-            self.simulation.at(change.at_s, lambda change=change: self._change(change))  # type: ignore[misc]
+        super().__init__(simulation, members, seed=seed, notice_s=notice_s)
+        self.found({change.agent for change in scenario if isinstance(change, Join)})
+        self.follow(scenario)
 
     def _on_event(self, now: float, peer: PeerId, event: Event) -> None:
         self.events.append((now, peer, event))
 
-    def _come(self, member: Member, *, founder: bool, tell: bool = True) -> None:
-        simulation = self.simulation
-        member.agent, member.learner = assembly.make_agent(
+    def make_agent(self, member: Member, *, founder: bool, epoch_floor: int) -> assembly.TensorAgent:
+        """An agent for the member's problem; its learner becomes the member's."""
+        agent, member.learner = assembly.make_agent(
             member.problem,
             member.settings,
             peer=member.peer,
             swarm=self._swarm,
             seed=self._seed,
-            now=simulation.now,
+            now=self.simulation.now,
             founder=founder,
             incarnation=member.incarnation,
-            epoch_floor=simulation.durable.get(member.peer, 0),
+            epoch_floor=epoch_floor,
             make_optimizer=self._make_optimizer,
         )
-        member.alive = True
-        if tell:
-            self._show_everybody(member)
-            self._announce(member, simulation.tell_seen, member.peer, member.incarnation)
-        simulation.start(member.agent)
-
-    def _show_everybody(self, member: Member) -> None:
-        """What discovery tells an agent when it starts."""
-        assert member.agent is not None
-        for other in self.members:
-            if other.alive and other is not member:
-                if self._notice_s is None and self.simulation.now > 0.0:
-                    member.agent.peer_found(other.peer, self.simulation.now)
-                else:
-                    member.agent.peer_seen(other.peer, other.incarnation, self.simulation.now)
-
-    def _announce(self, member: Member, tell: Callable[..., None], *what: object) -> None:
-        if self._notice_s is None:
-            return
-        low, high = self._notice_s
-        for other in self.members:
-            if other is not member:
-                link = (other.peer, member.peer)
-                at_s = self.simulation.now + low + (high - low) * self._rng.random()
-                at_s = self._told_at[link] = max(at_s, self._told_at.get(link, 0.0))  # news stays in order
-                observer = other.peer
-                self.simulation.at(
-                    at_s,
-                    lambda observer=observer: tell(observer, *what),  # type: ignore[misc]
-                )
-
-    def _change(self, change: Change) -> None:
-        member = self.members[change.agent]
-        match change:
-            case Leave():
-                self.simulation.leave(member.peer)
-                member.alive = False
-            case Pause():
-                self.simulation.pause(member.peer, change.duration_s)
-            case Kill():
-                self.simulation.kill(member.peer)
-                member.alive = False
-                self._announce(member, self.simulation.tell_gone, member.peer, member.incarnation)
-            case Join():
-                self._come(member, founder=False)
-            case _:  # a restart
-                member.lives += 1
-                if change.with_state:
-                    member.incarnation += 1
-                else:
-                    member.peer, member.incarnation = next_life(member.peer, member.lives), 0
-                self._come(member, founder=False)
+        return agent
 
     def result(self, member: Member) -> AgentResult:
         """Copies of what the member knows, or knew when it was killed."""
