@@ -34,7 +34,7 @@ ACCUSES_MAX: Final = 8  # a swarm with more liars around one agent has other pro
 MARK_BYTES: Final = 8  # of a name: short enough for lists, and members do not collide by accident
 AGE_TICKS_MAX: Final = 2**16 - 1
 
-ADDRESSES_REMEMBERED: Final = 1_024  # as parsed: every message repeats one or more; twice as many as can live
+NAMES_REMEMBERED: Final = 1_024  # their marks, and addresses as parsed: each comes again in every message
 
 ITEM_BYTES: Final = {"<f4": 4, "<f8": 8}
 """The two dtypes of the wire, little-endian floats, and their size."""
@@ -59,6 +59,7 @@ class Array:
         return memoryview(self.data).nbytes // ITEM_BYTES[self.dtype]
 
 
+@functools.lru_cache(NAMES_REMEMBERED)
 def peer_mark(peer: PeerId) -> bytes:
     """MARK_BYTES that stand for a name where many names would take too much room."""
     return hashlib.blake2b(peer.encode(), digest_size=MARK_BYTES).digest()
@@ -144,7 +145,7 @@ def name_problem(text: str, bytes_max: int) -> str | None:
     return None
 
 
-@functools.lru_cache(ADDRESSES_REMEMBERED)
+@functools.lru_cache(NAMES_REMEMBERED)
 def parse_address(text: str) -> tuple[str, int]:
     """Split "host:port" or "[ipv6]:port"; the host comes back without brackets.
 
