@@ -331,7 +331,7 @@ def _agent_frames(size: int, *, keys: bool) -> Frames:
 STREAMS: Final = "bare asyncio streams"
 POST: Final = "bare aiohttp POST"
 WEBSOCKET: Final = "bare aiohttp websocket"
-LATE: Final = "bare websocket, written late"
+LATE: Final = "websocket, written late"
 TRANSPORT: Final = "transport"
 AGENTS: Final = "agent to agent"
 AGENTS_WITH_KEYS: Final = "agent to agent, keys"

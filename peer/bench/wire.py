@@ -28,16 +28,17 @@ AIMED: Final = (TRANSPORT, AGENTS)
 
 CAPTION: Final = f"""\
 Two processes on this machine, one connection; medians of {ROUNDS} interleaved rounds.
-bytes: of the arrays in a message, without header.    messages/s, MB/s: arrived and accepted; none is replaced
-by a newer one before it is sent.    CPU: user and system time of the process, per message; where both have a
-processor to themselves, the larger of the two is what limits.    of bare websocket: messages/s, as a share of
-those of a bare aiohttp websocket in the same round.
-bare, transport: frames made before, counted when they have arrived. POST waits for answers. A bare websocket
-writes small frames together and lets megabytes age in buffers; written late, each frame is handed over when
-the kernel has sent the one before, so that a newer one could still take its place, as in the transport.
+  bytes              of the arrays in a message, without its header
+  messages/s, MB/s   arrived and accepted; no frame is replaced by a newer one before it is sent
+  CPU                user and system time of a whole process, divided by messages
+  of bare websocket  messages/s, as a share of those of a bare aiohttp websocket in the same round
+bare: frames made before, counted when they have arrived. POST waits for answers; a websocket writes small
+frames together and lets megabytes age in buffers.
+written late: each frame is handed over when the kernel has sent the one before; until then a newer one could
+take its place. So it is in the transport, which has a slot for each block, and links that come and go.
 agent to agent: a push of four float32 arrays, {BLOCKS} blocks a tick, four heartbeats in the first of them,
 one in the others, is encoded in a worker thread, sent, received, decoded, checked (fields, membership,
-shapes, finite numbers) and put into the inbox of the other agent, where the newest of each block is kept for
+shapes, finite numbers) and put into the inbox of the other agent, where the newest of each block waits for
 the next tick. Neither agent learns meanwhile.
 keys: beside that, each message is signed, encrypted, decrypted and verified."""
 
