@@ -71,6 +71,10 @@ class Inbox(Generic[V]):
         self._slots[key] = push
         return "new"
 
+    def __len__(self) -> int:
+        """How many messages wait."""
+        return len(self._slots)
+
     def highest_epoch(self, believable: int = EPOCH_MAX) -> int:
         """The highest epoch up to `believable` that waits; 0 if nothing does."""
         waiting = (push.epoch for push in self._slots.values())

@@ -67,10 +67,14 @@ class Listening(Generic[V]):
             self._heard_since = now
 
     def is_over(self, blocks: int, typical_s: float, epoch_s_min: float, members: int, now: float) -> bool:
-        """Whether every block was heard for long enough, or nothing more is to be expected."""
+        """Whether every block was heard for long enough, or nothing more is to be expected.
+
+        Where several take part it is not ended by the word of one, with which nothing could be compared.
+        """
         complete = len({block for _, block in self.heard}) == blocks
         listened_s = now - self._heard_since if self._heard_since is not None else 0.0
-        if complete and listened_s >= self._settings.listen_ticks * typical_s:
+        alone = len({peer for peer, _ in self.heard}) == 1 and sum(map(bool, self._said.values())) > 1
+        if complete and not alone and listened_s >= self._settings.listen_ticks * typical_s:
             return True
         return now - self._since >= self._patience_s(typical_s, epoch_s_min, members, now)
 

@@ -225,17 +225,25 @@ class Liveness:
             return None
         return next((heard for heard in life.hears if heard.mark == self._mark), None)
 
-    def unheard_s(self, peer: PeerId, since: float) -> float:
+    def unheard_s(self, peer: PeerId, since: float, tick_s: float) -> float:
         """For how long, by its own newest words, the peer has heard nothing that was sent since `since`.
 
-        0 if it has said nothing since, or is heard itself and does not say (protocol version 1).
+        Words may have been under way for long: how many of its ticks ago it heard us counts, of `tick_s` if
+        its own are not known. 0 if it has said nothing since, or is heard itself and does not say (protocol
+        version 1).
         """
         life = self.lives.get(peer)
         if life is None or (life.hears is None and not life.told_by):
             return 0.0
+        silent_s = life.spoke_at - max(since, self._woke_at)
         heard = self.heard_of_us(peer)
-        sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
-        return max(0.0, life.spoke_at - max(since, self._woke_at, since if sent_at is None else sent_at))
+        if heard is not None and heard.heartbeat in self._beat_at:
+            silent_s = min(
+                silent_s,
+                life.spoke_at - self._beat_at[heard.heartbeat],
+                heard.age_ticks * (life.beat_s() or tick_s),
+            )
+        return max(0.0, silent_s)
 
     def hears(self, peer: PeerId, within_ticks: float) -> bool:
         """Whether this agent has heard the peer directly and lately, in own ticks."""
@@ -243,6 +251,14 @@ class Liveness:
         return (
             life is not None and life.heard_at is not None and self.heartbeat - life.heard_on <= within_ticks
         )
+
+    def is_heard_by(self, source: PeerId, target: PeerId, within_ticks: float) -> bool:
+        """Whether `target` says that it has heard `source` lately, in its ticks; True if it says nothing."""
+        life = self.lives.get(target)
+        if life is None or life.hears is None:
+            return True
+        mark = self._mark if source == self._own else peer_mark(source)
+        return any(heard.mark == mark and heard.age_ticks <= within_ticks for heard in life.hears)
 
     def hears_us(self, peer: PeerId, within_ticks: float) -> bool:
         """Whether the peer says that it has heard this agent lately, in own ticks."""

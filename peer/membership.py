@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
-from peer.topology import out_neighbours, predecessors
+from peer.topology import bypassed, out_neighbours, predecessors
 from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX, HEARS_MAX
 
@@ -38,8 +38,10 @@ SUSPECT = 0.5  # share of the silence that is believed, from which a peer is no 
 ALL_ARE_CONTACTED = HEARS_MAX  # in a swarm of up to so many, everybody tells everybody that it lives
 BEACONS_PER_TICK = 4  # a beacon costs a kilobyte; a large swarm has many contacts
 BEACON_TICKS_MIN = 2.0  # doubled with each beacon that has no effect
-BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to
+BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to, if `expire_ticks` is three times as long
+BEACON_TICKS_DEAF = 5.0  # to members that do not hear this agent, to see when they do
 BEACON_TICKS_MAX = 200.0  # to those that may be dead
+UNREACHED_FACTOR = 4.0  # a peer is passed over when it was unheard for so many times `expire_ticks`
 HEARD_AGAIN_TICKS = 20.0  # a deaf link is used again when beacons have arrived for so long
 STEADY_EPOCHS = 10.0  # a peer alive for so many shortest epochs is forgiven its flapping
 QUARANTINE_TICKS = 2000.0  # doubled each time
@@ -79,12 +81,14 @@ class Membership:
         self._settings = settings
         self._pace = pace
         self._events: list[Event] = []
+        self._beacon_ticks = min(BEACON_TICKS_ALIVE, settings.expire_ticks / 3)
         self._contacts: dict[PeerId, Contact] = {}
         self._deaf: dict[PeerId, float | None] = {}  # since when beacons arrive there again
         self._link_patience: dict[PeerId, float] = {}
         self._alive_since: dict[PeerId, float] = {}
         self._guilty: frozenset[bytes] = frozenset()  # marks of peers quarantined, here or by several others
         self._accused: tuple[bytes, ...] = ()  # marks of the peers that this agent itself has quarantined
+        self._bypassed: tuple[PeerId, ...] = ()  # whom those between here and there do not reach
         self._predecessors: frozenset[PeerId] = frozenset()  # in this epoch
         self._to_be_told: frozenset[PeerId] = frozenset()  # in this epoch or the next one
         self._newly_found: list[tuple[PeerId, str]] = []
@@ -122,7 +126,7 @@ class Membership:
                 self._believe(news, now, push.sender)
         contact = self._contacts.get(push.sender)
         dead = self.peers.incarnation(push.sender) is None
-        if contact is None or (dead and contact.due_at > now + BEACON_TICKS_ALIVE * self._pace.typical_s()):
+        if contact is None or (dead and contact.due_at > now + self._beacon_ticks * self._pace.typical_s()):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
 
     def time(self, push: Push[V]) -> None:
@@ -156,6 +160,7 @@ class Membership:
                 self.liveness.steady(peer)
         self._judge_links(now, out, entered_at)
         self._judge_accused(now)
+        self._look_behind(now)
 
     def _steady_s(self) -> float:
         settings = self._settings
@@ -165,7 +170,7 @@ class Membership:
         typical_s = self._pace.typical_s()
         for peer in sorted(one for one in out if self.peers.incarnation(one) is not None):
             patience_s = self._link_patience.get(peer, 1.0) * self._settings.expire_ticks * typical_s
-            if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at) > patience_s:
+            if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at, typical_s) > patience_s:
                 self._deaf[peer] = None
                 _remember(self._link_patience, peer, 2.0 * self._link_patience.get(peer, 1.0))
                 self.changed = True
@@ -177,6 +182,25 @@ class Membership:
                 del self._deaf[peer]
                 self.changed = True
                 self._events.append(LinkHeard(peer))
+
+    def _look_behind(self, now: float) -> None:
+        """Whether somebody further along the circle is cut off from all those before it but this agent."""
+        expire_ticks = self._settings.expire_ticks
+        long_ticks = UNREACHED_FACTOR * expire_ticks
+
+        def reaches(source: PeerId, target: PeerId) -> bool:
+            """As far as is known of them; who has come lately is not judged."""
+            since = max(self._alive_since.get(one, now) for one in (source, target) if one != self._own)
+            if now - since <= long_ticks * self._pace.typical_s():
+                return True
+            within = expire_ticks if target in self._bypassed else long_ticks
+            return self.liveness.is_heard_by(source, target, within)
+
+        members = self.believed()
+        found = bypassed(self._own, members, reaches) if len(members) > 1 else ()
+        if found != self._bypassed:
+            self._bypassed = found
+            self.changed = True
 
     def _judge_accused(self, now: float) -> None:
         """Who is shunned: whom this agent has quarantined, and whom several believed peers accuse."""
@@ -204,13 +228,11 @@ class Membership:
             lively = [peer for peer in members if self.liveness.silence(peer, typical_s, now) < SUSPECT]
             self.changed = self.changed or lively != members  # who is heard again is to be drawn after all
             members = lively
-        return out_neighbours(
-            self._own,
-            [peer for peer in members if peer not in self._deaf],
-            fanout=self._settings.fanout,
-            swarm=self._swarm,
-            epoch=epoch,
+        usable = [peer for peer in members if peer not in self._deaf]
+        drawn = out_neighbours(
+            self._own, usable, fanout=self._settings.fanout, swarm=self._swarm, epoch=epoch
         )
+        return tuple(sorted({*drawn, *(peer for peer in self._bypassed if peer in usable)}))
 
     def believed(self) -> list[PeerId]:
         """Peers alive that are not shunned, sorted."""
@@ -250,7 +272,7 @@ class Membership:
         first: no crowd of names found keeps members from being told.
         """
         typical_s = self._pace.typical_s()
-        pushed_to = out if silent_s < BEACON_TICKS_ALIVE * typical_s else ()
+        pushed_to = out if silent_s < self._beacon_ticks * typical_s else ()
         due = sorted(
             (self.peers.incarnation(peer) is None, contact.due_at, peer)
             for peer, contact in self._contacts.items()
@@ -259,8 +281,9 @@ class Membership:
         chosen = tuple(peer for *_, peer in due[:at_most])
         for peer in chosen:
             contact = self._contacts[peer]
-            alive = self.peers.incarnation(peer) is not None
-            limit = BEACON_TICKS_ALIVE if alive else BEACON_TICKS_MAX
+            limit = BEACON_TICKS_MAX
+            if self.peers.incarnation(peer) is not None:
+                limit = BEACON_TICKS_DEAF if peer in self._deaf else self._beacon_ticks
             contact.interval_ticks = min(2.0 * contact.interval_ticks, limit)
             contact.due_at = now + contact.interval_ticks * typical_s
         return chosen

@@ -243,9 +243,7 @@ class Simulation(Generic[V]):
         deadline = agent.next_deadline()
         if deadline is not None and deadline != node.timer_at:
             node.timer_at = deadline
-            self.at(
-                node.clock.when(deadline), lambda: self._give(node, lambda: self._timer(node, deadline))
-            )
+            self.at(node.clock.when(deadline), lambda: self._give(node, lambda: self._timer(node, deadline)))
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
         frame = self._codec.encode(push)

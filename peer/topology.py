@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wire import PeerId
 
+BYPASS_MAX = 8  # peers in a row that may all be cut off from the one behind them
 RINGS_TRIED_PER_NEIGHBOUR = 4  # circles may name a peer twice in small swarms; then more are drawn
 
 
@@ -51,6 +52,25 @@ def predecessors(
         return frozenset(others)
     circles = [_by_name, *(_by_draw(f"{swarm}/{epoch}/{ring}") for ring in range(fanout - 1))]
     return frozenset(_predecessor(own, others, position) for position in circles)
+
+
+def bypassed(
+    own: PeerId, peers: Collection[PeerId], reaches: Callable[[PeerId, PeerId], bool]
+) -> tuple[PeerId, ...]:
+    """Who hears none of those between `own` and itself in sorted order, but hears `own`.
+
+    Its predecessors on the circle leave it out, each for its own cut link; without this nobody might push to
+    it. `reaches(source, target)` is what is known; only the next BYPASS_MAX on the circle are looked at.
+    """
+    others = sorted(set(peers) - {own})
+    behind = [peer for peer in others if peer > own] + [peer for peer in others if peer < own]
+    return tuple(
+        target
+        for index, target in enumerate(behind[: BYPASS_MAX + 1])
+        if index
+        and not any(reaches(source, target) for source in reversed(behind[:index]))
+        and reaches(own, target)
+    )
 
 
 Position = tuple[bytes, str]

@@ -64,7 +64,7 @@ class VirtualSeats(ABC, Generic[V, S]):
         """A new agent for this seat, under the seat's name and incarnation."""
 
     def found(self, absent: Iterable[int], *, named: bool = True) -> None:
-        """Let all but the absent begin; `named`: they are told who takes part, else only who can be reached."""
+        """Let all but the absent begin; they are told who takes part, if `named`, else who can be reached."""
         for index, member in enumerate(self.members):
             if index not in absent:
                 self._come(member, founder=named, tell=False)

@@ -34,7 +34,8 @@ PURE_CORE = [
             "inbox",
             "joining",
         ),
-        *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility", "progress"),
+        *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
+        *("progress",),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )

@@ -53,6 +53,19 @@ def test_every_block_is_heard_for_a_while(senders: tuple[tuple[str, int], ...], 
     assert ends_at(joiner, blocks=2) == over, "from the first on; or it makes do with some"
 
 
+def test_where_several_take_part_the_word_of_one_is_compared_with_that_of_another() -> None:
+    """Found by the hunt: who heard a liar first began with what it told, and was not believed afterwards."""
+    joiner = listening()
+    joiner.hear(push("liar"), 102.0)
+    joiner.told("liar", 3)
+    assert ends_at(joiner) == 4.0, "nobody else is known"
+    joiner.told("a", 3)
+    joiner.told("c", 0)
+    assert ends_at(joiner) == 8.0, "a may not push to this one at all"
+    joiner.hear(push("a"), 103.5)
+    assert ends_at(joiner) == 4.0
+
+
 def test_the_newest_of_each_sender_and_block_counts_and_a_new_epoch_starts_anew() -> None:
     joiner = listening()
     for sequence in (1, 2):

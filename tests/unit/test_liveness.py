@@ -268,26 +268,49 @@ def test_who_slept_blames_nobody_for_it_and_forgets_no_later_death() -> None:
     found.slept(3598.0, 3600.5)
     assert found.silence("a", 1.0, 3600.5) < 0.2
     assert found.lives["c"].rose_at == 3600.5, "not in an hour"
-    assert found.unheard_s("c", 0.0) == 0.0, "nothing was sent meanwhile that could have been heard"
+    assert found.unheard_s("c", 0.0, 1.0) == 0.0, "nothing was sent meanwhile that could have been heard"
 
 
 # ---- who hears whom
 
 
+def test_words_that_were_under_way_for_long_make_no_peer_deaf() -> None:
+    """Found by the hunt: news that came through others seemed to say that nothing was heard meanwhile."""
+    found = liveness(20)
+    for number in (1, 2, 3):
+        found.hear_of([says(number, hears=(heard("b", 12, age=2),))], "teller", 30.0)
+    assert found.unheard_s("a", 3.0, 5.0) == 10.0, "2 of its ticks, of 5 s as far as is known"
+    found.hear(says(4, hears=(heard("b", 12, age=2),)), 1.0, 30.0)
+    found.hear(says(14, hears=(heard("b", 12, age=12),)), 1.0, 40.0)
+    assert found.unheard_s("a", 3.0, 5.0) == 12.0, "its ticks take 1 s"
+
+
+def test_who_is_heard_by_whom_is_known_from_their_own_words() -> None:
+    found = liveness(3)
+    assert found.is_heard_by("c", "a", 9.0), "a is not known"
+    found.hear(says(1), 1.0, 3.0)
+    assert found.is_heard_by("c", "a", 9.0), "it does not say"
+    found.hear(says(2, hears=(heard("c", 5, age=9), heard("b", 2, age=10))), 1.0, 3.0)
+    assert found.is_heard_by("c", "a", 9.0)
+    assert not found.is_heard_by("d", "a", 9.0)
+    assert not found.is_heard_by("b", "a", 9.0), "too long ago"
+    assert found.is_heard_by("b", "a", 10.0)
+
+
 def test_a_peer_is_deaf_for_as_long_as_its_own_words_say() -> None:
     found = liveness(20)
-    assert found.unheard_s("a", 3.0) == 0.0
+    assert found.unheard_s("a", 3.0, 1.0) == 0.0
     found.hear(says(1), 1.0, 30.0)
-    assert found.unheard_s("a", 3.0) == 0.0, "version 1 does not say"
+    assert found.unheard_s("a", 3.0, 1.0) == 0.0, "version 1 does not say"
     found.hear(says(2, hears=(heard("c", 9),)), 1.0, 30.0)
-    assert found.unheard_s("a", 3.0) == 27.0
-    found.hear(says(3, hears=(heard("c", 9), heard("b", 12))), 1.0, 31.0)
-    assert found.unheard_s("a", 3.0) == 19.0, "since what was sent at 12"
-    assert found.unheard_s("a", 15.0) == 16.0
-    assert found.unheard_s("a", 32.0) == 0.0, "it has said nothing since"
+    assert found.unheard_s("a", 3.0, 1.0) == 27.0
+    found.hear(says(3, hears=(heard("c", 9), heard("b", 12, age=99))), 1.0, 31.0)
+    assert found.unheard_s("a", 3.0, 1.0) == 19.0, "since what was sent at 12"
+    assert found.unheard_s("a", 15.0, 1.0) == 16.0
+    assert found.unheard_s("a", 32.0, 1.0) == 0.0, "it has said nothing since"
     found.hear_of([says(9)], "teller", 60.0)
-    assert found.unheard_s("a", 3.0) == 19.0, "that others hear it is not its word"
-    assert found.heard_of_us("a") == heard("b", 12)
+    assert found.unheard_s("a", 3.0, 1.0) == 19.0, "that others hear it is not its word"
+    assert found.heard_of_us("a") == heard("b", 12, age=99)
     assert found.heard_of_us("nobody") is None
     assert found.hears_us("a", 8.0)
     assert not found.hears_us("a", 7.0)
@@ -438,9 +461,9 @@ def test_who_is_known_by_others_and_does_not_say_whom_it_hears_seems_deaf() -> N
     found = liveness()
     for number in (1, 2, 3):
         found.hear_of([says(number)], "liar", now := beat(found, 1))
-    assert found.unheard_s("a", 0.0) == now
+    assert found.unheard_s("a", 0.0, 1.0) == now
     found.hear(says(4), 1.0, beat(found, 1))
-    assert found.unheard_s("a", 0.0) == 0.0, "of an older version"
+    assert found.unheard_s("a", 0.0, 1.0) == 0.0, "of an older version"
 
 
 def test_a_lie_of_a_restart_is_not_held_against_the_peer() -> None:

@@ -14,12 +14,14 @@ from peer.lives import RISES_WANTED
 from peer.membership import (
     ALL_ARE_CONTACTED,
     BEACON_TICKS_ALIVE,
+    BEACON_TICKS_DEAF,
     BEACON_TICKS_MAX,
     BEACONS_PER_TICK,
     HEARD_AGAIN_TICKS,
     QUARANTINE_TICKS,
     REMEMBERED_MAX,
     STEADY_EPOCHS,
+    UNREACHED_FACTOR,
     Membership,
 )
 from peer.pace import Pace
@@ -33,8 +35,8 @@ EXPIRE_TICKS = 10.0
 class View:
     """The view of b, whose clock ticks once a second."""
 
-    def __init__(self, *named: str, fanout: int = 3) -> None:
-        chosen = settings(expire_ticks=EXPIRE_TICKS, fanout=fanout)
+    def __init__(self, *named: str, fanout: int = 3, expire_ticks: float = EXPIRE_TICKS) -> None:
+        chosen = settings(expire_ticks=expire_ticks, fanout=fanout)
         self.members = Membership(Identity("b", SWARM, MODEL), chosen, Pace(1.0))
         self.now = 0.0
         self.out: tuple[str, ...] = ()
@@ -65,8 +67,8 @@ class View:
         ]
 
 
-def hears_b(heartbeat: int) -> tuple[Heard, ...]:
-    return (Heard(peer_mark("b"), heartbeat, 0),)
+def hears_b(heartbeat: int, age: int = 0) -> tuple[Heard, ...]:
+    return (Heard(peer_mark("b"), heartbeat, age),)
 
 
 # ---- arrivals and departures
@@ -200,10 +202,34 @@ def test_a_deaf_link_is_no_neighbour_until_beacons_arrive_there_for_a_while() ->
     view.out = ("a", "c")
     heard_until = int(view.now)
     ticks = 0
-    while LinkDeaf("a") not in view.keep_hearing(1, "a", hears=hears_b(heard_until)):
+    while LinkDeaf("a") not in view.keep_hearing(1, "a", hears=hears_b(heard_until, 1 + ticks)):
         view.hear("c", hears=hears_b(int(view.now)))
         ticks += 1
     assert 2 * EXPIRE_TICKS <= ticks <= 2 * EXPIRE_TICKS + 2, "the second time there is more patience"
+
+
+def test_a_peer_that_none_of_those_before_it_reaches_is_pushed_to_by_the_next_that_does() -> None:
+    """Found by the hunt: with one out-neighbour each, nobody pushed to a peer whose ring link was cut."""
+    view = View("a", "c", "d", fanout=1)
+    soon = int(UNREACHED_FACTOR * EXPIRE_TICKS)
+
+    def hear(times: int, **who_d_hears: int) -> list[tuple[str, ...]]:
+        drawn = []
+        for _ in range(times):
+            view.hear("a", hears=(Heard(peer_mark("d"), 1, 0),))
+            view.hear("c", hears=hears_b(int(view.now)))
+            view.hear("d", hears=tuple(Heard(peer_mark(one), 1, age) for one, age in who_d_hears.items()))
+            view.members.changed = False
+            view.tick()
+            drawn.append(view.members.draw(1, view.now, choosing=False))
+        return drawn
+
+    assert set(hear(2 * soon, c=soon, b=0)) == {("c",)}, "c is heard, if rarely"
+    assert hear(1, c=soon + 1, b=0) == [("c", "d")]
+    assert view.members.changed
+    assert hear(1, c=int(EXPIRE_TICKS) + 1, b=0) == [("c", "d")], "a little is not enough"
+    assert hear(1, c=int(EXPIRE_TICKS), b=0) == [("c",)]
+    assert hear(1, c=soon + 1, b=soon + 1) == [("c",)], "it would not hear us either"
 
 
 def test_a_deaf_link_is_forgotten_with_the_peer() -> None:
@@ -328,7 +354,7 @@ def told(view: View, ticks: int, out: tuple[str, ...] = (), silent_s: float = 0.
 
 
 def test_beacons_become_rarer_to_the_dead_and_stay_regular_to_members() -> None:
-    view = View("a")
+    view = View("a", expire_ticks=60.0)
     view.members.find("x", 0.0)
     view.members.find("b", 0.0)
     moments = told(view, 1000)
@@ -348,8 +374,21 @@ def test_beacons_become_rarer_to_the_dead_and_stay_regular_to_members() -> None:
     assert (view.now, "x") in told(view, 1), "whoever is found again is told at once"
 
 
+def test_beacons_come_more_often_where_silence_is_believed_soon_or_they_are_not_heard() -> None:
+    """Found by the hunt: with an expiry of 20 ticks no link was found to be heard again."""
+    view = View("a", "c", expire_ticks=30.0)
+    view.members._deaf["c"] = None
+    moments = told(view, 500)
+    gaps = {
+        who: {later - earlier for earlier, later in pairwise(times[9:])}
+        for who in ("a", "c")
+        for times in [[at for at, peer in moments if peer == who]]
+    }
+    assert gaps == {"a": {10.0}, "c": {BEACON_TICKS_DEAF}}
+
+
 def test_who_is_heard_from_the_dead_hears_the_same_of_us() -> None:
-    view = View("c")
+    view = View("c", expire_ticks=60.0)
     view.members.find("x", 0.0)
     told(view, 700)
     view.members.take_found()
@@ -360,7 +399,7 @@ def test_who_is_heard_from_the_dead_hears_the_same_of_us() -> None:
 
 
 def test_who_is_pushed_to_needs_no_beacons_unless_blocks_are_rare() -> None:
-    view = View("a", "c")
+    view = View("a", "c", expire_ticks=60.0)
     assert {peer for _, peer in told(view, 50, out=("a",))} == {"c"}
     assert {peer for _, peer in told(view, 50, out=("a",), silent_s=BEACON_TICKS_ALIVE)} == {"a", "c"}
 

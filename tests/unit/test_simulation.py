@@ -17,7 +17,7 @@ import wire
 from peer import assembly
 from peer.events import EpochEntered, PeerArrived, PeerDeparted
 from peer.settings import AgentSettings
-from peer.simulation import Simulation
+from peer.simulation import Clock, Simulation
 from tests.unit.driving import push, settings, start
 from wire import EncodeError, Push
 
@@ -136,6 +136,34 @@ def pair(faults: wire.FaultPlan | None = None, **more: Any) -> tuple[Simulation[
         agent.peer_seen(other, 0, 0.0)
         world.start(agent)
     return world, *agents
+
+
+def test_an_agent_ticks_by_its_own_clock_which_may_drift_and_jump() -> None:
+    world = simulation()
+    one = start("b", tick_s=1.0).agent
+    world.start(one, Clock(rate=2.0, ahead_s=100.0))
+    world.run_until(9.9)
+    assert one.ticks == pytest.approx(20, abs=1)
+    before = one.next_deadline()
+    assert before is not None
+    assert 119.0 < before < 121.0
+    world.jump("b", 50.0)
+    world.run_until(10.4)
+    after = one.next_deadline()
+    assert after is not None
+    assert 170.0 < after < 172.0
+    world.run_until(19.9)
+    assert one.ticks == pytest.approx(40, abs=2), "no tick is made up for"
+    world.leave("b")
+
+
+def test_what_no_agent_has_sent_can_be_injected() -> None:
+    world, one, _ = pair()
+    before = one.inbox.counters.received
+    for target in ("b", "nobody"):
+        world.inject(target, push("a", incarnation=0, sequence=99))
+    assert one.inbox.counters.received == before + 1
+    assert len(one.inbox) == 1
 
 
 def test_who_says_goodbye_is_missed_at_once() -> None:

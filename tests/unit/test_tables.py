@@ -7,7 +7,7 @@ import pytest
 from peer.inbox import Inbox
 from peer.pace import SLOWDOWN_MAX, SLOWNESS_MAX, Pace
 from peer.peer_table import PeerTable
-from peer.topology import out_neighbours, predecessors
+from peer.topology import BYPASS_MAX, bypassed, out_neighbours, predecessors
 from tests.unit.driving import push
 from wire import PEERS_KNOWN_MAX
 
@@ -271,3 +271,21 @@ def test_predecessors_push_here_and_hardly_anybody_else_does(count: int, fanout:
             assert expected == actual if count <= fanout + 1 else expected <= actual
             told, pushing = told + len(expected), pushing + len(actual)
     assert told >= 0.75 * pushing
+
+
+def test_the_next_that_is_heard_pushes_to_who_hears_none_of_those_between() -> None:
+    """On the circle a b c d e; what is not said of a link is that it works."""
+
+    def found(own: str, *cut: str) -> tuple[str, ...]:
+        return bypassed(own, "abcde", lambda source, target: source + target not in cut)
+
+    assert all(found(own) == () for own in "abcde")
+    assert found("c", "de") == ("e",)
+    assert found("b", "de") == (), "c is nearer"
+    assert found("b", "de", "ce") == ("e",)
+    assert found("c", "de", "ce") == (), "it is not heard either"
+    assert found("e", "ab", "bc") == ("b",), "c hears a"
+    assert found("e", "ab", "bc", "ac") == ("b", "c")
+    assert found("b", "bc") == (), "its successor is drawn anyway, and left out if it is deaf"
+    many = [f"p{number:02}" for number in range(40)]
+    assert bypassed("p00", many, lambda source, _: source == "p00") == tuple(many[2 : 2 + BYPASS_MAX])
