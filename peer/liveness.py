@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 LIVES_MAX = 1024  # peers alive and dead that are remembered; the longest silent makes room
 OWN_BEATS_MAX = 4096  # own heartbeats whose time is remembered, to measure round trips
 GAPS_OF_SILENCE = 6.0  # longer than so many of the longest recent gaps: beside `expire_ticks`
-GAP_DECAY = 0.95  # per rise: one long gap is forgotten after some fifty
 PATIENCE_MAX = 64.0  # doubled by each false alarm
 TOLD = 4  # heartbeats per message, the own one included: half a kilobyte, and news of 60 peers in 20 ticks
 RETOLD_TICKS = 20  # own ticks during which a heartbeat is passed on: messages get lost
@@ -88,14 +87,14 @@ class Liveness:
         """Somebody who must know says that this peer lives: it is given time to be heard."""
         life = self.lives.get(peer)
         if life is None:
-            self._add(peer, Life(incarnation, now, incarnation, named=True), hearsay=False)
+            self._add(peer, Life(incarnation, now, incarnation, is_believed=True), hearsay=False)
             return
         if incarnation < life.vouched:
             return
         life.vouched = incarnation
         if incarnation != life.incarnation:
             life.renew(incarnation)
-        life.named = True
+        life.is_believed = True
         if not life.rises:
             life.rose_at = now
 
@@ -136,7 +135,7 @@ class Liveness:
                 return []
         if self.hears(peer, HEARSAY_TICKS):
             if told.incarnation == life.incarnation and told.heartbeat > life.heartbeat and not told.left:
-                self._note_rise(life, told.heartbeat, now)
+                life.note_rise(told.heartbeat, self.heartbeat, now)
             return []
         news: list[News] = []
         if self._is_forgotten(life) and told.incarnation >= life.vouched:
@@ -162,27 +161,17 @@ class Liveness:
         return [News(peer, before, alive=False)]
 
     def _rise(self, life: Life, told: Heartbeat, now: float, *, told_by: PeerId) -> list[News]:
-        """Take over a newer heartbeat, and whether the peer is believed alive by it.
-
-        Rises within one own tick count as one: time is what proves a peer, not the number of its messages.
-        """
-        is_counted = not life.rises or life.rose_on != self.heartbeat
-        self._note_rise(life, told.heartbeat, now)
-        life.rises += is_counted
+        """Take over a newer heartbeat, and whether the peer is believed alive by it."""
+        life.rose(told.heartbeat, self.heartbeat, now)
         life.hears, life.told_by = told.hears, told_by
         life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
         life.address = told.address or life.address
         life.left = told.left
         if life.left:
             self.lost(told.peer)
-        elif not life.is_believed():
+        elif not life.is_believed:
             return []
         return [News(told.peer, life.incarnation, alive=not life.left)]
-
-    def _note_rise(self, life: Life, heartbeat: int, now: float) -> None:
-        if life.rises:
-            life.gap_s = max(now - life.rose_at, GAP_DECAY * life.gap_s)
-        life.heartbeat, life.rose_at, life.rose_on = heartbeat, now, self.heartbeat
 
     def _measure_round_trip(self, life: Life, sender: Heartbeat, tick_s: float, now: float) -> None:
         heard = self.heard_of_us(sender.peer)
@@ -195,7 +184,7 @@ class Liveness:
     def lost(self, peer: PeerId, *, silently: bool = False) -> None:
         """The peer is believed dead. If it was only silent and rises again, it is given more time."""
         life = self.lives[peer]
-        life.named, life.rises = False, 0
+        life.is_believed, life.rises = False, 0
         life.losses += 1
         if silently:
             life.patience = min(2.0 * life.patience, PATIENCE_MAX)

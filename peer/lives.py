@@ -10,10 +10,9 @@ if TYPE_CHECKING:
 
     from wire import Heard, PeerId
 
-RISES_WANTED = (
-    3  # own ticks in which a stranger's heartbeat rose, before it is believed: one message proves nothing
-)
-FLAPS_MAX = 10  # each loss doubles the rises wanted; 3 * 2**10 ticks are minutes
+RISES_WANTED = 3  # own ticks in which a stranger has to be heard of: one message proves nothing
+FLAPS_MAX = 8  # each loss doubles the own ticks wanted; 3 * 2**8 are two of the shortest epochs
+GAP_DECAY = 0.95  # per rise: one long gap is forgotten after some fifty
 BEAT_DECAY = 0.95  # per message: the measured interval is that of the last twenty
 
 
@@ -28,8 +27,9 @@ class Life:
     address: str = ""
     gap_s: float = 0.0  # the longest recent time between two rises
     patience: float = 1.0
-    named: bool = False  # somebody who must know says that it lives
-    rises: int = 0  # since it was last lost
+    is_believed: bool = False  # somebody who must know says that it lives, or it has risen for long enough
+    rises: int = 0  # since it was last lost; one in an own tick at most
+    rising_since: int = 0  # own heartbeat at the first of them
     losses: int = 0
     left: bool = False
     hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
@@ -51,16 +51,28 @@ class Life:
         """Seconds from heartbeat to heartbeat, measured; None if it was not heard twice."""
         return self.beats_s / self.beats if self.beats else None
 
-    def is_believed(self) -> bool:
-        """Whether somebody must know that it lives, or its heartbeat was seen to rise often enough."""
-        return self.named or self.rises >= self.rises_wanted()
-
-    def rises_wanted(self) -> int:
-        """How often the heartbeat has to rise before the peer is believed alive: flapping costs patience.
+    def ticks_wanted(self) -> int:
+        """For how many own ticks the heartbeat has to rise, before the peer is believed: flapping costs.
 
         The first loss is free: every member may be restarted.
         """
         return RISES_WANTED << min(max(0, self.losses - 1), FLAPS_MAX)
+
+    def rose(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
+        """News of the peer has come; time is what proves it, not the number of messages."""
+        if not self.rises:
+            self.rising_since = own_heartbeat
+        is_counted = not self.rises or self.rose_on != own_heartbeat
+        self.note_rise(heartbeat, own_heartbeat, now)
+        self.rises += is_counted
+        risen_for = 1 + own_heartbeat - self.rising_since
+        self.is_believed |= self.rises >= RISES_WANTED and risen_for >= self.ticks_wanted()
+
+    def note_rise(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
+        """The heartbeat is known to be higher."""
+        if self.rises:
+            self.gap_s = max(now - self.rose_at, GAP_DECAY * self.gap_s)
+        self.heartbeat, self.rose_at, self.rose_on = heartbeat, now, own_heartbeat
 
     def heard(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
         """A message has come from the peer itself, with a heartbeat not older than the last one."""
@@ -73,7 +85,7 @@ class Life:
         """The peer has started anew: its heartbeat counts from the beginning."""
         self.incarnation = incarnation
         self.heartbeat = self.spoke_heartbeat = self.heard_heartbeat = -1
-        self.named, self.rises, self.left, self.heard_at = False, 0, False, None
+        self.is_believed, self.rises, self.left, self.heard_at = False, 0, False, None
         self.hears, self.accuses = None, ()
         self.patience, self.beats, self.beats_s = 1.0, 0.0, 0.0
 
@@ -84,12 +96,12 @@ def who_makes_room(lives: Mapping[PeerId, Life]) -> PeerId:
     Strangers that nobody believes yet, if they are more than half; then those known by hearsay alone. Neither
     kind, which are easily made up, can drive out the other or who is heard itself.
     """
-    strangers = [peer for peer, life in lives.items() if not life.is_believed()]
-    hearsay = [peer for peer, life in lives.items() if life.is_believed() and life.vouched < 0]
+    strangers = [peer for peer, life in lives.items() if not life.is_believed]
+    hearsay = [peer for peer, life in lives.items() if life.is_believed and life.vouched < 0]
     crowd = strangers if len(strangers) > len(lives) // 2 else hearsay or strangers or list(lives)
     return min(crowd, key=lambda peer: (lives[peer].rose_on, peer))
 
 
 def who_is_forgotten(lives: Mapping[PeerId, Life]) -> PeerId:
     """Who would be first to make room for hearsay: one believed by nobody, then the longest silent."""
-    return min(lives, key=lambda peer: (lives[peer].is_believed(), lives[peer].rose_on, peer))
+    return min(lives, key=lambda peer: (lives[peer].is_believed, lives[peer].rose_on, peer))

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from peer.liveness import (
-    GAP_DECAY,
     GAPS_OF_SILENCE,
     HEARING_TICKS,
     HEARSAY_TICKS,
@@ -21,7 +20,7 @@ from peer.liveness import (
     Liveness,
     News,
 )
-from peer.lives import FLAPS_MAX, RISES_WANTED
+from peer.lives import FLAPS_MAX, GAP_DECAY, RISES_WANTED
 from wire import Heard, Heartbeat, peer_mark
 from wire.messages import AGE_TICKS_MAX, HEARS_MAX
 
@@ -102,20 +101,32 @@ def test_time_proves_a_peer_not_the_number_of_its_messages(*, speaks_itself: boo
     assert hear(200) == [ALIVE]
 
 
-def test_every_loss_but_the_first_doubles_the_rises_wanted() -> None:
+def test_every_loss_but_the_first_doubles_the_ticks_wanted() -> None:
     found = liveness()
     risen(found)
     first = 10
     for losses in range(1, FLAPS_MAX + 4):
         found.lost("a")
         wanted = RISES_WANTED << min(losses - 1, FLAPS_MAX)
-        assert found.lives["a"].rises_wanted() == wanted
+        assert found.lives["a"].ticks_wanted() == wanted
         if losses < 4:
             assert risen(found, times=wanted - 1, first=first) == []
             assert risen(found, times=1, first=first + wanted) == [ALIVE]
             first += 2 * wanted
     found.steady("a")
-    assert found.lives["a"].rises_wanted() == RISES_WANTED
+    assert found.lives["a"].ticks_wanted() == RISES_WANTED
+
+
+def test_patience_with_who_flaps_is_counted_in_time_however_rarely_it_is_heard() -> None:
+    """Found by the hunt: a peer heard by beacons alone was held off for ten times as long, for an hour."""
+    found = liveness()
+    risen(found)
+    for _ in range(6):
+        found.lost("a")
+    wanted = found.lives["a"].ticks_wanted()
+    assert wanted == RISES_WANTED << 5
+    believed = [found.hear(says(10 + turn), 1.0, beat(found, 12)) == [ALIVE] for turn in range(12)]
+    assert believed == [False] * (wanted // 12) + [True] * (12 - wanted // 12)
 
 
 def test_a_goodbye_is_believed_at_once_and_passed_on() -> None:
