@@ -87,9 +87,14 @@ class PushSocket:
 
         Raises what a bug has raised while reading.
         """
+        return self.ended_here or self.writer.closed
+
+    @property
+    def ended_here(self) -> str | None:
+        """Why this side has ended it, if it has: what breaks in consequence is no reason of its own."""
         if self._reader.done() and self._reader.result():
             return "closed here: it only pushed messages that are no good"
-        return self.writer.closed
+        return None
 
     async def close(self) -> None:
         """Say goodbye if nothing is in the way, and let go."""

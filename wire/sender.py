@@ -148,8 +148,9 @@ class Sender:
             else:
                 raise ConnectionResetError("the websocket that the target had opened is gone")
         except LINK_FAILURES as error:
+            reason = None if self._socket is None else self._socket.ended_here
             await self._close_socket()
-            self.link.failed(self._clock(), _text_of(error), other_way=self._reverse() is not None)
+            self.link.failed(self._clock(), reason or _text_of(error), other_way=self._reverse() is not None)
 
     async def _find_way(self, session: aiohttp.ClientSession, now: float) -> None:
         """Dial if it is time, and wait for that if there is no other way. Raises one of LINK_FAILURES."""

@@ -114,8 +114,10 @@ def test_links_delay_and_lose(lab: Lab) -> None:
     numbers = [struct.pack("!H", number) for number in range(200)]
     arrived: list[bytes] = []
     with listening(lab, 1, socket.SOCK_DGRAM, PORT) as target:
+        datagrams(lab, 0, address(1), b"who are you?")  # whom the kernel asks for a second, if that is lost
+        assert target.recv(100)
         lab.shape(loss=0.2, delay_s=0.02, jitter_s=0.01)
-        target.settimeout(1.0)
+        target.settimeout(3.0)
         with contextlib.suppress(TimeoutError):
             datagrams(lab, 0, address(1), *numbers)
             while True:

@@ -1,7 +1,7 @@
 """Websockets for both directions: who cannot be dialled is pushed to through the one that it has opened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import aiohttp
@@ -16,7 +16,7 @@ from tests.wire.test_websocket_transport import (
     opened,
     until,
 )
-from wire import DecodeError, RejectReason
+from wire import MESSAGE_BYTES_MAX, DecodeError, RejectReason
 from wire.transport import WebSocketTransport
 
 
@@ -320,9 +320,37 @@ async def test_a_target_that_only_pushes_garbage_is_hung_up_on(monkeypatch: pyte
         await until(lambda: len(peers) == 2)
 
 
+async def test_the_reason_is_told_even_if_a_frame_was_half_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found under load: only that the connection was reset was told."""
+
+    def refuse(_frame: bytes) -> None:
+        raise DecodeError(RejectReason.WRONG_SWARM, "no")
+
+    done = asyncio.Event()
+
+    async def babble(websocket: web.WebSocketResponse) -> None:
+        """And read nothing."""
+        for _ in range(20):
+            await websocket.send_bytes(b"garbage")
+        await done.wait()
+
+    monkeypatch.setattr("wire.intake.REJECTED_MAX", 20)
+    async with opened("near", refuse) as (near, _), websocket_server(on_open=babble) as (port, _peers):
+        near.connect("far", f"127.0.0.1:{port}")
+        near.send(["far"], 0, bytes(MESSAGE_BYTES_MAX))
+        await until(lambda: near.per_peer["far"].last_error is not None)
+        assert "no good" in str(near.per_peer["far"].last_error)
+        done.set()
+
+
+async def read_on(websocket: web.WebSocketResponse) -> None:
+    """At once."""
+
+
 @asynccontextmanager
 async def websocket_server(
     on_ping: Callable[[], None] = lambda: None,
+    on_open: Callable[[web.WebSocketResponse], Awaitable[None]] = read_on,
 ) -> AsyncIterator[tuple[int, list[web.WebSocketResponse]]]:
     """Port, and the websockets opened to it; they never answer a ping."""
     peers: list[web.WebSocketResponse] = []
@@ -331,6 +359,7 @@ async def websocket_server(
         response = web.WebSocketResponse(autoping=False, timeout=0.1)
         await response.prepare(request)
         peers.append(response)
+        await on_open(response)
         async for message in response:
             if message.type is aiohttp.WSMsgType.PING:
                 on_ping()

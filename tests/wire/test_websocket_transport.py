@@ -59,7 +59,7 @@ async def until(done: Callable[[], bool]) -> None:
     async with asyncio.timeout(TIMEOUT_S):
         while not done():
             turned = loop.create_future()
-            loop.call_later(0.001, turned.set_result, None)
+            loop.call_later(0.001, lambda turned=turned: turned.done() or turned.set_result(None))
             await turned
 
 
