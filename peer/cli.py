@@ -1,4 +1,4 @@
-"""The command line: `hyperpush swarm|run|simulate|status|doctor|config|keys|faults|bench`.
+"""The command line: `hyperpush swarm|run|simulate|status|doctor|config|keys|faults|bench|hunt`.
 
 Exit codes: 0 done (also after Ctrl-C while learning, with the results so far), 1 a run that failed, 2 a
 request that makes no sense, 130 interrupted before there were results.

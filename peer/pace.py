@@ -22,6 +22,7 @@ class Pace:
         self.own_s = nominal_s
         self._nominal_s = nominal_s
         self._others: dict[PeerId, float] = {}
+        self._typical_s: float | None = nominal_s  # None: to be found again
         self._ticked_at: float | None = None
 
     def ticked(self, now: float) -> None:
@@ -29,6 +30,7 @@ class Pace:
         if self._ticked_at is not None:
             interval_s = min(now - self._ticked_at, PAUSE_MAX * self.own_s)
             self.own_s += SMOOTHING * (interval_s - self.own_s)
+            self._typical_s = None
         self._ticked_at = now
 
     def heard(self, peer: PeerId, interval_s: float, shown_s: float | None) -> None:
@@ -38,6 +40,7 @@ class Pace:
         """
         if shown_s is not None:
             self._others[peer] = min(interval_s, TOLD_MAX * shown_s, SLOWNESS_MAX * self._nominal_s)
+            self._typical_s = None
 
     def told_s(self, peer: PeerId) -> float | None:
         """What a peer last said of itself; None if nothing."""
@@ -46,10 +49,13 @@ class Pace:
     def forget(self, peer: PeerId) -> None:
         """Nobody waits for a peer that is gone."""
         self._others.pop(peer, None)
+        self._typical_s = None
 
     def typical_s(self) -> float:
         """The median: the slow must not step later than the others, nor the fast sooner."""
-        return statistics.median([self.own_s, *self._others.values()])
+        if self._typical_s is None:
+            self._typical_s = statistics.median([self.own_s, *self._others.values()])
+        return self._typical_s
 
     def slowest_s(self) -> float:
         """The largest: the slowest must have warmed up and stepped in every epoch."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peer.settings import AgentSettings, SettingKeywords
-from tests.pure_files import PURE, PURE_CORE, ROOT
+from tests.pure_files import PURE, PURE_CORE, PURE_HUNT, ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -85,13 +85,13 @@ def unrepeatable(node: ast.AST) -> str | None:
     return None
 
 
-@pytest.mark.parametrize("path", PURE, ids=by_name)
+@pytest.mark.parametrize("path", [*PURE, *PURE_HUNT], ids=by_name)
 def test_pure_files_touch_no_outside_world(path: Path) -> None:
     """DESIGN 3: only the runtime, the transport, discovery and the command line know sockets or a clock."""
     assert not imported_packages(path) & OUTSIDE_WORLD
 
 
-@pytest.mark.parametrize("path", PURE, ids=by_name)
+@pytest.mark.parametrize("path", [*PURE, *PURE_HUNT], ids=by_name)
 def test_pure_files_draw_only_from_streams_handed_in(path: Path) -> None:
     found = [(node, unrepeatable(node)) for node in ast.walk(tree_of(path))]
     assert not [f"line {getattr(node, 'lineno', '?')}: {what}" for node, what in found if what is not None]

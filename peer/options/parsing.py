@@ -35,6 +35,7 @@ COMMANDS: Final = {
     "keys": "make and look at the keys of a swarm and of an agent",
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
+    "hunt": "look for faults of the protocol in random worlds under a virtual clock",
 }
 SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
     "keys": (

@@ -131,6 +131,14 @@ def byte_counts(given: object) -> tuple[int, ...]:
     return sizes
 
 
+def numbers(given: object) -> tuple[int, ...]:
+    """Several whole numbers from 0 up, separated by commas."""
+    found = tuple(integer(part.strip()) for part in text(given).split(","))
+    if min(found) < 0:
+        refuse(given, "give whole numbers from 0 up, such as 0,3,4")
+    return found
+
+
 def delay(given: object) -> Delay:
     """How long messages are on their way."""
     if not isinstance(given, str):

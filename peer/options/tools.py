@@ -10,6 +10,7 @@ from peer.options.option import Option
 CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
 EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
+HUNT: Final = ("hunt",)
 
 _KEYS: Final = (
     Option(
@@ -184,4 +185,45 @@ _BENCH: Final = (
     ),
 )
 
-TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH)
+_HUNT: Final = (
+    Option(
+        name="seeds",
+        read=readers.whole(1),
+        help="random worlds to look at",
+        commands=HUNT,
+        default=100,
+    ),
+    Option(name="from_seed", read=readers.whole(0), help="the first of them", commands=HUNT, default=0),
+    Option(name="jobs", read=readers.whole(1), help="processes", commands=HUNT, default=2),
+    Option(
+        name="record",
+        read=readers.path,
+        help="keep the verdicts in this file, a line of JSON each",
+        commands=HUNT,
+        metavar="FILE",
+    ),
+    Option(
+        name="resume",
+        read=readers.switch,
+        help="go on with the worlds that are not in --record yet",
+        commands=HUNT,
+        form="switch",
+    ),
+    Option(
+        name="without",
+        read=readers.numbers,
+        help="leave these troubles of one world out, by their numbers, separated by commas",
+        commands=HUNT,
+        metavar="N,N",
+        default=(),
+    ),
+    Option(
+        name="story",
+        read=readers.switch,
+        help="tell everything that happens in one world",
+        commands=HUNT,
+        form="switch",
+    ),
+)
+
+TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH, *_HUNT)

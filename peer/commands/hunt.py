@@ -1,0 +1,110 @@
+"""`hyperpush hunt`: random worlds, until one shows a fault of ours."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import time
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
+from rich.table import Table
+
+from peer.display import make_console
+from peer.errors import SettingError
+from peer.hunt.campaign import Record, Totals, explain, judge, judge_all
+from peer.hunt.marks import EXPECTED
+from peer.hunt.trial import Trial
+from peer.hunt.world import draw
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+
+SHOWN_MAX = 5  # violations that are made short at the end
+
+
+def main(options: argparse.Namespace) -> int:
+    """Hunt, and print what was seen; 1 if something is wrong."""
+    seeds = range(options.from_seed, options.from_seed + options.seeds)
+    console = make_console()
+    if options.without or options.story:
+        if options.seeds != 1:
+            raise SettingError("seeds", options.seeds, "--story and --without are about one: --seeds 1")
+        return _tell(console, options)
+    if options.resume and options.record is None:
+        raise SettingError("resume", "true", "give the --record to go on with")
+    began = time.monotonic()
+    totals = Totals()
+    record = Record(options.record, resume=options.resume)
+    try:
+        known = {verdict.seed for verdict in record.verdicts if verdict.seed in seeds}
+        for verdict in record.verdicts:
+            if verdict.seed in known:
+                totals.add(verdict)
+        columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("hunting", total=len(seeds), completed=len(known))
+            for verdict in judge_all((seed for seed in seeds if seed not in known), options.jobs):
+                record.add(verdict)
+                totals.add(verdict)
+                progress.update(bar, advance=1)
+                if verdict.violation:
+                    console.print(escape(f"seed {verdict.seed}: {verdict.checker}: {verdict.violation}"))
+    except KeyboardInterrupt:
+        console.print("interrupted; --record FILE --resume would go on")
+        return 130
+    finally:
+        record.close()
+    _show(console, totals, time.monotonic() - began)
+    for seed in sorted(totals.violations)[:SHOWN_MAX]:
+        for line in explain(seed):
+            console.print(escape(line))
+    return 1 if totals.violations else 0
+
+
+def _tell(console: Console, options: argparse.Namespace) -> int:
+    """One world, with what happened in it."""
+    world = draw(options.from_seed)
+    if options.without and max(options.without) >= len(world.troubles):
+        raise SettingError(
+            "without", max(options.without), f"seed {options.from_seed} has {len(world.troubles)} troubles"
+        )
+    for line in world.told(options.without):
+        console.print(escape(line))
+    if options.story:
+        trial = Trial(world.without(options.without))
+        trial.listener = lambda now, peer, event: console.print(escape(f"{now:9.2f}  {peer}  {event}"))
+        verdict = trial.run()
+    else:
+        verdict = judge(options.from_seed, options.without)
+    console.print(escape(f"digest {verdict.digest}"))
+    if verdict.violation:
+        console.print(escape(f"{verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)"))
+        return 1
+    console.print(
+        f"nothing wrong: every agent had the answer {verdict.settled_s:g} s after the last trouble, "
+        f"{verdict.agent_ticks:,} ticks"
+    )
+    return 0
+
+
+def _show(console: Console, totals: Totals, wall_s: float) -> None:
+    table = Table(title="what was reached", header_style="bold")
+    for heading in ("", "worlds", "times"):
+        table.add_column(heading, justify="left" if not heading else "right")
+    for name in sorted(totals.marks, key=lambda one: (":" in one, one)):
+        table.add_row(name, f"{totals.worlds[name]:,}", f"{totals.marks[name]:,}")
+    console.print(table)
+    missing = [name for name in EXPECTED if not totals.marks[name]]
+    if missing:
+        console.print(f"never reached: {', '.join(missing)}")
+    settled = sorted(totals.settled_s) or [0.0]
+    tenths = list(itertools.islice(settled, max(0, len(settled) * 9 // 10), None))
+    console.print(
+        f"{totals.seeds:,} worlds, {totals.agent_ticks:,} agent-ticks, {len(totals.violations)} violations, "
+        f"{wall_s:.0f} s; the answer was there {statistics.median(settled):.0f} s of virtual time after the "
+        f"last trouble (median; nine in ten {tenths[0]:.0f} s, the last {settled[-1]:.0f} s)"
+    )

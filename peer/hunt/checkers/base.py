@@ -1,0 +1,40 @@
+"""What a checker is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from peer.events import Event
+    from peer.hunt.trial import HuntSeat, Trial
+    from wire import PeerId
+
+
+class Violation(Exception):  # noqa: N818  (it is what the hunt is after)
+    """A property does not hold. The text says which agents and numbers show it."""
+
+    def __init__(self, checker: str, what: str) -> None:
+        super().__init__(what)
+        self.checker = checker
+
+
+class Checker:
+    """One property of one world; holds what it has to remember. Every method raises Violation."""
+
+    name = ""
+
+    def event(self, trial: Trial, now: float, peer: PeerId, event: Event) -> None:
+        """An agent tells what happened."""
+
+    def tick(self, trial: Trial) -> None:
+        """A nominal tick has passed."""
+
+    def end(self, trial: Trial, core: Sequence[HuntSeat], ticks_before: Mapping[PeerId, int]) -> None:
+        """Everybody has found the answer; `ticks_before` are the core's ticks when quiet began."""
+
+    def require(self, holds: bool, what: str) -> None:
+        """Raise unless it holds."""
+        if not holds:
+            raise Violation(self.name, what)

@@ -1,0 +1,17 @@
+"""What a campaign has to reach to be worth its name: faults, and branches of ours that are rarely taken."""
+
+from __future__ import annotations
+
+from peer.hunt.hostile import KINDS
+
+EXPECTED = (
+    *("clock jumps", "crash, back with state", "crash, back without state", "cut for a while"),
+    *("cut for ever", "dies", "flaps", "joins late", "leaves for good", "leaves, comes back"),
+    *("partition", "stands still", "loss", "delay", "duplicates", "reordering", "clogged"),
+    *(f"liar: {kind}" for kind in KINDS),
+    *("epoch: founded", "epoch: heard of it", "epoch: joined", "epoch: membership", "epoch: nobody heard"),
+    *("epoch: nobody pushes here", "epoch: precision"),
+    *("LinkDeaf", "LinkHeard", "ListeningStarted", "PeerArrived", "PeerDeparted", "PeerQuarantined"),
+    *("refused: unknown_sender", "refused: not_for_us", "refused: quarantined", "refused: epoch_rate"),
+    *("messages lost", "messages replaced", "messages undeliverable"),
+)

@@ -1,0 +1,264 @@
+"""One world from beginning to end: first anything may happen, then every agent has to find the answer."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import traceback
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from peer.admission import Identity
+from peer.agent import Agent
+from peer.events import EpochEntered
+from peer.hunt import fixed_point
+from peer.hunt.checkers import Violation, all_checkers, wrong_answer
+from peer.hunt.fixed_point import FixedAlgebra, FixedVector
+from peer.hunt.hostile import LIAR, speak
+from peer.hunt.quadratics import QuadraticLearner
+from peer.hunt.world import TICK_S, World
+from peer.scenario import Join
+from peer.simulation import Clock, Simulation
+from peer.solver import Solver, block_spans
+from peer.virtual_seats import Seat, VirtualSeats
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from peer.events import Event
+    from peer.hunt.quadratics import Quadratic
+    from peer.hunt.world import Jump, Lies
+    from wire import PeerId, Push
+
+SETTLES_S = 20_000.0  # after the last trouble: silence is believed after several of the longest gaps
+CODED_EVERY = 4  # worlds, of which one sends real bytes
+NUMBER_BYTES = 4
+SURE_S = 20.0  # an answer has to stay
+
+
+@dataclass(slots=True, kw_only=True)
+class HuntSeat(Seat[FixedVector]):
+    """One seat, its task and its machine."""
+
+    task: Quadratic
+    speed: float
+
+
+@dataclass(slots=True)
+class Life:
+    """One incarnation of one identity, dead or alive."""
+
+    seat: HuntSeat
+    agent: Agent[FixedVector]
+    learner: QuadraticLearner
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it holds its seat now."""
+        return self.seat.alive and self.seat.agent is self.agent
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What became of one world. Equal worlds give equal verdicts, on every machine."""
+
+    seed: int
+    digest: str
+    violation: str = ""  # empty: none
+    checker: str = ""
+    at_s: float = 0.0
+    settled_s: float = 0.0  # from the last trouble to the answer
+    agent_ticks: int = 0
+    marks: dict[str, int] = field(default_factory=dict)  # how often each kind of thing happened
+
+
+class Trial(VirtualSeats[FixedVector, HuntSeat]):
+    """The swarm of one world, and what checkers look at."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.lives: list[Life] = []
+        self.marks: Counter[str] = Counter()
+        self.told: dict[tuple[PeerId, int, int], list[FixedVector]] = defaultdict(list)
+        # running sums of the model that were announced, by (sender, epoch, block), in order
+        self.tainted: set[int] = set()  # epochs in which a liar spoke of sums
+        self.lied = False  # of anything
+        self.listener: Callable[[float, PeerId, Event], None] | None = None  # for people
+        self._frames: list[Push[FixedVector]] = []
+        self._checkers = all_checkers()
+        simulation: Simulation[FixedVector] = Simulation(
+            faults=world.plan(), seed=world.seed, codec=self, on_event=self._on_event
+        )
+        seats = [
+            HuntSeat(peer=name, task=task, speed=speed, clock=Clock(drift))
+            for name, task, speed, drift in zip(
+                world.names, world.tasks, world.speeds, world.drifts, strict=True
+            )
+        ]
+        super().__init__(simulation, seats, seed=world.seed, notice_s=None)
+
+    # ---- what the simulation needs
+
+    def encode(self, push: Push[FixedVector]) -> bytes:
+        """One frame; what it announces is noted. In most worlds a number stands for it, which is faster."""
+        if push.arrays and push.sender != LIAR:
+            self.told[push.sender, push.epoch, push.block].append(push.arrays[1])
+        if self.world.seed % CODED_EVERY == 0:
+            return fixed_point.encode(push)
+        self._frames.append(push)
+        content = (
+            *(push.sender, push.incarnation, push.epoch, push.block, push.sequence, push.tick),
+            *([one.peer, one.incarnation, one.heartbeat] for one in push.digest),
+            *(vector.units for vector in push.arrays),
+        )
+        number = (len(self._frames) - 1).to_bytes(NUMBER_BYTES)
+        return number + hashlib.sha256(repr(content).encode()).digest() * (2 + 3 * len(push.digest))
+
+    def decode(self, frame: bytes) -> Push[FixedVector]:
+        """The message of a frame."""
+        if self.world.seed % CODED_EVERY == 0:
+            return fixed_point.decode(frame)
+        return self._frames[int.from_bytes(frame[:NUMBER_BYTES])]
+
+    def make_agent(self, member: HuntSeat, *, founder: bool, epoch_floor: int) -> Agent[FixedVector]:
+        """A new life."""
+        world = self.world
+        settings = replace(world.settings, tick_s=TICK_S / member.speed)
+        learner = QuadraticLearner(member.task)
+        size = len(member.task.centre)
+        name = f"{world.seed}/{member.peer}/{member.incarnation}"
+        algebra = FixedAlgebra()
+        spans = block_spans(size, settings.block_fraction, size)
+        agent = Agent(
+            Identity(member.peer, "hunt", "quadratic", member.incarnation),
+            Solver(learner, algebra, settings, spans, random.Random(f"{name}/blocks")),
+            algebra,
+            settings,
+            rng=random.Random(f"{name}/ticks"),
+            now=member.clock.read(self.simulation.now),
+            founder=founder,
+            epoch_floor=epoch_floor,
+        )
+        self.lives.append(Life(member, agent, learner))
+        return agent
+
+    def _on_event(self, now: float, peer: PeerId, event: Event) -> None:
+        self.marks[_mark_of(event)] += 1
+        if self.listener is not None:
+            self.listener(now, peer, event)
+        for checker in self._checkers:
+            checker.event(self, now, peer, event)
+
+    # ---- the two phases
+
+    def run(self) -> Verdict:
+        """All of it. Nothing is raised but what is wrong with this file."""
+        world, simulation = self.world, self.simulation
+        violation, checker, settled_s = "", "", 0.0
+        try:
+            settled_s = self._play()
+        except Violation as found:
+            violation, checker = str(found), found.checker
+        except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            violation = f"{type(error).__name__} in {place.name}, line {place.lineno}: {error}"
+            checker = "crash"
+        for counters in simulation.counters.values():
+            for reason, count in counters.rejected.items():
+                self.marks[f"refused: {reason}"] += count
+            for name in ("sent", "lost", "undeliverable", "replaced"):
+                self.marks[f"messages {name}"] += getattr(counters, name)
+        self.marks.update(trouble.kind for trouble in world.troubles)
+        return Verdict(
+            world.seed,
+            simulation.digest(),
+            violation,
+            checker,
+            simulation.now if violation else 0.0,
+            settled_s,
+            sum(life.agent.ticks for life in self.lives),
+            dict(sorted(self.marks.items())),
+        )
+
+    def _play(self) -> float:
+        world, simulation = self.world, self.simulation
+        changes = world.changes()
+        self.found({change.agent for change in changes if isinstance(change, Join)}, named=world.named)
+        self.follow(changes)
+        for trouble in world.troubles:
+            for jump in trouble.jumps:
+                simulation.at(jump.at_s, lambda jump=jump: self._jump(jump))  # type: ignore[misc]
+            for lies in trouble.lies:
+                self._lie(lies)
+        while simulation.now < world.quiet_s:
+            self._tick()
+        core = [member for member in self.members if member.alive]
+        if not self._is_connected(core):
+            self.marks["core not connected"] += 1
+            return 0.0
+        begun = {member.peer: member.agent.ticks for member in core if member.agent is not None}
+        right_since = None
+        while right_since is None or simulation.now < right_since + SURE_S:
+            self._tick()
+            wrong = wrong_answer(self, core)
+            right_since = None if wrong else right_since or simulation.now
+            if simulation.now > world.quiet_s + SETTLES_S:
+                raise Violation("answer", f"after {SETTLES_S:g} s of quiet: {wrong}")
+        for checker in self._checkers:
+            checker.end(self, core, begun)
+        return right_since - world.quiet_s
+
+    def life_of(self, member: HuntSeat) -> Life:
+        """The one that holds the seat, or held it last."""
+        return next(life for life in reversed(self.lives) if life.agent is member.agent)
+
+    def _tick(self) -> None:
+        self.simulation.run_until(self.simulation.now + TICK_S)
+        for checker in self._checkers:
+            checker.tick(self)
+
+    def _jump(self, jump: Jump) -> None:
+        member = self.members[jump.agent]
+        if member.alive:
+            self.simulation.jump(member.peer, jump.seconds)
+        else:
+            member.clock.ahead_s += jump.seconds
+
+    def _lie(self, lies: Lies) -> None:
+        """Speak to all, and again a tick later."""
+        simulation = self.simulation
+        if simulation.now >= lies.start_s:
+            self.lied = True
+            for member in self.members:
+                if member.alive and member.agent is not None:
+                    for push in speak(lies.kind, member.agent, simulation.now):
+                        if push.arrays:
+                            self.tainted.add(push.epoch)
+                        simulation.inject(member.peer, push)
+        next_s = max(lies.start_s, simulation.now + TICK_S)
+        if next_s < lies.end_s:
+            simulation.at(next_s, lambda: self._lie(lies))
+
+    def _is_connected(self, core: list[HuntSeat]) -> bool:
+        """Whether everybody reaches everybody over links that are not cut for ever, one after another."""
+        plan, now = self.world.plan(), self.simulation.now
+        for forward in (True, False):
+            reached, todo = {core[0].peer}, [core[0].peer]
+            while todo:
+                here = todo.pop()
+                for other in core:
+                    link = (here, other.peer) if forward else (other.peer, here)
+                    if other.peer not in reached and plan.faults_on(*link, now) is not None:
+                        reached.add(other.peer)
+                        todo.append(other.peer)
+            if len(reached) < len(core):
+                return False
+        return True
+
+
+def _mark_of(event: Event) -> str:
+    """The kind of an event, with its reason where there are few."""
+    if isinstance(event, EpochEntered):
+        return f"epoch: {event.reason}"
+    return type(event).__name__

@@ -1,0 +1,284 @@
+"""What a seed draws: agents, their settings, and the troubles of the first phase.
+
+A trouble is what can be left out: `World.without` gives the same world with fewer of them, which is how a
+violation is made short. Everything else stays as it was, for no trouble takes part in the drawing of another.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from peer.hunt import hostile
+from peer.hunt.quadratics import Quadratic
+from peer.scenario import Join, Kill, Leave, Pause, Restart, member_names
+from peer.settings import AgentSettings
+from wire import FaultChange, FaultPlan, FaultWindow, Uniform, cut, partition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Sequence
+
+    from peer.scenario import Change
+    from wire import PeerId
+
+TICK_S = 1.0
+AGENTS_MAX = 9
+FOR_EVER = float("inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """The clock of this agent, if it runs, jumps ahead."""
+
+    agent: int
+    at_s: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Lies:
+    """Somebody who is no agent speaks to all, once a tick, in one of the ways of `hostile`."""
+
+    kind: str
+    start_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that goes wrong. `kind` is what the campaign counts."""
+
+    kind: str
+    told: str  # for people
+    changes: tuple[Change, ...] = ()
+    windows: tuple[FaultWindow, ...] = ()
+    jumps: tuple[Jump, ...] = ()
+    lies: tuple[Lies, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that decides what happens. Times in virtual seconds, of which a nominal tick takes one."""
+
+    seed: int
+    tasks: tuple[Quadratic, ...]
+    settings: AgentSettings
+    speeds: tuple[float, ...]
+    drifts: tuple[float, ...]  # rates of the clocks
+    named: bool  # the first agents know that the others are members, else only where somebody listens
+    calm: FaultPlan  # the links without troubles
+    troubles: tuple[Trouble, ...]
+    quiet_s: float  # from then on, nothing happens but what is for ever
+
+    @property
+    def names(self) -> tuple[PeerId, ...]:
+        """The agents in their first lives."""
+        return member_names(len(self.tasks))
+
+    def without(self, left_out: Collection[int]) -> World:
+        """The same world, these troubles left out."""
+        kept = (one for index, one in enumerate(self.troubles) if index not in left_out)
+        return replace(self, troubles=tuple(kept))
+
+    def plan(self) -> FaultPlan:
+        """What the links do at all times."""
+        windows = tuple(window for trouble in self.troubles for window in trouble.windows)
+        return replace(self.calm, windows=windows)
+
+    def changes(self) -> tuple[Change, ...]:
+        """Who comes and goes, in the order of time."""
+        found = [change for trouble in self.troubles for change in trouble.changes]
+        return tuple(sorted(found, key=lambda change: change.at_s))
+
+    def told(self, left_out: Collection[int] = ()) -> Iterator[str]:
+        """What a person wants to know of it; troubles keep their numbers when some are left out."""
+        settings = self.settings
+        yield (
+            f"{len(self.tasks)} agents of dimension {len(self.tasks[0].centre)}, fanout {settings.fanout}, "
+            f"blocks of {settings.block_fraction:g}, {settings.local_steps} local steps, "
+            f"momentum {settings.momentum:g}, warm-up {settings.warm_up_ticks:g}, "
+            f"expire {settings.expire_ticks:g}, {'named' if self.named else 'found'}; "
+            f"speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
+        )
+        for index, trouble in enumerate(self.troubles):
+            if index not in left_out:
+                yield f"trouble {index}: {trouble.kind}: {trouble.told}"
+
+
+def draw(seed: int) -> World:
+    """The world of this seed."""
+    rng = random.Random(f"hunt/{seed}")
+    count = rng.choice((1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 7, AGENTS_MAX))
+    dimension = rng.choice((1, 2, 3))
+    quiet_s = float(rng.randrange(60, 260))
+    names = member_names(count)
+    troubles = [
+        *_links(rng, names, quiet_s),
+        *(one for agent in range(count) for one in _life(rng, agent, names[agent], quiet_s)),
+    ]
+    if not any(_stays(troubles, agent) for agent in range(count)):
+        troubles = [one for one in troubles if not any(change.agent == 0 for change in one.changes)]
+    return World(
+        seed=seed,
+        tasks=tuple(_task(rng, dimension) for _ in range(count)),
+        settings=_settings(rng),
+        speeds=tuple(rng.choice((1.0, 1.0, 1.0, 0.2, 0.5, 2.0, 3.0)) for _ in range(count)),
+        drifts=tuple(rng.choice((1.0, 1.0, 0.999, 1.001, 0.95, 1.05)) for _ in range(count)),
+        named=rng.random() < 0.7,
+        calm=FaultPlan(
+            drop=rng.choice((0.0, 0.0, 0.1, 0.3)),
+            delay_s=Uniform(0.0, rng.choice((0.1, 0.5, 1.5))),
+            duplicate=rng.choice((0.0, 0.1)),
+        ),
+        troubles=tuple(troubles),
+        quiet_s=quiet_s,
+    )
+
+
+def _stays(troubles: Sequence[Trouble], agent: int) -> bool:
+    last = [change for trouble in troubles for change in trouble.changes if change.agent == agent]
+    return not last or not isinstance(max(last, key=lambda change: change.at_s), Kill | Leave)
+
+
+def _task(rng: random.Random, dimension: int) -> Quadratic:
+    def values(low: float, high: float) -> tuple[float, ...]:
+        return tuple(round(rng.uniform(low, high), 3) for _ in range(dimension))
+
+    return Quadratic(values(0.4, 1.6), values(-5.0, 5.0), values(-5.0, 5.0))
+
+
+def _settings(rng: random.Random) -> AgentSettings:
+    """The step is stable on every network drawn: the hunt is for faults of the protocol."""
+    fanout, momentum = rng.choice((1, 2, 2, 3, 4)), rng.choice((0.0, 0.0, 0.5))
+    local_steps = rng.choice((1, 1, 3))
+    step_size = (0.05 if fanout == 1 else 0.15) * (1.0 - momentum) / local_steps
+    return AgentSettings(
+        tick_s=TICK_S,
+        tick_jitter=rng.choice((0.0, 0.1, 0.3)),
+        fanout=fanout,
+        model_step_size=step_size,
+        adjoint_step_size=step_size,
+        momentum=momentum,
+        local_steps=local_steps,
+        block_fraction=rng.choice((1.0, 1.0, 0.5)),
+        wire_dtype="float64",
+        precision_tolerance=rng.choice((1e-4, 1e-4, 1e-12)),
+        warm_up_ticks=rng.choice((6.0, 10.0, 15.0)),
+        epoch_warm_ups_min=rng.choice((4.0, 6.0)),
+        listen_ticks=rng.choice((3.0, 8.0)),
+        listen_s_max=rng.choice((4.0, 12.0)),
+        expire_ticks=rng.choice((20.0, 30.0, 45.0)),
+        ticks_per_delay=rng.choice((0.0, 5.0)),
+        evaluate_every=0,
+    )
+
+
+# ---- what goes wrong
+
+
+def _span(rng: random.Random, quiet_s: float) -> tuple[float, float]:
+    start_s = round(rng.uniform(0.0, 0.8 * quiet_s), 2)
+    return start_s, round(rng.uniform(start_s + 1.0, quiet_s), 2)
+
+
+def _links(rng: random.Random, names: Sequence[PeerId], quiet_s: float) -> Iterator[Trouble]:
+    """Faults of links. What is cut for ever leaves a ring both ways but for one link."""
+    for _ in range(rng.choice((0, 1, 2, 3))):
+        start_s, end_s = _span(rng, quiet_s)
+        kind, change = _weather(rng)
+        told = f"{_told(change)} from {start_s:g} to {end_s:g}"
+        yield Trouble(kind, told, windows=(FaultWindow(start_s, end_s, change),))
+    if len(names) == 1:
+        return
+    for _ in range(rng.choice((0, 1, 2))):
+        start_s, end_s = _span(rng, quiet_s)
+        kind, change = _weather(rng)
+        source, target = rng.sample(names, 2)
+        window = FaultWindow(start_s, end_s, change, (source,), (target,))
+        told = f"{source}->{target} {_told(change)} from {start_s:g} to {end_s:g}"
+        yield Trouble(f"{kind}, one link", told, windows=(window,))
+    for _ in range(rng.choice((0, 0, 1, 3))):
+        start_s, end_s = _span(rng, quiet_s)
+        source, target = rng.sample(names, 2)
+        told = f"{source}->{target} from {start_s:g} to {end_s:g}"
+        yield Trouble("cut for a while", told, windows=(cut(source, target, start_s, end_s),))
+    if rng.random() < 0.3:
+        start_s, end_s = _span(rng, quiet_s)
+        side = sorted(rng.sample(names, rng.randrange(1, len(names))))
+        other = [name for name in names if name not in side]
+        told = f"{', '.join(side)} against the others from {start_s:g} to {end_s:g}"
+        yield Trouble("partition", told, windows=partition((side, other), start_s, end_s))
+    if rng.random() < 0.1:
+        start_s, end_s = _span(rng, quiet_s)
+        kind = rng.choice(hostile.KINDS)
+        told = f"{kind} from {start_s:g} to {end_s:g}"
+        yield Trouble(f"liar: {kind}", told, lies=(Lies(kind, start_s, end_s),))
+    if len(names) > 2 and rng.random() < 0.3:
+        start_s, _ = _span(rng, quiet_s)
+        source, target = rng.sample(names, 2)
+        told = f"{source}->{target} from {start_s:g}"
+        yield Trouble("cut for ever", told, windows=(cut(source, target, start_s),))
+
+
+def _told(change: FaultChange) -> str:
+    return ", ".join(f"{name} {value}" for name, value in change.to_dict().items())
+
+
+def _weather(rng: random.Random) -> tuple[str, FaultChange]:
+    match rng.randrange(5):
+        case 0:
+            return "loss", FaultChange(drop=rng.choice((0.3, 0.6, 0.9)))
+        case 1:
+            return "delay", FaultChange(delay_s=Uniform(0.0, rng.choice((3.0, 20.0, 200.0))))
+        case 2:
+            return "duplicates", FaultChange(duplicate=rng.choice((0.3, 1.0)))
+        case 3:
+            return "reordering", FaultChange(reorder=0.5, reorder_window_s=rng.choice((5.0, 50.0)))
+        case _:
+            return "clogged", FaultChange(bandwidth_bits_per_s=rng.choice((500.0, 5e3)))
+
+
+def _life(rng: random.Random, agent: int, name: PeerId, quiet_s: float) -> Iterator[Trouble]:
+    """What happens to one agent, one thing after another, so that any of it can be left out."""
+    now_s = 0.0
+    if agent and rng.random() < 0.15:
+        now_s = round(rng.uniform(1.0, 0.7 * quiet_s), 2)
+        yield Trouble("joins late", f"{name} at {now_s:g}", changes=(Join(agent, now_s),))
+    while rng.random() < 0.4:
+        at_s = round(now_s + rng.uniform(1.0, 80.0), 2)
+        now_s = round(at_s + rng.choice((0.5, 5.0, 30.0, 80.0)) * rng.uniform(0.5, 1.5), 2)
+        if now_s >= quiet_s:
+            return
+        kind = rng.randrange(7)
+        told = f"{name} at {at_s:g}, until {now_s:g}"
+        if kind < 2:
+            changes: tuple[Change, ...] = (Kill(agent, at_s), Restart(agent, now_s, with_state=True))
+            yield Trouble("crash, back with state", told, changes=changes)
+        elif kind == 2:
+            changes = (Kill(agent, at_s), Restart(agent, now_s, with_state=False))
+            yield Trouble("crash, back without state", told, changes=changes)
+        elif kind == 3:
+            changes = (Leave(agent, at_s), Restart(agent, now_s, with_state=True))
+            yield Trouble("leaves, comes back", told, changes=changes)
+        elif kind == 4:
+            yield Trouble("stands still", told, changes=(Pause(agent, at_s, now_s - at_s),))
+        elif kind == 5:
+            seconds = round(rng.choice((2.0, 20.0, 500.0)) * rng.uniform(0.5, 1.5), 2)
+            told = f"{name} at {at_s:g}, by {seconds:g}"
+            yield Trouble("clock jumps", told, jumps=(Jump(agent, at_s, seconds),))
+        else:
+            times = rng.randrange(3, 7)
+            step_s = round(rng.uniform(0.5, 8.0), 2)
+            flaps: list[Change] = []
+            for turn in range(times):
+                flaps.append(Kill(agent, at_s + 2 * turn * step_s))
+                flaps.append(Restart(agent, at_s + (2 * turn + 1) * step_s, with_state=True))
+            now_s = at_s + 2 * times * step_s
+            if now_s < quiet_s:
+                yield Trouble("flaps", f"{name} {times} times from {at_s:g}", changes=tuple(flaps))
+    if rng.random() < 0.1:
+        at_s = round(rng.uniform(now_s, quiet_s) + 0.5, 2)
+        goes = rng.random() < 0.5
+        change: Change = Leave(agent, at_s) if goes else Kill(agent, at_s)
+        yield Trouble("leaves for good" if goes else "dies", f"{name} at {at_s:g}", changes=(change,))

@@ -1,0 +1,220 @@
+"""The hunter itself: it finds what is planted, makes it short, and says the same thing every time."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+from peer.errors import HyperpushError
+from peer.hunt.campaign import Record, Totals, explain, judge, judge_all
+from peer.hunt.hostile import KINDS
+from peer.hunt.marks import EXPECTED
+from peer.hunt.shrink import shrink
+from peer.hunt.trial import Trial, Verdict
+from peer.hunt.world import Jump, Lies, Trouble, World, draw
+from peer.inbox import Inbox
+from peer.membership import Membership
+from peer.scenario import check_scenario
+from peer.tracking import TrackingStream
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = (1, 3, 12)  # worlds of a few hundred ticks
+
+
+def run(world: World) -> Verdict:
+    return Trial(world).run()
+
+
+# ---- worlds
+
+
+def test_every_world_fits_together_whatever_is_left_out() -> None:
+    kinds: Counter[str] = Counter()
+    for seed in range(300):
+        world = draw(seed)
+        kinds.update(trouble.kind for trouble in world.troubles)
+        for left_out in ((), range(0, len(world.troubles), 2), range(1, len(world.troubles), 2)):
+            fewer = world.without(set(left_out))
+            check_scenario(fewer.changes(), len(world.tasks))
+            assert fewer.plan().windows == tuple(w for trouble in fewer.troubles for w in trouble.windows)
+        assert all(change.at_s < world.quiet_s for change in world.changes())
+        assert len(list(world.told())) == 1 + len(world.troubles)
+        assert len(list(world.told(left_out=[0]))) == 1 + max(0, len(world.troubles) - 1)
+    told = {mark for mark in EXPECTED if not mark.startswith(("epoch:", "refused:", "messages "))}
+    assert {mark for mark in told if mark[0].islower()} <= set(kinds), "the others are events of agents"
+
+
+def test_a_world_is_what_its_seed_says() -> None:
+    assert draw(7) == draw(7)
+    assert draw(7) != draw(8)
+    assert run(draw(3)) == run(draw(3))
+    assert run(draw(3)).digest != run(draw(12)).digest
+
+
+# ---- what is planted is found
+
+
+def any_order(self: Inbox[Any], push: Any, *, lowest_epoch: int) -> str:
+    """A stale sum is applied."""
+    if push.epoch >= lowest_epoch:
+        self._slots[push.sender, push.block] = push
+    return "new"
+
+
+def keep_the_mass(self: TrackingStream[Any]) -> None:
+    """An epoch begins without a reset."""
+    self.fresh.clear()
+
+
+def keep_what_was_received(self: TrackingStream[Any]) -> None:
+    """Only what neighbours told is not forgotten with the epoch."""
+    received = dict(self.mass.received)
+    self.mass.reset(self.gradient)
+    self.mass.received = received
+    self.fresh.clear()
+
+
+make_agent = Trial.make_agent
+
+
+def forget_the_epoch(self: Trial, member: Any, *, founder: bool, epoch_floor: int) -> Any:
+    """A restart enters an epoch that it was in."""
+    return make_agent(self, member, founder=founder, epoch_floor=0)
+
+
+def blame_nobody(self: Membership, *_: Any) -> None:
+    """A cut link is never replaced."""
+
+
+PLANTED = [
+    (Inbox, "put", any_order, "stale"),
+    (TrackingStream, "enter_epoch", keep_the_mass, "mass"),
+    (TrackingStream, "enter_epoch", keep_what_was_received, "stale"),
+    (Trial, "make_agent", forget_the_epoch, "crash"),
+    (Membership, "_judge_links", blame_nobody, "answer"),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault", "checker"), PLANTED, ids=[fault.__name__ for _, _, fault, _ in PLANTED]
+)
+def test_a_planted_fault_is_found(
+    where: type, name: str, fault: Any, checker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within 500 seeds; all of these are found within twenty."""
+    monkeypatch.setattr("peer.hunt.trial.SETTLES_S", 3_000.0)
+    with mock.patch.object(where, name, fault):
+        found = next(verdict for verdict in map(run, map(draw, range(500))) if verdict.violation)
+    assert found.checker == checker
+    assert found.seed < 20
+    assert not run(draw(found.seed)).violation, "it was the planted one"
+
+
+# ---- how it is told
+
+
+def test_the_fewest_troubles_that_still_show_it_are_left() -> None:
+    world = draw(0)
+    troubles = tuple(Trouble(str(number), "") for number in range(9))
+    judged = 0
+
+    def shows(tried: World) -> Verdict:
+        nonlocal judged
+        judged += 1
+        there = {int(trouble.kind) for trouble in tried.troubles}
+        wrong = {2, 7} <= there or {3, 4, 5} <= there
+        return Verdict(0, "", "wrong" if wrong else "", "mass" if wrong else "")
+
+    left_out, verdict = shrink(replace(world, troubles=troubles), Verdict(0, "", "wrong", "mass"), shows)
+    assert left_out == {0, 1, 2, 6, 7, 8}
+    assert verdict.checker == "mass"
+    assert judged < 20
+    assert shrink(replace(world, troubles=()), verdict, shows) == (frozenset(), verdict)
+
+
+def test_a_violation_is_explained_by_a_command_that_shows_it_again() -> None:
+    with mock.patch.object(Inbox, "put", any_order):
+        seed = next(seed for seed in range(20) if run(draw(seed)).violation)
+        first, *_, last = explain(seed)
+        assert first.startswith(f"seed {seed}: stale: ")
+        assert f"hyperpush hunt --from-seed {seed} --seeds 1 --story" in last
+
+
+def test_a_crash_of_the_agent_is_a_violation_with_its_place() -> None:
+    with mock.patch.object(Membership, "draw", side_effect=ValueError("no such peer")):
+        found = run(draw(1))
+    assert (found.checker, found.violation[:10]) == ("crash", "ValueError")
+
+
+def test_clocks_jump_and_liars_lie() -> None:
+    for seed in QUICK:
+        world = draw(seed)
+        agent = len(world.tasks) - 1
+        troubles = (
+            Trouble("clock jumps", "", jumps=(Jump(agent, 5.0, 3.0), Jump(agent, 20.0, 40.0))),
+            *(Trouble(kind, "", lies=(Lies(kind, 10.0, 14.0),)) for kind in KINDS),
+        )
+        found = run(replace(world, troubles=troubles))
+        assert not found.violation
+        assert found.marks["clock jumps"] == 1
+
+
+# ---- many
+
+
+def test_verdicts_do_not_depend_on_the_number_of_processes() -> None:
+    """Each twentieth world is run twice, and has to give the same digest."""
+    one = list(judge_all(range(18, 22), 1))
+    two = sorted(judge_all(range(18, 22), 2), key=lambda verdict: verdict.seed)
+    assert one == two
+    assert [verdict.seed for verdict in one] == [18, 19, 20, 21]
+
+
+def test_nothing_is_wrong_in_a_hundred_worlds() -> None:
+    """The campaign before a release has ten thousand: `hyperpush hunt --seeds 10000`."""
+    totals = Totals()
+    for verdict in judge_all(range(100), os.cpu_count() or 1):
+        totals.add(verdict)
+    assert not totals.violations, "\n".join(line for seed in totals.violations for line in explain(seed))
+    missing = [mark for mark in EXPECTED if not totals.marks[mark]]
+    assert len(missing) <= len(EXPECTED) // 4, f"hardly anything was reached: {missing}"
+
+
+def test_a_world_that_is_not_repeatable_is_a_violation(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = iter("ab")
+    monkeypatch.setattr("peer.hunt.campaign.run", lambda world: Verdict(world.seed, next(digests)))
+    assert judge(20).checker == "determinism"
+
+
+def test_a_campaign_goes_on_where_it_was_stopped(tmp_path: Path) -> None:
+    path = tmp_path / "record"
+    verdicts = [Verdict(seed, "digest", marks={"LinkDeaf": seed}, settled_s=float(seed)) for seed in range(3)]
+    first = Record(path, resume=False)
+    for verdict in verdicts[:2]:
+        first.add(verdict)
+    first.close()
+    path.write_text(path.read_text() + json.dumps(asdict(verdicts[2]))[:40])  # killed while it wrote
+    again = Record(path, resume=True)
+    assert again.verdicts == verdicts[:2]
+    again.add(verdicts[2])
+    again.close()
+    last = Record(path, resume=True)
+    last.close()
+    assert last.verdicts == verdicts
+    assert Record(None, resume=False).verdicts == []
+    path.write_text("{}\n")
+    with pytest.raises(HyperpushError, match=r"line 1 of .* is no verdict"):
+        Record(path, resume=True)
+    totals = Totals()
+    for verdict in (*verdicts, Verdict(9, "", "wrong", "mass")):
+        totals.add(verdict)
+    assert (totals.seeds, totals.marks["LinkDeaf"], totals.worlds["LinkDeaf"]) == (4, 3, 2)
+    assert list(totals.violations) == [9]
