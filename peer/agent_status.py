@@ -64,7 +64,6 @@ def _link(service: AgentService, peer: PeerId, now: float) -> LinkStatus:
     life = liveness.lives[peer]
     sent = service.transport.per_peer.get(peer, LinkCounters())
     received = agent.inbox.links.get(peer)
-    ticks = agent.settings.expire_ticks
     quarantine = agent.membership.quarantined.get(peer)
     disagreement = agent.progress.disagreements.get(peer)
     return LinkStatus(
@@ -72,8 +71,8 @@ def _link(service: AgentService, peer: PeerId, now: float) -> LinkStatus:
         address=service.transport.address_of(peer) or life.address,
         incarnation=life.incarnation,
         pushes_to=peer in agent.out_neighbours,
-        hears=liveness.hears(peer, ticks),
-        heard_by=liveness.hears_us(peer, ticks),
+        hears=agent.membership.hears(peer, now),
+        heard_by=agent.membership.is_heard_by(peer, now),
         route=sent.route,
         age_s=None if life.heard_at is None else now - life.heard_at,
         heartbeat_age_s=None if life.heartbeat < 0 else now - life.rose_at,

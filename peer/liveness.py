@@ -249,10 +249,10 @@ class Liveness:
         mark = self._mark if source == self._own else peer_mark(source)
         return any(heard.mark == mark and heard.age_ticks <= within_ticks for heard in life.hears)
 
-    def hears_us(self, peer: PeerId, within_ticks: float) -> bool:
-        """Whether the peer says that it has heard this agent lately, in own ticks."""
+    def hears_us(self, peer: PeerId, since: float) -> bool:
+        """Whether the peer says that it has heard something that this agent has sent since then."""
         heard = self.heard_of_us(peer)
-        return heard is not None and self.heartbeat - heard.heartbeat <= within_ticks
+        return heard is not None and self._beat_at.get(heard.heartbeat, -math.inf) >= since
 
     def typical_delay_s(self) -> float:
         """Median over the peers heard of half a round trip; 0 if none was measured."""

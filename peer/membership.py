@@ -176,7 +176,7 @@ class Membership:
                 self.changed = True
                 self._events.append(LinkDeaf(peer))
         for peer, since in list(self._deaf.items()):
-            hears = self.liveness.hears_us(peer, self._settings.expire_ticks)
+            hears = self.is_heard_by(peer, now)
             self._deaf[peer] = (now if since is None else since) if hears else None
             if since is not None and hears and now - since > HEARD_AGAIN_TICKS * typical_s:
                 del self._deaf[peer]
@@ -250,6 +250,19 @@ class Membership:
             for number in (epoch, epoch + 1)
         )
         self._to_be_told = self._predecessors | following
+
+    def hears(self, peer: PeerId, now: float) -> bool:
+        """Whether this agent has heard the peer itself lately."""
+        life = self.liveness.lives.get(peer)
+        return life is not None and life.heard_at is not None and life.heard_at >= self._lately(now)
+
+    def is_heard_by(self, peer: PeerId, now: float) -> bool:
+        """Whether the peer says that it has heard this agent lately."""
+        return self.liveness.hears_us(peer, self._lately(now))
+
+    def _lately(self, now: float) -> float:
+        """What is longer ago is silence; in the time of a typical peer, whatever the own ticks take."""
+        return now - self._settings.expire_ticks * self._pace.typical_s()
 
     def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:
         """Whether some are heard, but for so long none of those who should push to us in this epoch."""

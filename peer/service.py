@@ -295,11 +295,10 @@ class AgentService:
 
     def _tell_identity(self) -> dict[str, object]:
         """What whoever asks is told: a record, and who hears whom."""
-        lives = self.agent.membership.liveness
+        membership, now = self.agent.membership, time.monotonic()
         alive = self.agent.peers.alive()
-        ticks = self.agent.settings.expire_ticks
         return {
             **self.record.to_fields(),
-            "hears": [peer for peer in alive if lives.hears(peer, ticks)][:HEARS_TOLD_MAX],
-            "heard_by": [peer for peer in alive if lives.hears_us(peer, ticks)][:HEARS_TOLD_MAX],
+            "hears": [peer for peer in alive if membership.hears(peer, now)][:HEARS_TOLD_MAX],
+            "heard_by": [peer for peer in alive if membership.is_heard_by(peer, now)][:HEARS_TOLD_MAX],
         }

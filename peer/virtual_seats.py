@@ -91,12 +91,16 @@ class VirtualSeats(ABC, Generic[V, S]):
         """What an agent is told when it starts."""
         assert member.agent is not None
         now = member.clock.read(self.simulation.now)
-        for other in self.members:
-            if other.alive and other is not member:
-                if named:
-                    member.agent.peer_seen(other.peer, other.incarnation, now)
-                else:
-                    member.agent.peer_found(other.peer, now)
+        there = [other for other in self.members if other.alive and other is not member]
+        for other in there if named else self.contacts_of(member, there):
+            if named:
+                member.agent.peer_seen(other.peer, other.incarnation, now)
+            else:
+                member.agent.peer_found(other.peer, now)
+
+    def contacts_of(self, member: S, others: list[S]) -> list[S]:  # noqa: ARG002  (for subclasses)
+        """Whom an agent that is told of nobody can reach at first."""
+        return others
 
     def _announce(self, member: S, tell: Callable[..., None], *what: object) -> None:
         if self._notice_s is None:

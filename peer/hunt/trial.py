@@ -143,6 +143,13 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
         self.lives.append(Life(member, agent, learner))
         return agent
 
+    def contacts_of(self, member: HuntSeat, others: list[HuntSeat]) -> list[HuntSeat]:  # noqa: ARG002
+        """Everybody, or a newcomer's only acquaintance."""
+        if self.world.acquainted or self.simulation.now == 0.0:
+            return others
+        steady = {self.members[agent].peer for agent in self.world.steady()}
+        return [other for other in others if other.peer in steady][:1] or others
+
     def _on_event(self, now: float, peer: PeerId, event: Event) -> None:
         self.marks[_mark_of(event)] += 1
         if self.listener is not None:

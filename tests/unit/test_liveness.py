@@ -323,9 +323,9 @@ def test_a_peer_is_deaf_for_as_long_as_its_own_words_say() -> None:
     assert found.unheard_s("a", 3.0, 1.0) == 19.0, "that others hear it is not its word"
     assert found.heard_of_us("a") == heard("b", 12, age=99)
     assert found.heard_of_us("nobody") is None
-    assert found.hears_us("a", 8.0)
-    assert not found.hears_us("a", 7.0)
-    assert not found.hears_us("nobody", 99.0)
+    assert found.hears_us("a", 12.0)
+    assert not found.hears_us("a", 12.5), "its words are of what was sent at 12"
+    assert not found.hears_us("nobody", -99.0)
 
 
 def test_an_agent_hears_whom_it_heard_itself_and_lately() -> None:

@@ -232,6 +232,23 @@ def test_a_peer_that_none_of_those_before_it_reaches_is_pushed_to_by_the_next_th
     assert hear(1, c=soon + 1, b=soon + 1) == [("c",)], "it would not hear us either"
 
 
+def test_a_fast_agent_counts_in_the_time_of_a_typical_peer_who_hears_whom() -> None:
+    """Found by the hunt: it wanted to be heard every few of its own ticks, and left a link unused."""
+    view = View("a", "c")
+    for peer in ("a", "c", "d"):
+        view.members._pace.heard(peer, 4.0, 4.0)
+    view.tick(5)
+    view.hear("a", hears=hears_b(5))
+    view.tick(4 * int(EXPIRE_TICKS) - 1)
+    assert view.members.is_heard_by("a", view.now)
+    assert view.members.hears("a", view.now)
+    view.tick(2)
+    assert not view.members.is_heard_by("a", view.now)
+    assert not view.members.hears("a", view.now)
+    assert not view.members.hears("c", view.now)
+    assert not view.members.hears("nobody", view.now)
+
+
 def test_a_deaf_link_is_forgotten_with_the_peer() -> None:
     view = View("a", "c")
     view.out = ("a",)
