@@ -57,8 +57,9 @@ class Liveness:
     heartbeat), and so is what others say of it since.
     """
 
-    def __init__(self, own: PeerId, incarnation: int, *, expire_ticks: float) -> None:
+    def __init__(self, own: PeerId, incarnation: int, *, expire_ticks: float, tick_s: float) -> None:
         self.heartbeat = 0
+        self.tick_s = tick_s  # of a typical peer; who knows better sets it
         self.lives: dict[PeerId, Life] = {}
         self._own = own
         self._mark = peer_mark(own)
@@ -162,7 +163,7 @@ class Liveness:
 
     def _rise(self, life: Life, told: Heartbeat, now: float, *, told_by: PeerId) -> list[News]:
         """Take over a newer heartbeat, and whether the peer is believed alive by it."""
-        life.rose(told.heartbeat, self.heartbeat, now)
+        life.rose(told.heartbeat, self.heartbeat, now, self.tick_s)
         life.hears, life.told_by = told.hears, told_by
         life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
         life.address = told.address or life.address

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from wire import Heard, PeerId
 
 RISES_WANTED = 3  # own ticks in which a stranger has to be heard of: one message proves nothing
-FLAPS_MAX = 8  # each loss doubles the own ticks wanted; 3 * 2**8 are two of the shortest epochs
+FLAPS_MAX = 8  # each loss doubles the time wanted; 3 * 2**8 ticks are two of the shortest epochs
 GAP_DECAY = 0.95  # per rise: one long gap is forgotten after some fifty
 BEAT_DECAY = 0.95  # per message: the measured interval is that of the last twenty
 
@@ -29,7 +29,7 @@ class Life:
     patience: float = 1.0
     is_believed: bool = False  # somebody who must know says that it lives, or it has risen for long enough
     rises: int = 0  # since it was last lost; one in an own tick at most
-    rising_since: int = 0  # own heartbeat at the first of them
+    rising_since: float = 0.0  # when the first of them was seen
     losses: int = 0
     left: bool = False
     hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
@@ -52,21 +52,21 @@ class Life:
         return self.beats_s / self.beats if self.beats else None
 
     def ticks_wanted(self) -> int:
-        """For how many own ticks the heartbeat has to rise, before the peer is believed: flapping costs.
+        """For how many ticks of a typical peer its heartbeat has to rise to be believed: flapping costs.
 
         The first loss is free: every member may be restarted.
         """
         return RISES_WANTED << min(max(0, self.losses - 1), FLAPS_MAX)
 
-    def rose(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
+    def rose(self, heartbeat: int, own_heartbeat: int, now: float, tick_s: float) -> None:
         """News of the peer has come; time is what proves it, not the number of messages."""
         if not self.rises:
-            self.rising_since = own_heartbeat
+            self.rising_since = now
         is_counted = not self.rises or self.rose_on != own_heartbeat
         self.note_rise(heartbeat, own_heartbeat, now)
         self.rises += is_counted
-        risen_for = 1 + own_heartbeat - self.rising_since
-        self.is_believed |= self.rises >= RISES_WANTED and risen_for >= self.ticks_wanted()
+        held_off_s = (self.ticks_wanted() - 1) * tick_s
+        self.is_believed |= self.rises >= RISES_WANTED and now - self.rising_since >= held_off_s
 
     def note_rise(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
         """The heartbeat is known to be higher."""

@@ -75,7 +75,9 @@ class Membership:
         self.peers = PeerTable()
         self.changed = False
         self.quarantined: dict[PeerId, Quarantine] = {}
-        self.liveness = Liveness(identity.peer, identity.incarnation, expire_ticks=settings.expire_ticks)
+        self.liveness = Liveness(
+            identity.peer, identity.incarnation, expire_ticks=settings.expire_ticks, tick_s=settings.tick_s
+        )
         self._own = identity.peer
         self._swarm = identity.swarm
         self._settings = settings
@@ -148,6 +150,7 @@ class Membership:
         """One own tick: who fell silent, which links are deaf? `out` is pushed to since `entered_at`."""
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
+        self.liveness.tick_s = typical_s
         for peer in self.peers.alive():
             if peer not in self.liveness.lives:
                 self.remove(peer, None)  # forgotten for want of room

@@ -31,7 +31,7 @@ HUGE = 2**64 - 1
 
 def liveness(ticks: int = 0) -> Liveness:
     """That of b, which ticks once a second, so many times so far."""
-    found = Liveness("b", 0, expire_ticks=EXPIRE_TICKS)
+    found = Liveness("b", 0, expire_ticks=EXPIRE_TICKS, tick_s=1.0)
     beat(found, ticks)
     return found
 
@@ -90,8 +90,8 @@ def test_time_proves_a_peer_not_the_number_of_its_messages(*, speaks_itself: boo
 
     def hear(number: int) -> list[News]:
         if speaks_itself:
-            return found.hear(says(number), 1.0, 1.0)
-        return found.hear_of([says(number)], "teller", 1.0)
+            return found.hear(says(number), 1.0, float(found.heartbeat))
+        return found.hear_of([says(number)], "teller", float(found.heartbeat))
 
     assert [hear(number) for number in range(100)] == 100 * [[]]
     assert found.lives["a"].rises == 1
@@ -127,6 +127,13 @@ def test_patience_with_who_flaps_is_counted_in_time_however_rarely_it_is_heard()
     assert wanted == RISES_WANTED << 5
     believed = [found.hear(says(10 + turn), 1.0, beat(found, 12)) == [ALIVE] for turn in range(12)]
     assert believed == [False] * (wanted // 12) + [True] * (12 - wanted // 12)
+    slow = liveness()
+    risen(slow)
+    for _ in range(6):
+        slow.lost("a")
+    slow.tick_s = 0.1  # nor by one that ticks slower than most
+    assert risen(slow, times=10, first=10) == []
+    assert risen(slow, times=1, first=20) == [ALIVE], "after 9.5 s"
 
 
 def test_a_goodbye_is_believed_at_once_and_passed_on() -> None:
