@@ -242,13 +242,14 @@ class Liveness:
             life is not None and life.heard_at is not None and self.heartbeat - life.heard_on <= within_ticks
         )
 
-    def is_heard_by(self, source: PeerId, target: PeerId, within_ticks: float) -> bool:
-        """Whether `target` says that it has heard `source` lately, in its ticks; True if it says nothing."""
+    def is_heard_by(self, source: PeerId, target: PeerId, within_s: float) -> bool:
+        """Whether `target` says that it has heard `source` within this time; True if it says nothing."""
         life = self.lives.get(target)
         if life is None or life.hears is None:
             return True
         mark = self._mark if source == self._own else peer_mark(source)
-        return any(heard.mark == mark and heard.age_ticks <= within_ticks for heard in life.hears)
+        tick_s = life.beat_s() or self.tick_s
+        return any(heard.mark == mark and heard.age_ticks * tick_s <= within_s for heard in life.hears)
 
     def hears_us(self, peer: PeerId, since: float) -> bool:
         """Whether the peer says that it has heard something that this agent has sent since then."""

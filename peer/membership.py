@@ -172,7 +172,7 @@ class Membership:
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()
         for peer in sorted(one for one in out if self.peers.incarnation(one) is not None):
-            patience_s = self._link_patience.get(peer, 1.0) * self._settings.expire_ticks * typical_s
+            patience_s = self._link_patience.get(peer, 1.0) * self._silence_s(self._own, peer)
             if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at, typical_s) > patience_s:
                 self._deaf[peer] = None
                 _remember(self._link_patience, peer, 2.0 * self._link_patience.get(peer, 1.0))
@@ -188,16 +188,15 @@ class Membership:
 
     def _look_behind(self, now: float) -> None:
         """Whether somebody further along the circle is cut off from all those before it but this agent."""
-        expire_ticks = self._settings.expire_ticks
-        long_ticks = UNREACHED_FACTOR * expire_ticks
 
         def reaches(source: PeerId, target: PeerId) -> bool:
             """As far as is known of them; who has come lately is not judged."""
+            silence_s = self._silence_s(source, target)
             since = max(self._alive_since.get(one, now) for one in (source, target) if one != self._own)
-            if now - since <= long_ticks * self._pace.typical_s():
+            if now - since <= UNREACHED_FACTOR * silence_s:
                 return True
-            within = expire_ticks if target in self._bypassed else long_ticks
-            return self.liveness.is_heard_by(source, target, within)
+            factor = 1.0 if target in self._bypassed else UNREACHED_FACTOR
+            return self.liveness.is_heard_by(source, target, factor * silence_s)
 
         members = self.believed()
         found = bypassed(self._own, members, reaches) if len(members) > 1 else ()
@@ -231,7 +230,7 @@ class Membership:
             lively = [peer for peer in members if self.liveness.silence(peer, typical_s, now) < SUSPECT]
             self.changed = self.changed or lively != members  # who is heard again is to be drawn after all
             members = lively
-        usable = [peer for peer in members if peer not in self._deaf]
+        usable = [peer for peer in members if peer not in self._deaf] or members  # mass must not end here
         drawn = out_neighbours(
             self._own, usable, fanout=self._settings.fanout, swarm=self._swarm, epoch=epoch
         )
@@ -257,15 +256,21 @@ class Membership:
     def hears(self, peer: PeerId, now: float) -> bool:
         """Whether this agent has heard the peer itself lately."""
         life = self.liveness.lives.get(peer)
-        return life is not None and life.heard_at is not None and life.heard_at >= self._lately(now)
+        silence_s = self._silence_s(self._own, peer)
+        return life is not None and life.heard_at is not None and now - life.heard_at <= silence_s
 
     def is_heard_by(self, peer: PeerId, now: float) -> bool:
         """Whether the peer says that it has heard this agent lately."""
-        return self.liveness.hears_us(peer, self._lately(now))
+        return self.liveness.hears_us(peer, now - self._silence_s(self._own, peer))
 
-    def _lately(self, now: float) -> float:
-        """What is longer ago is silence; in the time of a typical peer, whatever the own ticks take."""
-        return now - self._settings.expire_ticks * self._pace.typical_s()
+    def _silence_s(self, source: PeerId, target: PeerId) -> float:
+        """For how long a working link may seem silent: by the slowest of both and a typical peer."""
+        intervals_s = [self._pace.typical_s()]
+        for peer in (source, target):
+            life = self.liveness.lives.get(peer)
+            known_s = self._pace.own_s if peer == self._own else None if life is None else life.beat_s()
+            intervals_s.append(known_s or 0.0)
+        return self._settings.expire_ticks * max(intervals_s)
 
     def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:
         """Whether some are heard, but for so long none of those who should push to us in this epoch."""

@@ -390,6 +390,14 @@ def test_options_become_what_the_program_works_with() -> None:
     ]
 
 
+def test_numbers_of_troubles_are_read() -> None:
+    assert values("hunt").without == ()
+    assert values("hunt", "--without", "0, 12").without == (0, 12)
+    for bad in ("1,,2", "-1", "x"):
+        with pytest.raises(HyperpushError):
+            values("hunt", "--without", bad)
+
+
 def test_tools_have_their_options() -> None:
     assert values("keys", "show", "swarm.key").file == Path("swarm.key")
     assert values("keys", "new-swarm").keys_command == "new-swarm"

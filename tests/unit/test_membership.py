@@ -249,6 +249,25 @@ def test_a_fast_agent_counts_in_the_time_of_a_typical_peer_who_hears_whom() -> N
     assert not view.members.hears("nobody", view.now)
 
 
+def test_a_slow_agent_gives_its_links_the_time_that_it_needs_itself() -> None:
+    """Found by the hunt: it found all of them deaf and pushed to nobody, so mass ended there unnoticed."""
+    view = View("a", "c", "d", fanout=2, expire_ticks=60.0)
+    for peer in ("a", "c", "d"):
+        view.members._pace.heard(peer, 0.1, 0.1)
+    view.members._pace.ticked(0.0)
+    assert view.members._pace.typical_s() == pytest.approx(0.1)
+    view.out = ("a", "c")
+    for age in range(30):
+        assert view.keep_hearing(1, "a", "c", "d", hears=hears_b(1, age)) == [], "300 ticks of most"
+
+
+def test_who_finds_all_links_deaf_tries_them_all_the_same() -> None:
+    view = View("a", "c", fanout=1)
+    for peer in ("a", "c"):
+        view.members._deaf[peer] = None
+    assert view.members.draw(1, view.now, choosing=False) == ("c",)
+
+
 def test_a_deaf_link_is_forgotten_with_the_peer() -> None:
     view = View("a", "c")
     view.out = ("a",)
