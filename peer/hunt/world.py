@@ -131,7 +131,7 @@ def draw(seed: int) -> World:
     return World(
         seed=seed,
         tasks=tuple(_task(rng, dimension) for _ in range(count)),
-        settings=_settings(rng),
+        settings=_settings(rng, count),
         speeds=tuple(rng.choice((1.0, 1.0, 1.0, 0.1, 0.3, 0.5, 2.0, 3.0)) for _ in range(count)),
         drifts=tuple(rng.choice((1.0, 1.0, 0.999, 1.001, 0.95, 1.05)) for _ in range(count)),
         named=rng.random() < 0.7,
@@ -158,11 +158,13 @@ def _task(rng: random.Random, dimension: int) -> Quadratic:
     return Quadratic(values(0.4, 1.6), values(-5.0, 5.0), values(-5.0, 5.0))
 
 
-def _settings(rng: random.Random) -> AgentSettings:
+def _settings(rng: random.Random, agents: int) -> AgentSettings:
     """The step is stable on every network drawn: the hunt is for faults of the protocol."""
     fanout, momentum = rng.choice((1, 2, 2, 3, 4)), rng.choice((0.0, 0.0, 0.5))
     local_steps = rng.choice((1, 1, 3))
-    step_size = (0.05 if fanout == 1 else 0.15) * (1.0 - momentum) / local_steps
+    if agents == MANY:
+        fanout = max(3, fanout)  # a ring of so many learns too slowly to be waited for
+    step_size = (0.05 if fanout == 1 or agents == MANY else 0.15) * (1.0 - momentum) / local_steps
     return AgentSettings(
         tick_s=TICK_S,
         tick_jitter=rng.choice((0.0, 0.1, 0.3)),
