@@ -95,25 +95,25 @@ def blame_nobody(self: Membership, *_: Any) -> None:
 
 
 PLANTED = [
-    (Inbox, "put", any_order, "stale"),
-    (TrackingStream, "enter_epoch", keep_the_mass, "mass"),
-    (TrackingStream, "enter_epoch", keep_what_was_received, "stale"),
-    (Trial, "make_agent", forget_the_epoch, "crash"),
-    (Membership, "_judge_links", blame_nobody, "answer"),
+    (Inbox, "put", any_order, {"stale"}),
+    (TrackingStream, "enter_epoch", keep_the_mass, {"mass"}),
+    (TrackingStream, "enter_epoch", keep_what_was_received, {"mass", "stale"}),
+    (Trial, "make_agent", forget_the_epoch, {"crash"}),
+    (Membership, "_judge_links", blame_nobody, {"answer"}),
 ]
 
 
 @pytest.mark.parametrize(
-    ("where", "name", "fault", "checker"), PLANTED, ids=[fault.__name__ for _, _, fault, _ in PLANTED]
+    ("where", "name", "fault", "checkers"), PLANTED, ids=[fault.__name__ for _, _, fault, _ in PLANTED]
 )
 def test_a_planted_fault_is_found(
-    where: type, name: str, fault: Any, checker: str, monkeypatch: pytest.MonkeyPatch
+    where: type, name: str, fault: Any, checkers: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within 500 seeds; all of these are found within twenty."""
     monkeypatch.setattr("peer.hunt.trial.SETTLES_S", 3_000.0)
     with mock.patch.object(where, name, fault):
         found = next(verdict for verdict in map(run, map(draw, range(500))) if verdict.violation)
-    assert found.checker == checker
+    assert found.checker in checkers
     assert found.seed < 20
     assert not run(draw(found.seed)).violation, "it was the planted one"
 
