@@ -27,7 +27,8 @@ def route(service: AgentService, to: AgentService) -> str | None:
 
 
 def warnings(service: AgentService) -> tuple[str, ...]:
-    now = service.began_at + 3600.0
+    now = time.monotonic()
+    service.began_at = now - 3600.0  # a newcomer is warned of nothing
     return agent_status(service, now, settled_line="", until_line="", incompatible={}).warnings
 
 
