@@ -178,10 +178,10 @@ def test_verdicts_do_not_depend_on_the_number_of_processes() -> None:
     assert [verdict.seed for verdict in one] == [18, 19, 20, 21]
 
 
-def test_nothing_is_wrong_in_a_hundred_worlds() -> None:
+def test_nothing_is_wrong_in_sixty_worlds() -> None:
     """The campaign before a release has ten thousand: `hyperpush hunt --seeds 10000`."""
     totals = Totals()
-    for verdict in judge_all(range(100), os.cpu_count() or 1):
+    for verdict in judge_all(range(60), os.cpu_count() or 1):
         totals.add(verdict)
     assert not totals.violations, "\n".join(line for seed in totals.violations for line in explain(seed))
     missing = [mark for mark in EXPECTED if not totals.marks[mark]]
