@@ -91,26 +91,22 @@ class Record:
             whole = path.read_text(encoding="utf-8") if resume and path.exists() else ""
         except (OSError, ValueError) as error:
             raise HyperpushError(f"record: {str(path)!r} cannot be read: {error}; give another") from None
-        lines = whole[: whole.rfind("\n") + 1].splitlines()
-        for number, line in enumerate(lines, start=1):
+        whole = whole[: whole.rfind("\n") + 1]
+        for number, line in enumerate(whole.splitlines(), start=1):
             try:
                 self.verdicts.append(Verdict(**json.loads(line)))
             except (ValueError, TypeError):
                 raise HyperpushError(
                     f"record: line {number} of {str(path)!r} is no verdict; give another file"
                 ) from None
-        self._file = path.open("w", encoding="utf-8")
-        for verdict in self.verdicts:
-            self._write(verdict)
-
-    def _write(self, verdict: Verdict) -> None:
-        if self._file is not None:
-            self._file.write(json.dumps(asdict(verdict)) + "\n")
-            self._file.flush()
+        self._file = path.open("a", encoding="utf-8")
+        self._file.truncate(len(whole.encode()))
 
     def add(self, verdict: Verdict) -> None:
         """Keep it."""
-        self._write(verdict)
+        if self._file is not None:
+            self._file.write(json.dumps(asdict(verdict)) + "\n")
+            self._file.flush()
 
     def close(self) -> None:
         """Nothing is added afterwards."""
@@ -124,6 +120,6 @@ def explain(seed: int) -> Iterator[str]:
     left_out, verdict = shrink(world, run(world))
     flags = f" --without {','.join(map(str, sorted(left_out)))}" if left_out else ""
     yield f"seed {seed}: {verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)"
-    for line in draw(seed).told(left_out):
+    for line in world.told(left_out):
         yield f"    {line}"
     yield f"    again: hyperpush hunt --from-seed {seed} --seeds 1 --story{flags}"
