@@ -248,7 +248,7 @@ async def test_status_shows_the_peers_and_faults_set_by_people_take_effect(
         await swarm.learned(problems)
         status = await asyncio.to_thread(AdminClient(url, None).ask, "GET", "/v1/status")
         assert status["peer"] == "agent-0"
-        assert status["rejected"] == {}
+        assert status["rejected"].keys() <= {"unknown_sender"}  # some believe others before they are believed
         assert status["warnings"] == []
         found = {link["peer"]: link for link in links(member)}
         assert [link["peer"] for link in status["links"]] == sorted(found) == ["agent-1", "agent-2"]

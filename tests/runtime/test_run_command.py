@@ -124,7 +124,7 @@ def test_agents_find_each_other_say_goodbye_and_come_back(
         (found,) = read(tmp_path / "found.json")["agents"]
         assert found["id"] == names[-1]
         assert found["messages"]["sent"] > 0
-        assert found["messages"]["rejected"] == {}
+        assert found["messages"]["rejected"].keys() <= {"unknown_sender"}  # pushed to before it knew the peer
     assert first.terminate() == 0
     assert names[0] == names[1]
     arrived = [event["incarnation"] for event in events(out, "PeerArrived")]
