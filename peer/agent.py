@@ -16,20 +16,20 @@ between two ticks is decided at the next tick, so a computation owns the solver 
 
 from __future__ import annotations
 
-import enum
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING
 
 from peer.admission import EPOCH_MAX, EpochRate, check_arrays, check_member, check_origin
 from peer.algebra import V
+from peer.checkpoint_schedule import CheckpointSchedule
 from peer.events import (
+    Checkpoint,
     Compute,
-    Effect,
     EpochEntered,
-    Event,
     ListeningStarted,
+    Outputs,
     PeerDeparted,
     Persist,
     Reach,
@@ -41,6 +41,7 @@ from peer.joining import Listening
 from peer.membership import BEACONS_PER_TICK, Membership
 from peer.pace import Pace
 from peer.partners import Partners
+from peer.phase import Phase
 from peer.progress import Progress
 from peer.solver import Orders, Solver
 from peer.speaker import Speaker
@@ -53,21 +54,14 @@ if TYPE_CHECKING:
     from peer.algebra import Algebra
     from peer.peer_table import PeerTable
     from peer.settings import AgentSettings
+    from peer.snapshot import Snapshot
     from wire import PeerId, Push
 
 SLEEP_TICKS = 10.0  # without any input: an agent that was stopped for longer judges nobody by that time
 GOODBYES = 3  # nobody answers, and one may be lost
 
 
-class Phase(enum.Enum):
-    """What the agent takes part in; see the table above."""
-
-    LISTENING = "listening"
-    WARMING_UP = "warming up"
-    RUNNING = "running"
-
-
-class Agent(Generic[V]):
+class Agent(Outputs[V]):
     """One learning agent.
 
     Invariant (9) holds over all agents of the highest epoch, with messages in the inbox counted as on their
@@ -87,6 +81,7 @@ class Agent(Generic[V]):
         founder: bool,
         epoch_floor: int = 0,
     ) -> None:
+        super().__init__()
         self.speaker: Speaker[V] = Speaker(identity, settings, now)
         self.solver = solver
         self.settings = settings
@@ -102,8 +97,6 @@ class Agent(Generic[V]):
         self._founder = founder
         self._founding_epoch = epoch_floor + 1
         self._floor = epoch_floor  # no epoch up to this one may be entered (again)
-        self._effects: list[Effect[V]] = []
-        self._events: list[Event] = []
         self.inbox: Inbox[V] = Inbox(add_shares if settings.solver == "push-sum-shares" else None)
         self._computing = False
         self._next_tick_at = now + rng.random() * settings.tick_s
@@ -115,12 +108,18 @@ class Agent(Generic[V]):
         self._partners = Partners()
         self._targets: tuple[bytes, ...] = ()  # marks of the out-neighbours
         self._epochs = EpochRate()
+        self._checkpoints = CheckpointSchedule(settings, now)
         self._departed: list[PeerId] = []  # whose history the solver may forget
 
     @property
     def identity(self) -> Identity:
         """Who this agent is."""
         return self.speaker.identity
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from what a former life has kept, before any input. Raises `SnapshotError`."""
+        self.solver.restore(snapshot)
+        self.progress.restore(snapshot.part("progress"))
 
     def listens_at(self, address: str) -> None:
         """Others are told this address from now on."""
@@ -176,11 +175,16 @@ class Agent(Generic[V]):
             self.inbox.put(push, lowest_epoch=self.epoch)
 
     def leave(self, now: float) -> None:
-        """Say goodbye, so that nobody waits for silence. Nothing is sent afterwards."""
+        """Say goodbye, so that nobody waits for silence. Nothing is sent afterwards.
+
+        What was learned is kept, unless a computation is under way.
+        """
         self.membership.liveness.beat(now)  # newer than anything said before
         for _ in range(GOODBYES):
             self._send_beacon(tuple(self.membership.believed()), left=True)
         self._left = True
+        if self._checkpoints.is_used and not self._computing:
+            self._keep(self.solver.snapshot())
 
     def _follow_membership(self) -> None:
         """Pass on what became of peers."""
@@ -223,22 +227,14 @@ class Agent(Generic[V]):
             self._pushed_at = now
         for push in result.pushes:
             self._send(self.out_neighbours, push)
+        if result.snapshot is not None:
+            self._keep(result.snapshot)
 
     # ---- outputs
 
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None during a computation, and after `leave`."""
         return None if self._computing or self._left else self._next_tick_at
-
-    def take_effects(self) -> list[Effect[V]]:
-        """What the driver must do now, in this order."""
-        effects, self._effects = self._effects, []
-        return effects
-
-    def take_events(self) -> list[Event]:
-        """What happened since the last call."""
-        events, self._events = self._events, []
-        return events
 
     # ---- ticks
 
@@ -278,14 +274,18 @@ class Agent(Generic[V]):
                 self.solver.numbers_per_block, len(self.solver.spans), len(self.out_neighbours), now
             ),
         )
-        template = self._beacon(left=False)
+        template, keep = self._beacon(left=False), self._checkpoints.is_due(self.ticks, now)
         self._computing = True
-        self._effects.append(Compute(partial(self._work, pushes, orders, template)))
+        self._effects.append(Compute(partial(self._work, pushes, orders, template, keep)))
 
-    def _work(self, pushes: list[Push[V]], orders: Orders, template: Push[V]) -> TickResult[V]:
+    def _work(self, pushes: list[Push[V]], orders: Orders, template: Push[V], keep: bool) -> TickResult[V]:
         """Runs off the loop. Reads nothing of the agent that an input could change meanwhile."""
         blocks, report = self.solver.tick(pushes, orders)
-        return TickResult(self.speaker.pushes(template, self._targets, blocks), report)
+        snapshot = self.solver.snapshot() if keep else None
+        return TickResult(self.speaker.pushes(template, self._targets, blocks), report, snapshot)
+
+    def _keep(self, snapshot: Snapshot[V]) -> None:
+        self._effects.append(Checkpoint(snapshot.within("progress", self.progress.snapshot())))
 
     def _beacon(self, *, left: bool) -> Push[V]:
         return self.speaker.beacon(

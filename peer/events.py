@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from peer.learner import TickReport
+    from peer.snapshot import Snapshot
     from wire import PeerId, Push
 
 
@@ -20,6 +21,7 @@ class TickResult(Generic[V]):
 
     pushes: tuple[Push[V], ...]
     report: TickReport
+    snapshot: Snapshot[V] | None = None  # when it is time for one
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,13 @@ class Reach:
 
     peer: PeerId
     address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Generic[V]):
+    """Keep this, for a later life of the same identity, when there is time; a newer one replaces it."""
+
+    snapshot: Snapshot[V]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,7 @@ class NonFiniteStep:
     tick: int
 
 
-Effect = Persist | Compute[V] | Send[V] | Reach
+Effect = Persist | Compute[V] | Send[V] | Reach | Checkpoint[V]
 Event = (
     EpochEntered
     | ListeningStarted
@@ -132,3 +141,21 @@ Event = (
     | HyperRateLowered
     | NonFiniteStep
 )
+
+
+class Outputs(Generic[V]):
+    """What an agent has to say to its driver, until it is taken."""
+
+    def __init__(self) -> None:
+        self._effects: list[Effect[V]] = []
+        self._events: list[Event] = []
+
+    def take_effects(self) -> list[Effect[V]]:
+        """What the driver must do now, in this order."""
+        effects, self._effects = self._effects, []
+        return effects
+
+    def take_events(self) -> list[Event]:
+        """What happened since the last call."""
+        events, self._events = self._events, []
+        return events

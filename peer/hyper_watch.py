@@ -9,7 +9,7 @@ nearly full length (slow: model and adjoint lag behind, and the three chase each
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -47,6 +47,14 @@ class HyperWatch:
         self._mean = torch.lerp(self._mean, hypergradient, SMOOTHING)
         self._mean_length += SMOOTHING * (norm - self._mean_length)
         return HyperReport(norm, _cosine(previous, hypergradient), self._reversed(self._mean))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was seen, for `load_state_dict`; later changes do not reach it."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        vars(self).update({name: state[name] for name in vars(self)})
 
     def _reversed(self, mean: Tensor) -> bool:
         length = _norm(mean)

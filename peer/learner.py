@@ -10,6 +10,7 @@ from peer.algebra import Scalar, V
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from peer.snapshot import Snapshot
     from wire import PeerId
 
 
@@ -53,6 +54,12 @@ class Learner(Protocol[V]):
 
     def metrics(self, model: V) -> Mapping[str, float]:
         """Test metrics of this model and of the personal one, as the task defines them; may be empty."""
+
+    def snapshot(self) -> Snapshot[V]:
+        """Copies of all that moves: hyperparameters, local variables, optimizer, position in the data."""
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from there, before the first evaluation. Raises `peer.snapshot.SnapshotError`."""
 
 
 @dataclass(slots=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from peer.data_position import ShuffledBatches
 from peer.errors import ProblemError
 from peer.personalization import NoPersonalization
 
@@ -89,18 +90,18 @@ class ModuleProblem:
         """Validation loss."""
         return self._loss(self.predict(model, hyperparameters, batch[0]), batch[1])
 
-    def batches(self) -> Iterator[Samples]:
+    def batches(self) -> ShuffledBatches:
         """Endless training batches."""
-        return draw_batches(self._train, self._batch_size, self._seed)
+        return ShuffledBatches(self._train, self._batch_size, self._seed)
 
-    def outer_batches(self) -> Iterator[Samples]:
+    def outer_batches(self) -> ShuffledBatches:
         """Endless validation batches, from a stream of their own."""
-        return draw_batches(self._validation, self._batch_size, self._seed + 1)
+        return ShuffledBatches(self._validation, self._batch_size, self._seed + 1)
 
-    def all_batches(self) -> Iterator[Samples]:
+    def all_batches(self) -> ShuffledBatches:
         """Endless batches of training and validation samples together: what an agent alone could train on."""
         both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
-        return draw_batches((both[0], both[1]), self._batch_size, self._seed)
+        return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
 
     def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]:
         """Test accuracy of the shared model as it is, and of the personal one; nothing without a test set."""
@@ -121,21 +122,6 @@ class ModuleProblem:
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Share of samples whose largest output is the target."""
     return float((outputs.argmax(dim=1) == targets).to(torch.float64).mean())
-
-
-def draw_batches(samples: Samples, batch_size: int, seed: int) -> Iterator[Samples]:
-    """Endless batches, a fresh permutation every time all samples have been used; a short rest is skipped."""
-    inputs, targets = samples
-    count = len(inputs)
-    if count <= batch_size:
-        while True:
-            yield samples
-    generator = torch.Generator().manual_seed(seed)
-    while True:
-        order = torch.randperm(count, generator=generator)
-        for start in range(0, count - batch_size + 1, batch_size):
-            chosen = order[start : start + batch_size]
-            yield inputs[chosen], targets[chosen]
 
 
 def _check_module(module: nn.Module) -> None:

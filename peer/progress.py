@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from peer.events import Event, HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import HyperSchedule, Residual
 from peer.learner import TickReport
+from peer.snapshot import Snapshot, SnapshotError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from peer.algebra import V
     from peer.settings import AgentSettings
     from wire import PeerId
 
@@ -49,6 +51,17 @@ class Progress:
             if reason is not None:
                 return [HyperRateLowered(self.hyper_schedule.factor, reason)]
         return []
+
+    def snapshot(self) -> Snapshot[V]:
+        """What a later life should know: how far the hyperparameters' rate was lowered."""
+        return Snapshot({}, {"hyper_rate": self.hyper_schedule.factor})
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from there. Raises `SnapshotError`."""
+        factor = snapshot.values.get("hyper_rate")
+        if not isinstance(factor, float) or not 0 < factor <= 1:
+            raise SnapshotError(f"hyper_rate is {factor!r} instead of a share of the rate")
+        self.hyper_schedule.factor = factor
 
     def hyper_step_size(self, settings: AgentSettings) -> float:
         """The rate of the next hyper step, lowered if the last ones went too far."""

@@ -22,7 +22,7 @@ LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
 BLOCK_BYTES_MIN = 2**14  # less might be all envelope
 
 _CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
-_WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every")
+_WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,10 @@ class AgentSettings:
     """What the agent may send; blocks wait for their turn. 0: no cap."""
     evaluate_every: int = 20
     """Ticks between two evaluations of the test metrics; 0: never."""
+    checkpoint_s: float = 30.0
+    """What was learned is kept after so many seconds, for a later life; 0: not by time."""
+    checkpoint_ticks: int = 0
+    """The same after so many own ticks; 0: not by ticks."""
 
     def __post_init__(self) -> None:
         """Raise `SettingError` naming field, value and remedy."""
@@ -93,6 +97,7 @@ class AgentSettings:
         at_least_zero = (
             *("damping", "hyper_step_size", "precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
             *("listen_ticks", "evaluate_every", "ticks_per_delay", "bytes_per_second"),
+            *("checkpoint_s", "checkpoint_ticks"),
         )
         for name in at_least_zero:
             self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
@@ -159,3 +164,5 @@ class SettingKeywords(TypedDict, total=False):
     ticks_per_delay: float
     bytes_per_second: float
     evaluate_every: int
+    checkpoint_s: float
+    checkpoint_ticks: int

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
-from peer.events import Compute, Persist, Send
+from peer.events import Checkpoint, Compute, Persist, Send
 from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
 from wire.outgoing import LOOK_AGAIN_S
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from peer.agent import Agent
     from peer.events import Event
+    from peer.snapshot import Snapshot
 
     class Codec(Protocol[V]):
         """Messages as bytes and back."""
@@ -96,7 +97,8 @@ class Simulation(Generic[V]):
     """Runs agents until a virtual time. Time in seconds from 0.
 
     Invariant: events happen in the order of (time, order of being scheduled); an agent's computation takes no
-    virtual time. `durable` holds what a crash would leave on each agent's disk. While a link with a bandwidth
+    virtual time. `durable` and `kept` hold what a crash would leave on each agent's disk: the epoch and what
+    was learned. While a link with a bandwidth
     is busy, messages wait in the agent, the newest of each block.
     """
 
@@ -113,6 +115,7 @@ class Simulation(Generic[V]):
         self.nodes: dict[PeerId, Node[V]] = {}
         self.counters: dict[PeerId, MessageCounters] = {}
         self.durable: dict[PeerId, int] = {}
+        self.kept: dict[PeerId, Snapshot[V]] = {}
         self._faults = faults
         self._seed = seed
         self._codec = codec
@@ -234,6 +237,8 @@ class Simulation(Generic[V]):
                         agent.computed(work(), node.clock.read(self.now))
                     case Send(targets, push):
                         self._send(node, targets, push)
+                    case Checkpoint(snapshot):
+                        self.kept[peer] = snapshot
                     case _:
                         pass  # Reach: every address leads somewhere here
         for event in agent.take_events():

@@ -16,6 +16,7 @@ from peer.learner import TickReport
 from peer.plausibility import Plausibility
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
+from peer.snapshot import Snapshot
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
@@ -156,6 +157,22 @@ class Solver(Generic[V]):
         if orders.evaluate:
             report.metrics = self.learner.metrics(self.model.estimate)
         return self._push(orders), report
+
+    def snapshot(self) -> Snapshot[V]:
+        """Copies of what a new epoch does not rebuild."""
+        streams = {"model": self.model.estimate, "adjoint": self.adjoint.estimate}
+        arrays = {name: self._algebra.copy(estimate) for name, estimate in streams.items()}
+        return Snapshot(arrays, {"ticks": self._ticks}).within("learner", self.learner.snapshot())
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from there, before the first epoch is entered. Raises `SnapshotError`."""
+        whole = slice(0, len(self.model.estimate))
+        estimates = [snapshot.array(name, whole.stop) for name in ("model", "adjoint")]
+        self.learner.restore(snapshot.part("learner"))
+        for stream, estimate in zip(self.streams, estimates, strict=True):
+            stream.replace_estimate(whole, self._algebra.to_mass(estimate))
+        ticks = snapshot.values.get("ticks")
+        self._ticks = self._entered_on = ticks if isinstance(ticks, int) else 0
 
     def forget(self, source: PeerId) -> None:
         """The source is gone: its history is, too."""

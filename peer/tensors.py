@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from peer.settings import WireDtype
+    from peer.snapshot import Plain
 
 assert sys.byteorder == "little", "wire arrays are little-endian; big-endian machines are not supported"
 
@@ -102,6 +103,13 @@ class FlatLayout:
             f"{name}:{tuple(shape)}:{dtype}"
             for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True)
         )
+
+    def to_plain(self) -> list[Plain]:
+        """Names, shapes and dtypes as JSON can hold them."""
+        return [
+            [name, list(shape), str(dtype).removeprefix("torch.")]
+            for name, shape, dtype in zip(self.names, self.shapes, self.dtypes, strict=True)
+        ]
 
 
 def _checked(value: object, where: str) -> Tensor:

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any, Generic
 import torch
 from torch import Tensor
 
+from peer.data_position import Batches
 from peer.derivatives import Derivatives, Losses, derivatives
 from peer.errors import ProblemError
 from peer.hyper_watch import HyperWatch
 from peer.learner import Evaluation, HyperReport
+from peer.plain_trees import from_snapshot, require_alike, to_snapshot
 from peer.problem import (
     BatchT,
     BilevelProblem,
@@ -22,10 +24,11 @@ from peer.problem import (
     HasMetrics,
     HasOuterBatches,
 )
+from peer.snapshot import Snapshot, SnapshotError
 from peer.tensors import FlatLayout
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from peer.algebra import Scalar
 
@@ -48,10 +51,10 @@ class TorchLearner(Generic[BatchT]):
         self.local = {name: tensor.detach().clone() for name, tensor in local.items()}
         self.local_adjoint = {name: torch.zeros_like(tensor) for name, tensor in self.local.items()}
         self.hypergradient = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
-        self._batches: Iterator[BatchT] = iter(problem.batches())
-        self._outer_batches: Iterator[BatchT] | None = None
+        self._batches: Batches[BatchT] = Batches(iter(problem.batches()))
+        self._outer_batches: Batches[BatchT] | None = None
         if isinstance(problem, HasOuterBatches):
-            self._outer_batches = iter(problem.outer_batches())
+            self._outer_batches = Batches(iter(problem.outer_batches()))
         if self.local and isinstance(problem, HasDerivatives):
             raise ProblemError("a problem with local variables has no closed-form derivatives; leave one out")
         self._closed_form = problem.derivatives if isinstance(problem, HasDerivatives) else None
@@ -152,3 +155,48 @@ class TorchLearner(Generic[BatchT]):
         named = self.layout.unflatten(model)
         keywords: dict[str, Any] = {"local": self.local} if self.local else {}
         return self.problem.metrics(named, self.hyperparameters, **keywords)
+
+    # ---- what survives
+
+    def snapshot(self) -> Snapshot[Tensor]:
+        """Copies of all that is private and moves."""
+        snapshot = Snapshot[Tensor]({}, {"layout": self.layout.to_plain()})
+        for name, tensors in self._private().items():
+            copies = {key: tensor.detach().clone() for key, tensor in tensors.items()}
+            snapshot = snapshot.within(name, Snapshot(copies))
+        snapshot = snapshot.within("watch", to_snapshot(self._watch.state_dict()))
+        snapshot = snapshot.within("batches", self._batches.snapshot())
+        if self._outer_batches is not None:
+            snapshot = snapshot.within("outer_batches", self._outer_batches.snapshot())
+        if self._optimizer is not None:
+            snapshot = snapshot.within("optimizer", to_snapshot(self._optimizer.state_dict()["state"]))
+        return snapshot
+
+    def restore(self, snapshot: Snapshot[Tensor]) -> None:
+        """Go on from what `snapshot` gave; nothing may have been evaluated yet. Raises SnapshotError."""
+        optimizer = "optimizer" in snapshot.values
+        if optimizer != (self._optimizer is not None):
+            raise SnapshotError("one of checkpoint and agent has an optimizer, the other has none")
+        private = self._private()
+        found = {name: snapshot.part(name).arrays for name in private}
+        for name, own in private.items():
+            require_alike(found[name], own, name)
+        for name, own in private.items():
+            for key, tensor in own.items():
+                tensor.copy_(found[name][key])
+        self._watch.load_state_dict(from_snapshot(snapshot.part("watch")))
+        self._batches.restore(snapshot.part("batches"))
+        if self._outer_batches is not None:
+            self._outer_batches.restore(snapshot.part("outer_batches"))
+        if self._optimizer is not None:
+            state = from_snapshot(snapshot.part("optimizer"))
+            groups = self._optimizer.state_dict()["param_groups"]
+            self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _private(self) -> dict[str, dict[str, Tensor]]:
+        return {
+            "hyperparameters": self.hyperparameters,
+            "hypergradient": self.hypergradient,
+            "local": self.local,
+            "local_adjoint": self.local_adjoint,
+        }

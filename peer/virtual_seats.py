@@ -81,6 +81,9 @@ class VirtualSeats(ABC, Generic[V, S]):
         simulation = self.simulation
         floor = simulation.durable.get(member.peer, 0)
         member.agent = self.make_agent(member, founder=founder, epoch_floor=floor)
+        kept = simulation.kept.get(member.peer)
+        if kept is not None:
+            member.agent.restore(kept)
         member.alive = True
         if tell:
             self._show_everybody(member, named=self._notice_s is not None)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from peer.hunt.fixed_point import FixedVector
 from peer.learner import Evaluation, HyperReport
+from peer.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -56,6 +57,7 @@ class QuadraticLearner:
         self.hypergradient = FixedVector.of([0.0] * len(task.centre))
         self._centre = FixedVector.of(task.centre)
         self._goal = FixedVector.of(task.goal)
+        self.evaluations = 0  # over all lives that went on from one another
 
     @property
     def initial_model(self) -> FixedVector:
@@ -69,6 +71,7 @@ class QuadraticLearner:
         local_step_size: float,  # noqa: ARG002  (nothing is local)
     ) -> Evaluation[FixedVector]:
         """Exact derivatives, rounded to a unit."""
+        self.evaluations += 1
         curvature = self.task.curvature
         self.hypergradient = adjoint.times(curvature)
         return Evaluation(
@@ -85,3 +88,13 @@ class QuadraticLearner:
     def metrics(self, model: FixedVector) -> Mapping[str, float]:  # noqa: ARG002  (there are none)
         """None."""
         return {}
+
+    def snapshot(self) -> Snapshot[FixedVector]:
+        """How often it was asked: hyperparameters are held."""
+        return Snapshot({}, {"evaluations": self.evaluations})
+
+    def restore(self, snapshot: Snapshot[FixedVector]) -> None:
+        """Go on from there."""
+        found = snapshot.values["evaluations"]
+        assert isinstance(found, int)
+        self.evaluations = found

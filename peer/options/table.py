@@ -49,6 +49,8 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "ticks_per_delay": "more ticks than this in a typical link's delay are not made; 0: no limit",
     "bytes_per_second": "never send more; accepts 100k, 2M; 0: no limit",
     "evaluate_every": "ticks between test evaluations; 0 for none",
+    "checkpoint_s": "what was learned is kept, for a restart, every so many seconds; 0: not by time",
+    "checkpoint_ticks": "the same every so many ticks; 0: not by ticks",
 }
 
 SETTING_NAMES: Final = tuple(setting.name for setting in fields(AgentSettings) if setting.name != "tick_s")

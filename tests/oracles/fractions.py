@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from peer.learner import Evaluation, HyperReport
+from peer.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,3 +78,9 @@ class FractionLearner:
 
     def metrics(self, model: FractionVector) -> Mapping[str, float]:
         return {}
+
+    def snapshot(self) -> Snapshot[FractionVector]:
+        return Snapshot({})
+
+    def restore(self, snapshot: Snapshot[FractionVector]) -> None:
+        pass

@@ -24,8 +24,9 @@ from hypothesis.stateful import (
 )
 
 from peer.admission import Identity
-from peer.agent import Agent, Phase
+from peer.agent import Agent
 from peer.events import Compute, Persist, Send
+from peer.phase import Phase
 from peer.push_sum import PushSum
 from peer.settings import AgentSettings
 from peer.solver import Solver, block_spans

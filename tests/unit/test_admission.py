@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from peer.admission import EPOCH_GAP_MAX, EPOCH_JUMP_MAX, EPOCH_MAX, RAISES_AT_ONCE, SENDERS_MAX, EpochRate
-from peer.agent import Phase
+from peer.phase import Phase
 from tests.oracles.fractions import vector
 from tests.unit.driving import Driver, push, start
 from wire import DecodeError, RejectReason, peer_mark

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from peer.agent import GOODBYES, SLEEP_TICKS, Phase
+from peer.agent import GOODBYES, SLEEP_TICKS
 from peer.events import (
     Compute,
     EpochEntered,
@@ -24,6 +24,7 @@ from peer.events import (
 )
 from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
 from peer.learner import Evaluation, HyperReport
+from peer.phase import Phase
 from peer.plausibility import HISTORY_MIN
 from peer.solver import SPACING_CHECK_TICKS
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector

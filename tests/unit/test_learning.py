@@ -10,10 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from peer.data_position import ShuffledBatches
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError, SettingError
 from peer.hyper_watch import HyperWatch
-from peer.module_problem import ModuleProblem, accuracy, draw_batches
+from peer.module_problem import ModuleProblem, accuracy
 from peer.personalization import NoPersonalization, OutputBias, personalization
 from peer.problem import BilevelProblem
 from peer.quadratic import QuadraticProblem
@@ -376,12 +377,12 @@ def test_weight_decay_is_half_the_squared_length() -> None:
 
 def test_batches_use_every_sample_once_per_permutation() -> None:
     inputs, targets = torch.arange(10.0), torch.arange(10)
-    drawn = list(itertools.islice(draw_batches((inputs, targets), 4, seed=0), 4))
+    drawn = list(itertools.islice(ShuffledBatches((inputs, targets), 4, seed=0), 4))
     assert [len(batch[0]) for batch in drawn] == [4] * 4
     first = torch.cat([drawn[0][1], drawn[1][1]])
     assert len(first.unique()) == 8
     assert all(torch.equal(batch[0].long(), batch[1]) for batch in drawn)
-    whole = next(draw_batches((inputs, targets), 10, seed=0))
+    whole = next(ShuffledBatches((inputs, targets), 10, seed=0))
     assert torch.equal(whole[0], inputs)
     problem = ModuleProblem(small_module(), samples(5), samples(4, 1))
     assert len(next(problem.all_batches())[0]) == 9

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from peer.agent import Phase
 from peer.hunt.quadratics import closed_form
+from peer.phase import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

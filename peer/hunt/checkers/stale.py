@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from peer.agent import Phase
 from peer.hunt.checkers.base import Checker
+from peer.phase import Phase
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
