@@ -35,7 +35,7 @@ PURE_CORE = [
             "joining",
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
-        *("progress",),
+        *("checkpoint_schedule", "phase", "progress", "snapshot"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )
@@ -43,6 +43,7 @@ PURE_CORE = [
 TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
+        *("data_position", "plain_trees"),
         *("assembly", "derivatives", "hyper_watch", "module_problem", "personalization", "problem"),
         *("quadratic", "tensors", "torch_learner"),
     )
