@@ -119,7 +119,7 @@ class Member:
         alone = "" if self.service.agent.peers.alive() else "alone, for what it has itself: "
         return agent_status(
             self.service,
-            time.monotonic(),
+            self.service.clock(),
             settled_line=alone + self._trend.line(self.service.agent.progress.residual(), self._goal),
             until_line=self._ending.describe(),
             incompatible=self._incompatible,
@@ -135,7 +135,7 @@ class Member:
             for failure in self._failures:
                 if failure.done():
                     failure.result()
-            self._trend.note(self.service.agent.progress.residual(), time.monotonic())
+            self._trend.note(self.service.agent.progress.residual(), self.service.clock())
             address = self.service.transport.address
             moved = address != self.service.record.address
             if moved:

@@ -76,8 +76,13 @@ class AgentService:
         state: AgentState | None = None,
         keys: KeyRing | None = None,
         allowed: frozenset[str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`state` must not have been started; a new identity in memory without one."""
+        """`state` must not have been started; a new identity in memory without one.
+
+        `clock` may jump ahead, but must not run backwards.
+        """
+        self.clock = clock
         self.state = ephemeral(os.urandom(SECRET_BYTES)) if state is None else state
         if keys is not None and fingerprint_of_peer(peer) != self.state.identity.fingerprint:
             raise SettingError("peer", peer, f"end the name with -{self.state.identity.fingerprint}")
@@ -92,7 +97,7 @@ class AgentService:
             swarm=swarm,
             seed=seed,
             task=task,
-            now=time.monotonic(),
+            now=clock(),
             founder=founder,
             incarnation=incarnation,
             epoch_floor=self.state.epoch,
@@ -110,8 +115,9 @@ class AgentService:
             on_frame=self._on_frame,
             faults=faults,
             fault_seed=seed,
+            clock=clock,
         )
-        self.began_at = time.monotonic()
+        self.began_at = self.clock()
         self._reacher = Reacher(self.transport)
         self._executor = executor
         self._on_event = on_event
@@ -148,7 +154,7 @@ class AgentService:
     def meet(self, record: PeerRecord) -> None:
         """A member of the swarm listens here, says its starter."""
         if record.peer != self.record.peer and self._reacher.found(record):
-            self.agent.peer_seen(record.peer, record.incarnation, time.monotonic())
+            self.agent.peer_seen(record.peer, record.incarnation, self.clock())
             self._wake.set()
 
     def find(self, record: PeerRecord) -> bool:
@@ -160,7 +166,7 @@ class AgentService:
             return True
         if not self._reacher.found(record):
             return False
-        self.agent.peer_found(record.peer, time.monotonic())
+        self.agent.peer_found(record.peer, self.clock())
         self._wake.set()
         return True
 
@@ -174,7 +180,7 @@ class AgentService:
 
         The last call counts: 0 ends a pause.
         """
-        self._paused_until = time.monotonic() + seconds
+        self._paused_until = self.clock() + seconds
         self._wake.set()
 
     async def run(self) -> None:
@@ -183,7 +189,7 @@ class AgentService:
         try:
             while not self._stopping:
                 self._wake.clear()
-                now = time.monotonic()
+                now = self.clock()
                 if now >= self._paused_until:
                     self.agent.handle_timer(now)
                     await self._perform()
@@ -195,7 +201,7 @@ class AgentService:
             if self._computation is not None:
                 await self._computation
                 self._computation = None
-            self.agent.leave(time.monotonic())
+            self.agent.leave(self.clock())
             await self._perform()
             await self.transport.flush(FAREWELL_S)
         finally:
@@ -214,7 +220,7 @@ class AgentService:
             self.state.close()
 
     async def _sleep_until(self, deadline: float | None, failure: asyncio.Task[None]) -> None:
-        timeout_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        timeout_s = None if deadline is None else max(0.0, deadline - self.clock())
         waker = asyncio.create_task(self._wake.wait())
         watched: set[asyncio.Task[Any]] = {waker, failure}
         if self._computation is not None:
@@ -260,7 +266,7 @@ class AgentService:
             return result, frames
 
         result, self._frames = await asyncio.get_running_loop().run_in_executor(self._executor, tick)
-        self.agent.computed(result, time.monotonic())
+        self.agent.computed(result, self.clock())
         await self._perform()
 
     def _version(self, targets: tuple[PeerId, ...]) -> int:
@@ -270,10 +276,10 @@ class AgentService:
 
     def _on_frame(self, frame: bytes) -> PeerId | None:
         """File one message. Raises `DecodeError`, which the transport counts by reason."""
-        if time.monotonic() < self._paused_until:
+        if self.clock() < self._paused_until:
             return None
         push = self.seal.unwrap(frame)
-        self.agent.receive(push, time.monotonic())
+        self.agent.receive(push, self.clock())
         self._reacher.heard(push.sender, push.address)
         return push.sender
 
@@ -295,7 +301,7 @@ class AgentService:
 
     def _tell_identity(self) -> dict[str, object]:
         """What whoever asks is told: a record, and who hears whom."""
-        membership, now = self.agent.membership, time.monotonic()
+        membership, now = self.agent.membership, self.clock()
         alive = self.agent.peers.alive()
         return {
             **self.record.to_fields(),

@@ -192,6 +192,26 @@ async def test_a_paused_agent_does_nothing_and_hears_nothing_and_then_goes_on() 
         assert not [event for peer, event in swarm.of(PeerDeparted) if peer == paused.record.peer]
 
 
+async def test_an_agent_whose_clock_jumps_ahead_has_slept_and_takes_nobody_for_dead() -> None:
+    problems = quadratics(3)
+    ahead_s = 0.0
+    async with group() as swarm:
+        for number, problem in enumerate(problems):
+            await swarm.add(
+                problem,
+                f"agent-{number}",
+                founder=True,
+                clock=time.monotonic if number else lambda: time.monotonic() + ahead_s,
+            )
+        swarm.introduce()
+        swarm.run()
+        await swarm.learned(problems)
+        ahead_s = 3600.0
+        await swarm.ticks(100)
+        assert not [event for peer, event in swarm.of(PeerDeparted) if peer == "agent-0"]
+        await swarm.learned(problems)
+
+
 async def test_while_a_disk_takes_its_time_others_are_heard_and_nothing_of_the_epoch_is_sent(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
