@@ -3,6 +3,7 @@
     HyperpushError
     ├── SettingError      a setting, option or argument is out of range
     ├── StateError        a state directory cannot be used, or what it holds cannot be trusted
+    │   └── NewerReleaseError    it was written by a newer release
     └── ProblemError      a task does not fit its contract: shapes, dtypes, losses, data
 
 What comes from the network and is wrong raises `wire.DecodeError` or is rejected and counted, see
@@ -36,6 +37,10 @@ class ProblemError(HyperpushError, ValueError):
 
 class StateError(HyperpushError):
     """A state directory that cannot be used: names the file, what is wrong and the remedy."""
+
+
+class NewerReleaseError(StateError):
+    """Not damaged, only not understood: what is older must not pass for it."""
 
 
 def shown(value: object) -> str:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 from peer import assembly
 from peer.errors import SettingError, StateError
-from peer.events import Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
+from peer.events import Checkpoint, Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
+from peer.keeping import Keeper
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
 from peer.state import ephemeral
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
 BEACON = -1  # in the place of a block: beacons replace beacons only
 FAREWELL_S = 1.0  # for the last words to leave
+DISK_AGAIN_S = 1.0  # a disk that refuses an epoch is asked again so often
 MARKS_EVERY_S = 5.0  # replay marks are kept so often; what came since a crash is of epochs that are over
 
 
@@ -103,6 +105,8 @@ class AgentService:
             epoch_floor=self.state.epoch,
             make_optimizer=make_optimizer,
         )
+        self._keeper = Keeper(self.agent, self.state, self._tell)
+        self._keeper.go_on()
         fingerprint = self.agent.identity.fingerprint
         self.record = PeerRecord(peer, incarnation, "", swarm, fingerprint, keys=self.seal.key_ids)
         self.transport = WebSocketTransport(
@@ -122,7 +126,7 @@ class AgentService:
         self._executor = executor
         self._on_event = on_event
         self._on_problem = on_problem
-        self._marks_problem = ""  # the last that was told
+        self._told = ""  # the last problem
         self._wake = asyncio.Event()
         self._stopping = False
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
@@ -203,7 +207,7 @@ class AgentService:
                 self._computation = None
             self.agent.leave(self.clock())
             await self._perform()
-            await self.transport.flush(FAREWELL_S)
+            await asyncio.gather(self.transport.flush(FAREWELL_S), self._keeper.finish())
         finally:
             failure.cancel()
             await asyncio.gather(failure, return_exceptions=True)
@@ -215,6 +219,7 @@ class AgentService:
         await self._reacher.close()
         await self.transport.close()
         try:
+            await self._keeper.finish()
             await self._persist_marks()
         finally:
             self.state.close()
@@ -240,7 +245,7 @@ class AgentService:
         for effect in self.agent.take_effects():
             match effect:
                 case Persist(epoch):
-                    await asyncio.to_thread(self.state.persist_epoch, epoch)  # a disk's time
+                    await self._persist_epoch(epoch)
                 case Compute(work):
                     self._computation = asyncio.create_task(self._compute(work))
                 case Send(targets, push) if push.arrays:
@@ -251,11 +256,36 @@ class AgentService:
                     self._goodbyes += push.digest[0].left
                 case Reach(peer, address):
                     self._reacher.told(peer, address)
+                case Checkpoint(snapshot):
+                    self._keeper.keep(snapshot)
         for event in self.agent.take_events():
             if isinstance(event, PeerDeparted | LinkDeaf):
                 self.transport.redial(event.peer)  # what nobody hears may be a dead connection
             if self._on_event is not None:
                 self._on_event(self.record.peer, event)
+
+    async def _persist_epoch(self, epoch: int) -> None:
+        """In a disk's time. While it refuses, the agent stands still: it has not entered that epoch yet.
+
+        Raises StateError if the agent is to stop meanwhile.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(self.state.persist_epoch, epoch)
+            except StateError as error:
+                if self._stopping:
+                    raise
+                self._tell(f"{error}; the agent stands still until that is possible")
+                await asyncio.sleep(DISK_AGAIN_S)
+            else:
+                self._told = ""
+                return
+
+    def _tell(self, problem: str) -> None:
+        """Once, until it is another one."""
+        if problem != self._told and self._on_problem is not None:
+            self._on_problem(problem)
+        self._told = problem
 
     async def _compute(self, work: Callable[[], TickResult[Tensor]]) -> None:
         version = self._version(self.agent.out_neighbours)
@@ -288,11 +318,9 @@ class AgentService:
             self._marks_kept_at = now
             try:
                 await self._persist_marks()
-                self._marks_problem = ""
+                self._told = ""
             except StateError as error:  # nothing depends on marks being kept at once
-                if str(error) != self._marks_problem and self._on_problem is not None:
-                    self._on_problem(f"{error}; learning goes on")
-                self._marks_problem = str(error)
+                self._tell(f"{error}; learning goes on")
 
     async def _persist_marks(self) -> None:
         marks = self.seal.marks()

@@ -1,46 +1,39 @@
 """What an agent keeps between two starts, in the files of its state directory or for one start in memory.
 
-    file           content
-    lock           locked while the directory is in use; the number of the process that uses it
-    identity.key   the secret identity of the agent, see wire/keys.py
-    agent.json     version, fingerprint of that identity, incarnation, epoch, replay marks, check
+    file                       content
+    lock                       locked while the directory is in use; the number of the process that uses it
+    identity.key, agent.json   who the agent is and which numbers it has used, see peer/state_files.py
+    checkpoint-*               what it has learned, see peer/checkpoints.py
 
-Invariant: no identity uses an incarnation or enters an epoch that it used or entered before, wherever the
-process is killed or the power fails. So both numbers are durable before they are used: a file is written
-beside the old one, synced, put in its place, and the directory synced. And an identity never outlives its
-numbers: at the first start agent.json is written before identity.key, and an identity whose numbers are
-missing, damaged or another's is refused.
-
-A state directory must not be copied or restored from a backup: that identity has gone on since.
+A state directory may be moved to another machine, but must not be copied or restored from a backup: that
+identity has gone on since.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
-import json
 import os
 import stat
 import threading
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
+from peer.checkpoints import KEPT, CheckpointStore
+from peer.disk import COPY, FileDisk
 from peer.errors import StateError
+from peer.state_files import FILE_BYTES_MAX, IDENTITY, NEW_IDENTITY, StateFiles
+from peer.state_files import read_identity as parse_identity
 from wire import U64_MAX
-from wire.envelope import ReplayMark
-from wire.errors import KeyFileError
 from wire.keys import SECRET_BYTES, SigningIdentity
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
 
+    from peer.checkpoints import Checkpoint
+    from wire.envelope import ReplayMark
+
 LOCK: Final = "lock"
-IDENTITY: Final = "identity.key"
-NUMBERS: Final = "agent.json"
-VERSION: Final = 1
-FILE_BYTES_MAX: Final = 2**20  # five times the marks of as many senders as are remembered
 
 
 class AgentState(Protocol):
@@ -66,6 +59,14 @@ class AgentState(Protocol):
     def marks(self) -> Mapping[str, ReplayMark]:
         """The replay marks last kept."""
 
+    @property
+    def checkpoint(self) -> Checkpoint | None:
+        """The newest good one of the time before the start."""
+
+    @property
+    def findings(self) -> list[str]:
+        """What was wrong with the state, and what became of that, for people."""
+
     def start(self) -> int:
         """Count one start; returns its incarnation."""
 
@@ -75,57 +76,11 @@ class AgentState(Protocol):
     def persist_replay(self, marks: Mapping[str, ReplayMark]) -> None:
         """Keep how far the others came."""
 
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep what was learned; does not wait for the other methods, nor they for it."""
+
     def close(self) -> None:
         """Let others use the state."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Numbers:
-    """The content of agent.json."""
-
-    fingerprint: str
-    incarnation: int = 0
-    epoch: int = 0
-    replay: Mapping[str, ReplayMark] = field(default_factory=dict)
-
-    def to_text(self) -> str:
-        content: dict[str, object] = {
-            "version": VERSION,
-            "fingerprint": self.fingerprint,
-            "incarnation": self.incarnation,
-            "epoch": self.epoch,
-            "replay": {
-                sender: [mark.incarnation, mark.session.hex(), mark.counter]
-                for sender, mark in self.replay.items()
-            },
-        }
-        # A disk that loses a bit must not turn one epoch into another.
-        content["check"] = hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
-        return json.dumps(content) + "\n"
-
-
-def _parse_numbers(text: str) -> _Numbers:
-    """Accepts what `to_text` writes, to the last byte. Raises ValueError saying what is wrong."""
-    newer, numbers = False, None
-    # Whatever JSON may hold instead of what is expected, one of these comes of it.
-    with contextlib.suppress(ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        content = json.loads(text)
-        newer = content["version"] > VERSION
-        found = _Numbers(
-            content["fingerprint"],
-            content["incarnation"],
-            content["epoch"],
-            {
-                sender: ReplayMark(incarnation, bytes.fromhex(session), counter)
-                for sender, (incarnation, session, counter) in content["replay"].items()
-            },
-        )
-        numbers = found if found.to_text() == text else None
-    if newer:
-        raise ValueError("was written by a newer release: use that one")
-    if numbers is None:
-        raise ValueError("is damaged or cut short, so what its identity used is lost")
-    return numbers
 
 
 class StateDirectory:
@@ -134,16 +89,25 @@ class StateDirectory:
     Raises StateError if it cannot be used, is in use, or holds what cannot be trusted. A context manager.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, keep: int = KEPT) -> None:
+        """`keep` checkpoints stay."""
         self.path: Final = path
         self._started = self._closed = False
-        self._writing = threading.Lock()
+        self._writing = threading.Lock()  # numbers
+        self._keeping = threading.Lock()  # checkpoints
         with _problems(path, "give a directory that you may write to"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._take_lock()
-            self._identity, self._numbers = self._load()
+            for name in (IDENTITY, IDENTITY + COPY):
+                _check_mode(path / name)
+            disk = FileDisk(path)
+            self._files = StateFiles(disk, lambda: os.urandom(SECRET_BYTES))
+            self.findings = self._files.findings
+            with _problems(path, "give a directory that you may read"):
+                self._checkpoints = CheckpointStore(disk, keep=keep)
+            self.checkpoint = self._newest()
         except BaseException:
             self.close()
             raise
@@ -151,46 +115,53 @@ class StateDirectory:
     @property
     def identity(self) -> SigningIdentity:
         """Who the agent is."""
-        return self._identity
+        return self._files.identity
 
     @property
     def incarnation(self) -> int:
         """Which start this is; 0 before the first."""
-        return self._numbers.incarnation
+        return self._files.numbers.incarnation
 
     @property
     def epoch(self) -> int:
         """The highest epoch that may have been entered; 0 if none was."""
-        return self._numbers.epoch
+        return self._files.numbers.epoch
 
     @property
     def marks(self) -> Mapping[str, ReplayMark]:
         """The replay marks last kept."""
-        return self._numbers.replay
+        return self._files.numbers.replay
 
     def start(self) -> int:
         """Count one start; returns its incarnation."""
         assert not self._started
-        with self._writing:
-            self._keep(replace(self._numbers, incarnation=self.incarnation + 1))
+        with self._write():
+            self._files.keep(incarnation=self.incarnation + 1)
         self._started = True
         return self.incarnation
 
     def persist_epoch(self, epoch: int) -> None:
         """Keep this epoch, which is about to be entered and higher than all before."""
         assert self._started
-        with self._writing:
+        with self._write():
             assert self.epoch < epoch <= U64_MAX
-            self._keep(replace(self._numbers, epoch=epoch))
+            self._files.keep(epoch=epoch)
 
     def persist_replay(self, marks: Mapping[str, ReplayMark]) -> None:
         """Keep how far the others came."""
-        with self._writing:
-            self._keep(replace(self._numbers, replay=dict(marks)))
+        with self._write():
+            self._files.keep_marks(marks)
+
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep what was learned; does not wait for the other methods, nor they for it."""
+        with self._keeping:
+            assert not self._closed
+            with _problems(self.path, "make room, or give a directory that you may write to"):
+                self._checkpoints.write(checkpoint)
 
     def close(self) -> None:
         """Give up the lock, once nothing is being written; then nothing is. To be called once."""
-        with self._writing:
+        with self._writing, self._keeping:
             self._closed = True
             os.close(self._lock)
 
@@ -199,6 +170,21 @@ class StateDirectory:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    @contextlib.contextmanager
+    def _write(self) -> Iterator[None]:
+        with self._writing:
+            assert not self._closed
+            yield
+
+    def _newest(self) -> Checkpoint | None:
+        number, checkpoint, wrong = self._checkpoints.newest()
+        self.findings.extend(wrong)
+        if wrong and checkpoint is not None:
+            self.findings.append(f"checkpoint {number} is whole and is used")
+        elif wrong:
+            self.findings.append("no checkpoint is whole: what was learned is lost, the identity is not")
+        return checkpoint
 
     def _take_lock(self) -> None:
         with _problems(self.path / LOCK, "give a directory on a disk that has locks"):
@@ -211,39 +197,6 @@ class StateDirectory:
                 ) from None
             os.ftruncate(self._lock, 0)
             os.write(self._lock, f"{os.getpid()}\n".encode())
-
-    def _load(self) -> tuple[SigningIdentity, _Numbers]:
-        """What the files hold; what was not there is there afterwards."""
-        identity_path, numbers_path = self.path / IDENTITY, self.path / NUMBERS
-        both = f"delete {IDENTITY} and {NUMBERS} there to start as a new identity"
-        identity = read_identity(identity_path)
-        numbers = None
-        if (text := _read(numbers_path)) is not None:
-            try:
-                numbers = _parse_numbers(text)
-            except ValueError as error:
-                raise StateError(f"state: {numbers_path} {error}; or {both}") from None
-        if identity is None:
-            identity = SigningIdentity(os.urandom(SECRET_BYTES))
-            numbers = _Numbers(identity.fingerprint, replay={} if numbers is None else numbers.replay)
-            self._keep(numbers)
-            _replace(identity_path, identity.to_text())
-        elif numbers is None:
-            raise StateError(
-                f"state: {numbers_path} is missing, so what the identity beside it used is lost; delete "
-                f"{IDENTITY} there to start as a new identity"
-            )
-        elif numbers.fingerprint != identity.fingerprint:
-            raise StateError(
-                f"state: {numbers_path} belongs to {numbers.fingerprint}, {IDENTITY} beside it to "
-                f"{identity.fingerprint}; delete {IDENTITY} there to start as a new identity"
-            )
-        return identity, numbers
-
-    def _keep(self, numbers: _Numbers) -> None:
-        assert not self._closed
-        _replace(self.path / NUMBERS, numbers.to_text())
-        self._numbers = numbers
 
 
 class MemoryState:
@@ -258,6 +211,8 @@ class MemoryState:
         self.incarnation = 0
         self.epoch = 0
         self.marks: Mapping[str, ReplayMark] = {}
+        self.checkpoint: Checkpoint | None = None
+        self.findings: list[str] = []
 
     def start(self) -> int:
         """Count one start; returns its incarnation."""
@@ -276,14 +231,18 @@ class MemoryState:
         """Keep how far the others came."""
         self.marks = dict(marks)
 
+    def keep_checkpoint(self, checkpoint: Checkpoint) -> None:
+        """Keep what was learned."""
+        self.checkpoint = checkpoint
+
     def close(self) -> None:
         """Nothing is held but what was kept."""
         self._started = False
 
 
-def open_state(path: Path | None) -> AgentState:
+def open_state(path: Path | None, *, keep: int = KEPT) -> AgentState:
     """The state in this directory, or a new one in memory. Raises StateError."""
-    return ephemeral(os.urandom(SECRET_BYTES)) if path is None else StateDirectory(path)
+    return ephemeral(os.urandom(SECRET_BYTES)) if path is None else StateDirectory(path, keep=keep)
 
 
 def ephemeral(seed: bytes) -> AgentState:
@@ -291,48 +250,32 @@ def ephemeral(seed: bytes) -> AgentState:
     return MemoryState(SigningIdentity(seed))
 
 
-def read_identity(path: Path) -> SigningIdentity | None:
-    """The identity in this file; None if there is no file. Raises StateError if it cannot be used."""
-    text = _read(path)
-    if text is None:
-        return None
-    with _problems(path, "give a directory that you may read"):
-        # A group may read it: Kubernetes makes volumes so. Everybody may not.
+def read_identity(folder: Path) -> SigningIdentity | None:
+    """The identity of a state directory; None if it has none. Raises StateError if it cannot be used.
+
+    Takes no lock: an agent that runs there is not disturbed.
+    """
+    problem: StateError | None = None
+    for path in (folder / IDENTITY, folder / (IDENTITY + COPY)):
+        _check_mode(path)
+        try:
+            with _problems(path, "give a directory that you may read"):
+                text = FileDisk(folder).read(path.name, FILE_BYTES_MAX)
+            return parse_identity(text.decode(errors="replace"))
+        except FileNotFoundError:
+            continue
+        except ValueError as error:
+            problem = problem or StateError(f"state: {path} {error}; {NEW_IDENTITY}")
+    if problem is not None:
+        raise problem
+    return None
+
+
+def _check_mode(path: Path) -> None:
+    """A group may read it: Kubernetes makes volumes so. Everybody may not."""
+    with _problems(path, "give a directory that you may read"), contextlib.suppress(FileNotFoundError):
         if stat.S_IMODE(path.stat().st_mode) & stat.S_IRWXO:
             raise StateError(f"state: {path} is open to every user of this machine; run: chmod 600 {path}")
-    try:
-        return SigningIdentity.parse(text)
-    except KeyFileError as error:
-        raise StateError(
-            f"state: {path} is damaged: {error}; delete {IDENTITY} there to start as a new identity"
-        ) from None
-
-
-def _read(path: Path) -> str | None:
-    """A file of ours; None if there is none."""
-    with _problems(path, "give a directory that you may read"):
-        try:
-            with path.open("rb") as file:
-                return file.read(FILE_BYTES_MAX).decode(errors="replace")
-        except FileNotFoundError:
-            return None
-
-
-def _replace(path: Path, text: str) -> None:
-    """Make `text` the content of the file, whole and durable, or leave what was there."""
-    beside = path.with_name(path.name + ".new")
-    with _problems(path, "make room, or give a directory that you may write to"):
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with open(descriptor, "wb") as file:
-            file.write(text.encode())
-            file.flush()
-            os.fsync(descriptor)
-        os.replace(beside, path)
-        folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
 
 @contextlib.contextmanager
@@ -340,5 +283,7 @@ def _problems(path: Path, remedy: str) -> Iterator[None]:
     """What the machine refuses, as a StateError."""
     try:
         yield
+    except FileNotFoundError:
+        raise
     except OSError as error:
         raise StateError(f"state: {path} cannot be used: {error.strerror or error}; {remedy}") from error

@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
@@ -120,6 +121,16 @@ def _checked(value: object, where: str) -> Tensor:
     if not bool(torch.isfinite(value).all()):
         raise ProblemError(f"{where} has infinite or NaN elements; give finite initial values")
     return value
+
+
+def pack(arrays: Mapping[str, Tensor]) -> bytes:
+    """Named tensors of any shape and dtype as one safetensors file."""
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in arrays.items()})
+
+
+def unpack(content: bytes) -> dict[str, Tensor]:
+    """The tensors of what `pack` gave; runs nothing of it."""
+    return safetensors.torch.load(content)
 
 
 def to_array(vector: Tensor) -> Array:

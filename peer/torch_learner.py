@@ -160,7 +160,7 @@ class TorchLearner(Generic[BatchT]):
 
     def snapshot(self) -> Snapshot[Tensor]:
         """Copies of all that is private and moves."""
-        snapshot = Snapshot[Tensor]({}, {"layout": self.layout.to_plain()})
+        snapshot: Snapshot[Tensor] = Snapshot({}, {"layout": self.layout.to_plain()})
         for name, tensors in self._private().items():
             copies = {key: tensor.detach().clone() for key, tensor in tensors.items()}
             snapshot = snapshot.within(name, Snapshot(copies))

@@ -35,7 +35,7 @@ PURE_CORE = [
             "joining",
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
-        *("checkpoint_schedule", "phase", "progress", "snapshot"),
+        *("checkpoint_schedule", "checkpoints", "phase", "progress", "snapshot", "state_files"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )
@@ -54,7 +54,7 @@ PURE_PROGRAM = [
     for name in (
         *("admin_input", "doctor", "evidence", "fault_words", "scenario_file", "settled", "status"),
         *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
-        *("options/tools",),
+        *("options/tools", "soak/measures"),
     )
 ]
 PURE = [*PURE_WIRE, *PURE_CORE, *TORCH_SIDE, *PURE_PROGRAM]

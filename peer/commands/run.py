@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import socket
 import time
 from typing import TYPE_CHECKING
+
+from rich.markup import escape
 
 from peer.admin import read_token
 from peer.admin_input import is_loopback
@@ -39,11 +42,12 @@ from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from peer.events import Event
     from peer.scenario import AnyChange
+    from peer.state import AgentState
     from peer.views import AgentView
     from wire import PeerId
     from wire.keys import KeyRing
@@ -71,7 +75,11 @@ def main(options: argparse.Namespace) -> int:
     end = ending(options, task.columns, settings)
     keys = _keys(options)
     allowed = None if options.allow is None else read_allow_list(options.allow)
-    state = open_state(options.state)  # before anything is written: it may be in use
+    state = open_state(
+        options.state, keep=options.checkpoints
+    )  # before anything is written: it may be in use
+    if options.state is None:
+        settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
 
@@ -117,6 +125,8 @@ def main(options: argparse.Namespace) -> int:
             try:
                 await service.start()
                 console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
+                for line in came_back(state):
+                    console.print(escape(line))
                 if keys is not None:
                     fingerprint = display_fingerprint(state.identity.fingerprint)
                     console.print(f"sealed with key {keys.key_ids[0]}; own fingerprint {fingerprint}")
@@ -167,6 +177,18 @@ def main(options: argparse.Namespace) -> int:
         return asyncio.run(run())
     finally:
         recorder.close()
+
+
+def came_back(state: AgentState) -> Iterator[str]:
+    """What a state held when the agent was started, for people."""
+    for finding in state.findings:
+        yield f"state: {finding}"
+    found = state.checkpoint
+    if found is not None:
+        yield (
+            f"goes on from the checkpoint of {found.saved_at}: tick {found.values.get('ticks')}, epoch "
+            f"{found.epoch}, incarnation {found.incarnation}; now incarnation {state.incarnation}"
+        )
 
 
 def _keys(options: argparse.Namespace) -> KeyRing | None:

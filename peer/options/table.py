@@ -234,11 +234,19 @@ _NETWORK: Final = (
     Option(
         name="state",
         read=readers.path,
-        help="keeps identity and epoch, so that a restarted agent is the same one",
+        help="keeps identity, epoch and what was learned: a restarted agent is the same one and goes on",
         commands=AGENTS,
         group="identity",
         metavar="DIR",
         unset="a new identity each time",
+    ),
+    Option(
+        name="checkpoints",
+        read=readers.whole(1),
+        help="how many of the last checkpoints stay in --state",
+        commands=AGENTS,
+        group="identity",
+        default=3,
     ),
     Option(
         name="admin",

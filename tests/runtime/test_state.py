@@ -3,156 +3,163 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
+import random
 import re
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from peer.checkpoints import Checkpoint
+from peer.disk import COPY, FileDisk, discard
 from peer.errors import SettingError, StateError
+from peer.hunt.disk import VirtualDisk
 from peer.key_files import read_allow_list, read_key_ring
-from peer.state import (
-    IDENTITY,
-    LOCK,
-    NUMBERS,
-    StateDirectory,
-    _Numbers,
-    _parse_numbers,
-    ephemeral,
-    open_state,
-)
+from peer.state import LOCK, StateDirectory, ephemeral, open_state, read_identity
+from peer.state_files import IDENTITY, NUMBERS, Numbers
 from wire.envelope import SENDERS_REMEMBERED, ReplayMark
 from wire.keys import KeyRing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from peer.disk import Disk
     from peer.state import AgentState
 
 MARKS = {
     "sender-a": ReplayMark(2**64 - 1, bytes(range(16)), 2**64 - 1),
     "sender-b": ReplayMark(0, bytes(16), 1),
 }
+CHECKPOINT = Checkpoint("me", "model", 1, 1, "2026-01-01T00:00:00+00:00", {"ticks": 1}, bytes(64))
 
 
-WRITE_STEPS = 5  # open the file beside, sync it, put it in its place, open the folder, sync it
-
-
-class Killed(BaseException):
-    """The process is gone: nothing catches this."""
-
-
-class Disk:
-    """Stands between peer.state and the disk; at step `fails_at` it raises instead.
-
-    `lose_power` then undoes what was not durable: renames that no sync of their folder followed, and the
-    content of files that were not synced.
-    """
-
-    def __init__(self, patch: pytest.MonkeyPatch, failure: Callable[[], BaseException]) -> None:
-        self.fails_at = 0
-        self.steps = 0
-        self._failure = failure
-        self._opened: dict[int, Path] = {}
-        self._synced: set[Path] = set()
-        self._renamed: list[tuple[Path, bytes | None]] = []
-        self._open, self._replace = os.open, os.replace
-        patch.setattr(os, "open", self.open)
-        patch.setattr(os, "fsync", self.fsync)
-        patch.setattr(os, "replace", self.replace)
-
-    def step(self) -> None:
-        self.steps += 1
-        if self.steps == self.fails_at:
-            raise self._failure()
-
-    def open(self, path: Path, *arguments: Any, **keywords: Any) -> int:
-        self.step()
-        descriptor = self._open(path, *arguments, **keywords)
-        self._opened[descriptor] = Path(path)
-        self._synced.discard(Path(path))
-        return descriptor
-
-    def fsync(self, descriptor: int) -> None:
-        self.step()
-        path = self._opened[descriptor]
-        if path.is_dir():
-            self._renamed.clear()
-        self._synced.add(path)
-
-    def replace(self, source: Path, target: Path) -> None:
-        self.step()
-        self._renamed.append((target, target.read_bytes() if target.exists() else None))
-        if source not in self._synced:
-            source.write_bytes(b"")
-        self._replace(source, target)
-
-    def lose_power(self) -> None:
-        for path, before in reversed(self._renamed):
-            path.unlink()
-            if before is not None:
-                path.write_bytes(before)
-        self._renamed.clear()
-
-
-def live(path: Path, used: list[tuple[str, str, int]]) -> None:
-    """One start of an agent that enters two epochs; `used` is what the others see of it."""
-    with StateDirectory(path) as state:
-        name = state.identity.fingerprint
-        used.append((name, "incarnation", state.start()))
-        for _ in range(2):
-            epoch = state.epoch + 1
-            state.persist_epoch(epoch)
-            used.append((name, "epoch", epoch))
-        state.persist_replay(MARKS)
-
-
-@pytest.mark.parametrize("power_fails", [False, True], ids=["killed", "power lost"])
-def test_no_number_is_used_twice_wherever_the_process_ends(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, power_fails: bool
+def test_files_reach_the_disk_before_they_are_relied_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """DESIGN (Epochs): a number is on disk before it is used. One life of three ends at each of its steps."""
-    disk = Disk(monkeypatch, Killed)
-    lived = 0
-    while lived < 3:
-        folder, used, lived = tmp_path / str(disk.fails_at), [], 0
-        disk.steps, disk.fails_at = 0, disk.fails_at + 1
-        for _ in range(3):
-            try:
-                live(folder, used)
-                lived += 1
-            except Killed:
-                if power_fails:
-                    disk.lose_power()
-        assert len(set(used)) == len(used)
-        for kind in ("incarnation", "epoch"):
-            of_last = [number for name, what, number in used if what == kind and name == used[-1][0]]
-            assert of_last == sorted(of_last)
-    assert disk.steps == 3 * (1 + WRITE_STEPS * 4) + WRITE_STEPS * 2, "each was a place to end at"
-    assert used[-1][1:] == ("epoch", 6)
+    """What `peer.disk.Disk` promises: content and names are durable when they have been synced."""
+    done: list[str] = []
+    sync, move = os.fsync, os.replace
+
+    def fsync(descriptor: int) -> None:
+        done.append(f"sync {Path(os.readlink(f'/proc/self/fd/{descriptor}')).name}")
+        sync(descriptor)
+
+    def replace(source: Path, target: Path) -> None:
+        done.append(f"replace {target.name}")
+        move(source, target)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    monkeypatch.setattr(os, "replace", replace)
+    folder = tmp_path / "agent"
+    both = [
+        *(f"sync {NUMBERS}.new", f"replace {NUMBERS}"),
+        *(f"sync {NUMBERS}.copy.new", f"replace {NUMBERS}.copy", "sync agent"),
+    ]
+    with StateDirectory(folder) as state:
+        assert done == both + [line.replace(NUMBERS, IDENTITY) for line in both]
+        done.clear()
+        state.start()
+        assert done == both
+        done.clear()
+        state.persist_replay(MARKS)
+        assert done == [both[0], both[1], both[4]]
+        done.clear()
+        state.keep_checkpoint(CHECKPOINT)
+        name = "checkpoint-00000001"
+        assert done == [
+            *(f"sync {name}.safetensors.new", f"replace {name}.safetensors"),
+            *(f"sync {name}.json.new", f"replace {name}.json", "sync agent"),
+        ]
+
+
+def test_both_kinds_of_disk_do_the_same(tmp_path: Path) -> None:
+    """The virtual one stands for the real one wherever processes are killed."""
+    disks: tuple[Disk, ...] = (FileDisk(tmp_path), VirtualDisk(random.Random(0)))
+    for disk in disks:
+        disk.write("a", bytes(10))
+        disk.write("a", b"shorter")
+        disk.write("b", b"")
+        disk.sync("a")
+        disk.replace("a", "b")
+        disk.sync_names()
+        assert disk.names() == ["b"]
+        assert disk.read("b", 5) == b"short"
+        for act in (
+            lambda disk=disk: disk.read("a", 1),
+            lambda disk=disk: disk.remove("a"),
+            lambda disk=disk: disk.sync("a"),
+            lambda disk=disk: disk.replace("a", "c"),
+        ):
+            with pytest.raises(FileNotFoundError):
+                act()
+        discard(disk, "a")
+        disk.remove("b")
+        assert disk.names() == []
 
 
 def test_a_full_disk_is_an_error_and_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Disk(monkeypatch, lambda: OSError(errno.ENOSPC, "No space left on device"))
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
     with StateDirectory(tmp_path / "agent") as state:
         state.start()
         state.persist_epoch(7)
-        for step in range(1, WRITE_STEPS + 1):
-            disk.steps, disk.fails_at = 0, step
-            with pytest.raises(StateError, match=rf"{NUMBERS} cannot be used: No space left.*; make room"):
-                state.persist_epoch(8)
+        for name in ("open", "fsync", "replace"):
+            with monkeypatch.context() as patch:
+                patch.setattr(os, name, refuse)
+                with pytest.raises(
+                    StateError, match=rf"{NUMBERS} cannot be used: No space left.*; make room"
+                ):
+                    state.persist_epoch(8)
+                with pytest.raises(StateError, match="No space left"):
+                    state.persist_replay(MARKS)
+                with pytest.raises(StateError, match=r"agent cannot be used: No space left.*; make room"):
+                    state.keep_checkpoint(CHECKPOINT)
             assert state.epoch == 7
         state.persist_epoch(8)
-        disk.steps, disk.fails_at = 0, 1
-        with pytest.raises(StateError, match="No space left"):
-            state.persist_replay(MARKS)
         assert state.marks == {}
+        assert sorted(path.name for path in state.path.iterdir()) == sorted(
+            (LOCK, IDENTITY, NUMBERS, IDENTITY + COPY, NUMBERS + COPY)
+        )
     with StateDirectory(tmp_path / "agent") as state:
         assert (state.incarnation, state.epoch) == (1, 8)
+
+
+def test_checkpoints_are_found_again_and_what_was_wrong_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / "agent"
+    with StateDirectory(folder, keep=2) as state:
+        assert state.checkpoint is None
+        for epoch in range(3):
+            state.keep_checkpoint(replace(CHECKPOINT, epoch=epoch))
+    assert len(list(folder.glob("checkpoint-*"))) == 4
+    moved = folder.rename(tmp_path / "elsewhere")
+    with StateDirectory(moved) as state:
+        assert state.checkpoint == replace(CHECKPOINT, epoch=2)
+        assert state.findings == []
+    tensors = moved / "checkpoint-00000003.safetensors"
+    tensors.write_bytes(tensors.read_bytes()[:-1])
+    with StateDirectory(moved) as state:
+        assert state.checkpoint == replace(CHECKPOINT, epoch=1)
+        assert state.findings == [
+            "checkpoint 3 is cut short: 63 of 64 bytes are there",
+            "checkpoint 2 is whole and is used",
+        ]
+    (moved / "checkpoint-00000002.json").unlink()
+    (moved / NUMBERS).write_text("nonsense", encoding="utf-8")
+    with StateDirectory(moved) as state:
+        assert state.checkpoint is None
+        assert state.findings == [
+            f"{moved / NUMBERS} is damaged or cut short; its copy is whole and was used",
+            "checkpoint 3 is cut short: 63 of 64 bytes are there",
+            "no checkpoint is whole: what was learned is lost, the identity is not",
+        ]
 
 
 @pytest.mark.parametrize("make", [lambda path: open_state(path), lambda _: ephemeral(bytes(32))])
@@ -212,7 +219,8 @@ def test_only_the_user_may_look(tmp_path: Path) -> None:
     with StateDirectory(folder):
         pass
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (folder, *folder.iterdir())}
-    assert modes == {"agent": 0o700, LOCK: 0o600, IDENTITY: 0o600, NUMBERS: 0o600}
+    files = (LOCK, IDENTITY, NUMBERS, IDENTITY + COPY, NUMBERS + COPY)
+    assert modes == {"agent": 0o700} | dict.fromkeys(files, 0o600)
     (folder / IDENTITY).chmod(0o660)  # as on a Kubernetes volume
     StateDirectory(folder).close()
     (folder / IDENTITY).chmod(0o604)
@@ -263,42 +271,56 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StateError, match=r"cannot be used: (File exists|Not a dir.*); give a directory"):
             StateDirectory(path)
-    (tmp_path / IDENTITY).mkdir()
+    (tmp_path / IDENTITY).mkdir(0o700)
     with pytest.raises(StateError, match=rf"{IDENTITY} cannot be used: Is a directory"):
         StateDirectory(tmp_path)
 
 
 def test_damage_of_numbers_is_seen_whatever_it_is() -> None:
     """Each bit of the file counts, and each byte of its length."""
-    whole = _Numbers("fingerprint", 1, 5, MARKS).to_text().encode()
-    assert _parse_numbers(whole.decode()) == _Numbers("fingerprint", 1, 5, MARKS)
+    whole = Numbers("fingerprint", 1, 5, MARKS).to_text().encode()
+    assert Numbers.parse(whole.decode()) == Numbers("fingerprint", 1, 5, MARKS)
     flipped = [bytearray(whole) for _ in range(8 * len(whole))]
     for bit, content in enumerate(flipped):
         content[bit // 8] ^= 1 << bit % 8
     others = [b"[" * 2**20, b"1", b"[]", b"null", whole + whole, b"{}", b'{"version": 1, "replay": 3}']
     for content in (*(whole[:length] for length in range(len(whole))), *flipped, *others):
-        newer = re.match(rb'{"version": [2-9],', content)
-        with pytest.raises(
-            ValueError, match="written by a newer release" if newer else "damaged or cut short"
-        ):
-            _parse_numbers(content.decode(errors="replace"))
+        with pytest.raises(ValueError, match="damaged or cut short"):
+            Numbers.parse(content.decode(errors="replace"))
+
+
+def write_both(folder: Path, name: str, content: bytes) -> None:
+    """A file and its copy."""
+    for one in (name, name + COPY):
+        (folder / one).write_bytes(content)
+
+
+def unlink_both(folder: Path, name: str) -> None:
+    for one in (name, name + COPY):
+        (folder / one).unlink()
 
 
 def test_an_identity_whose_numbers_are_damaged_is_refused_and_the_remedy_works(tmp_path: Path) -> None:
     with StateDirectory(tmp_path) as state:
         state.start()
         state.persist_epoch(5)
-    whole = (tmp_path / NUMBERS).read_text(encoding="utf-8")
-    remedy = f"; or delete {IDENTITY} and {NUMBERS} there to start as a new identity"
+    whole = (tmp_path / NUMBERS).read_bytes()
+    newer = json.loads(whole) | {"version": 2}
+    del newer["check"]
+    check = hashlib.blake2b(json.dumps(newer).encode(), digest_size=16).hexdigest()
+    remedy = f"delete {IDENTITY}, {NUMBERS} and their copies there to start as a new identity"
     for content, problem in (
-        (whole[:-1], "is damaged or cut short, so what its identity used is lost"),
-        (whole.replace('"version": 1', '"version": 2'), "was written by a newer release: use that one"),
+        (whole[:-1], "is damaged or cut short, so what its identity used is lost; "),
+        (
+            json.dumps(newer | {"check": check}).encode(),
+            "was written by a newer release: use that one; or ",
+        ),
     ):
-        (tmp_path / NUMBERS).write_text(content, encoding="utf-8")
+        write_both(tmp_path, NUMBERS, content)
         with pytest.raises(StateError, match=re.escape(f"state: {tmp_path / NUMBERS} {problem}{remedy}")):
             StateDirectory(tmp_path)
     for name in (IDENTITY, NUMBERS):
-        (tmp_path / name).unlink()
+        unlink_both(tmp_path, name)
     with StateDirectory(tmp_path) as renewed:
         assert renewed.identity.fingerprint != state.identity.fingerprint
         assert (renewed.incarnation, renewed.epoch) == (0, 0)
@@ -309,17 +331,16 @@ def test_an_identity_never_runs_without_its_numbers(tmp_path: Path) -> None:
         with StateDirectory(tmp_path / name) as state:
             state.start()
             state.persist_replay(MARKS)
-    (tmp_path / "a" / NUMBERS).rename(tmp_path / "kept")
+    numbers = (tmp_path / "b" / NUMBERS).read_bytes()
+    unlink_both(tmp_path / "a", NUMBERS)
+    with pytest.raises(StateError, match=rf"{NUMBERS} is missing.*; delete {IDENTITY}, {NUMBERS} and"):
+        StateDirectory(tmp_path / "a")
+    write_both(tmp_path / "a", NUMBERS, numbers)
     with pytest.raises(
-        StateError, match=rf"{NUMBERS} is missing.*; delete {IDENTITY} there to start as a new"
+        StateError, match=rf"belongs to {state.identity.fingerprint}, .*; delete {IDENTITY}, {NUMBERS} and"
     ):
         StateDirectory(tmp_path / "a")
-    (tmp_path / "b" / NUMBERS).rename(tmp_path / "a" / NUMBERS)
-    with pytest.raises(
-        StateError, match=rf"belongs to {state.identity.fingerprint}, .*; delete {IDENTITY} there"
-    ):
-        StateDirectory(tmp_path / "a")
-    (tmp_path / "a" / IDENTITY).unlink()
+    unlink_both(tmp_path / "a", IDENTITY)
     with StateDirectory(tmp_path / "a") as renewed:
         assert renewed.identity.fingerprint != state.identity.fingerprint
         assert (renewed.incarnation, renewed.epoch) == (0, 0)
@@ -330,13 +351,18 @@ def test_a_damaged_identity_is_refused_and_never_shown(tmp_path: Path) -> None:
     StateDirectory(tmp_path).close()
     path = tmp_path / IDENTITY
     whole = path.read_bytes()
+    fingerprint = read_identity(tmp_path)
+    assert fingerprint is not None
     for content in (b"", whole[:20], whole[:-5], b"\xff" + whole):
-        path.write_bytes(content)
-        with pytest.raises(
-            StateError, match=rf"{IDENTITY} is damaged: .*; delete {IDENTITY} there"
-        ) as caught:
-            StateDirectory(tmp_path)
-        assert whole.split()[1][:6].decode() not in str(caught.value)
+        write_both(tmp_path, IDENTITY, content)
+        for read in (StateDirectory, read_identity):
+            with pytest.raises(StateError, match=rf"{IDENTITY} is damaged: .*; delete {IDENTITY}") as caught:
+                read(tmp_path)
+            assert whole.split()[1][:6].decode() not in str(caught.value)
+        (tmp_path / (IDENTITY + COPY)).write_bytes(whole)
+        found = read_identity(tmp_path)
+        assert found is not None
+        assert found.fingerprint == fingerprint.fingerprint
 
 
 def test_files_that_the_user_names(tmp_path: Path) -> None:

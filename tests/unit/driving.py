@@ -5,15 +5,18 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from peer.admission import Identity
 from peer.agent import Agent
-from peer.events import Compute, Persist, Reach, Send
+from peer.events import Checkpoint, Compute, Persist, Reach, Send
 from peer.settings import AgentSettings
 from peer.solver import Solver, block_spans
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from wire import Push
+
+if TYPE_CHECKING:
+    from peer.snapshot import Snapshot
 
 SIZE = 2
 SWARM, MODEL = "swarm", "model"
@@ -48,6 +51,7 @@ class Driver:
     beacons: list[tuple[tuple[str, ...], Push[Any]]] = field(default_factory=list)
     reached: list[tuple[str, str]] = field(default_factory=list)
     events: list[Any] = field(default_factory=list)
+    kept: list[Snapshot[Any]] = field(default_factory=list)
 
     def tick(self, times: int = 1) -> None:
         """Let time pass until the next deadline, so many times."""
@@ -76,6 +80,8 @@ class Driver:
                         (self.sent if push.arrays else self.beacons).append((targets, push))
                     case Reach(peer, address):
                         self.reached.append((peer, address))
+                    case Checkpoint(snapshot):
+                        self.kept.append(snapshot)
         self.events += self.agent.take_events()
 
     def see(self, *peers: str, incarnation: int = 0) -> None:

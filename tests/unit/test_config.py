@@ -54,6 +54,7 @@ GIVEN = {  # text for every option of `run`, other than its default
     "allow": "friends",
     "insecure": "1",
     "state": "state",
+    "checkpoints": "5",
     "admin": "none",
     "admin_token": "token",
     "admin_cert": "a.pem",

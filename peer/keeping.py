@@ -1,0 +1,96 @@
+"""Keeps what an agent has learned: checkpoints are written by a thread while the agent goes on ticking."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from typing import TYPE_CHECKING
+
+from peer.checkpoints import Checkpoint
+from peer.errors import StateError
+from peer.snapshot import Snapshot, SnapshotError
+from peer.tensors import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from peer.assembly import TensorAgent
+    from peer.state import AgentState
+
+
+class Keeper:
+    """Writes one checkpoint at a time; of those that come meanwhile the newest waits.
+
+    A disk that refuses one is told of once, and asked again when the next one comes.
+    """
+
+    def __init__(self, agent: TensorAgent, state: AgentState, say: Callable[[str], None]) -> None:
+        self._agent = agent
+        self._state = state
+        self._say = say
+        self._waiting: Snapshot[Tensor] | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._problem = ""
+
+    def go_on(self) -> None:
+        """Let the agent go on from the newest checkpoint, if there is one.
+
+        Raises StateError if it is of something else.
+        """
+        checkpoint = self._state.checkpoint
+        if checkpoint is None:
+            return
+        remedy = "start with the options of then, or give another --state"
+        model = self._agent.identity.fingerprint
+        if checkpoint.model != model:
+            raise StateError(
+                f"state: the checkpoint of {checkpoint.saved_at} is of another task, model or solver "
+                f"(fingerprint {checkpoint.model}, here {model}); {remedy}"
+            )
+        try:
+            self._agent.restore(Snapshot(unpack(checkpoint.tensors), checkpoint.values))
+        except SnapshotError as error:
+            raise StateError(
+                f"state: the checkpoint of {checkpoint.saved_at} does not fit: {error}; {remedy}"
+            ) from None
+
+    def keep(self, snapshot: Snapshot[Tensor]) -> None:
+        """Write this as soon as the one before is written."""
+        self._waiting = snapshot
+        if self._task is None:
+            self._task = asyncio.create_task(self._work())
+
+    async def finish(self) -> None:
+        """Until nothing waits."""
+        if self._task is not None:
+            await self._task
+
+    async def _work(self) -> None:
+        while self._waiting is not None:
+            snapshot, self._waiting = self._waiting, None
+            identity, epoch = self._agent.identity, self._agent.epoch
+            try:
+                await asyncio.to_thread(
+                    self._write, snapshot, identity.fingerprint, identity.incarnation, epoch
+                )
+                self._problem = ""
+            except StateError as error:
+                if str(error) != self._problem:
+                    self._say(f"no checkpoint was kept: {error}; learning goes on")
+                self._problem = str(error)
+        self._task = None
+
+    def _write(self, snapshot: Snapshot[Tensor], model: str, incarnation: int, epoch: int) -> None:
+        self._state.keep_checkpoint(
+            Checkpoint(
+                identity=self._state.identity.fingerprint,
+                model=model,
+                incarnation=incarnation,
+                epoch=epoch,
+                saved_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                values=dict(snapshot.values),
+                tensors=pack(snapshot.arrays),
+            )
+        )
