@@ -19,8 +19,9 @@ import threading
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from peer.checkpoints import KEPT, CheckpointStore
-from peer.disk import COPY, FileDisk
+from peer.disk import COPY
 from peer.errors import StateError
+from peer.file_disk import FileDisk
 from peer.state_files import FILE_BYTES_MAX, IDENTITY, NEW_IDENTITY, StateFiles
 from peer.state_files import read_identity as parse_identity
 from wire import U64_MAX

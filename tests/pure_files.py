@@ -35,7 +35,7 @@ PURE_CORE = [
             "joining",
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
-        *("checkpoint_schedule", "checkpoints", "phase", "progress", "snapshot", "state_files"),
+        *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )

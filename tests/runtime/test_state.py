@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peer.checkpoints import Checkpoint
-from peer.disk import COPY, FileDisk, discard
+from peer.disk import COPY, discard
 from peer.errors import SettingError, StateError
+from peer.file_disk import FileDisk
 from peer.hunt.disk import VirtualDisk
 from peer.key_files import read_allow_list, read_key_ring
 from peer.state import LOCK, StateDirectory, ephemeral, open_state, read_identity
