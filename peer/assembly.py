@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
     from peer.torch_learner import MakeOptimizer
+    from peer.trace.files import Trace
     from wire import PeerId
 
 ARRAYS_PER_MESSAGE = 4  # estimate and sum, of model and adjoint
@@ -44,10 +45,12 @@ def make_agent(
     address: str = "",
     make_optimizer: MakeOptimizer | None = None,
     task: str = "",
+    trace: Trace | None = None,
 ) -> tuple[TensorAgent, TorchLearner[Any]]:
     """A ready agent and its learner. Random streams: one per use, named after (seed, peer, incarnation).
 
-    `task` is what must be equal at all agents beside the model: part of the fingerprint.
+    `task` is what must be equal at all agents beside the model: part of the fingerprint. `trace` keeps all
+    that the agent is given.
     """
     learner = TorchLearner(problem, make_optimizer)
     algebra = TensorAlgebra(settings.wire_dtype)
@@ -73,6 +76,10 @@ def make_agent(
         founder=founder,
         epoch_floor=epoch_floor,
     )
+    if trace is not None:
+        made = {"peer": peer, "swarm": swarm, "seed": seed, "task": task, "address": address}
+        life = {"founder": founder, "incarnation": incarnation, "epoch_floor": epoch_floor}
+        agent = trace.watch(agent, now, {**made, **life})
     return agent, learner
 
 

@@ -1,4 +1,4 @@
-"""The command line: `hyperpush swarm|run|simulate|status|doctor|config|keys|faults|bench|hunt`.
+"""The command line: `hyperpush COMMAND`, one of `peer.options.parsing.COMMANDS`.
 
 Exit codes: 0 done (also after Ctrl-C while learning, with the results so far), 1 a run that failed, 2 a
 request that makes no sense, 130 interrupted before there were results.

@@ -78,7 +78,12 @@ def member_names(agents: int) -> tuple[PeerId, ...]:
 
 def next_life(name: PeerId, life: int) -> PeerId:
     """The name of who comes in the place of `name`, without its state."""
-    return f"{name.split('+')[0]}+{life}"
+    return f"{first_life(name)}+{life}"
+
+
+def first_life(name: PeerId) -> PeerId:
+    """The name of who had the place first."""
+    return name.split("+")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from peer.state import AgentState
     from peer.tasks import Task
+    from peer.trace.files import Traces
     from wire import LinkFaults, PeerId
     from wire.outgoing import FaultModel
 
@@ -129,6 +130,7 @@ class Seats(Changes):
         executor: Executor,
         on_event: Callable[[PeerId, Event], None],
         on_change: Callable[[AnyChange[str]], None],
+        traces: Traces | None = None,
     ) -> None:
         """The names of the scenario are those of `member_names`."""
         super().__init__(scenario.changes)
@@ -145,6 +147,7 @@ class Seats(Changes):
         self._executor = executor
         self._on_event = on_event
         self._on_change = on_change
+        self._traces = traces
 
     async def open(self) -> None:
         """Start all who do not join later; they know each other."""
@@ -218,6 +221,7 @@ class Seats(Changes):
             faults=self._faults,
             on_event=self._on_event,
             state=seat.state,
+            trace=None if self._traces is None else self._traces.of(seat.name, seat.lives),
         )
         await seat.service.start()
         return seat.service

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from peer.state import AgentState
     from peer.torch_learner import MakeOptimizer
+    from peer.trace.files import Trace
     from wire import PeerId
     from wire.keys import KeyRing
     from wire.outgoing import FaultModel
@@ -79,10 +80,11 @@ class AgentService:
         keys: KeyRing | None = None,
         allowed: frozenset[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        trace: Trace | None = None,
     ) -> None:
         """`state` must not have been started; a new identity in memory without one.
 
-        `clock` may jump ahead, but must not run backwards.
+        `clock` may jump ahead, but must not run backwards. `trace` is for whoever gives it to close.
         """
         self.clock = clock
         self.state = ephemeral(os.urandom(SECRET_BYTES)) if state is None else state
@@ -104,6 +106,7 @@ class AgentService:
             incarnation=incarnation,
             epoch_floor=self.state.epoch,
             make_optimizer=make_optimizer,
+            trace=trace,
         )
         self._keeper = Keeper(self.agent, self.state, self._tell)
         self._keeper.go_on()

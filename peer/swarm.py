@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from peer.service import AgentService
     from peer.settings import AgentSettings
     from peer.tasks import Task
+    from peer.trace.files import Traces
     from peer.until import Ending
     from wire import PeerId
     from wire.outgoing import FaultModel
@@ -142,10 +143,11 @@ async def run_swarm(
     on_event: Callable[[PeerId, Event], None],
     on_change: Callable[[AnyChange[str]], None] = lambda _: None,
     on_scoring: Callable[[], None] = lambda: None,
+    traces: Traces | None = None,
 ) -> SwarmResult:
     """Start one agent per problem, let them learn under a scenario, stop and score those who are there.
 
-    The windows of the scenario are to be in `faults`.
+    The windows of the scenario are to be in `faults`; `traces` is for whoever gives it to close.
     """
     check_alike(task.problems)
     executor = worker_threads()
@@ -158,6 +160,7 @@ async def run_swarm(
         executor=executor,
         on_event=on_event,
         on_change=on_change,
+        traces=traces,
     )
     try:
         await seats.open()

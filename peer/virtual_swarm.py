@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from peer.problem import BilevelProblem
     from peer.settings import SettingKeywords
     from peer.torch_learner import MakeOptimizer, TorchLearner
+    from peer.trace.files import Traces
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,7 @@ class Swarm(VirtualSeats[Tensor, Member]):
         swarm: str = "simulated",
         make_optimizer: MakeOptimizer | None = None,
         record: Callable[[bytes], None] | None = None,
+        traces: Traces | None = None,
     ) -> None:
         if not problems:
             raise SettingError("problems", len(problems), "give at least one problem, one per agent")
@@ -104,6 +106,7 @@ class Swarm(VirtualSeats[Tensor, Member]):
         self._seed = seed
         self._swarm = swarm
         self._make_optimizer = make_optimizer
+        self._traces = traces
         self.events: list[tuple[float, PeerId, Event]] = []
         simulation: Simulation[Tensor] = Simulation(
             faults=faults, seed=seed, codec=assembly, record=record, on_event=self._on_event
@@ -133,6 +136,7 @@ class Swarm(VirtualSeats[Tensor, Member]):
             incarnation=member.incarnation,
             epoch_floor=epoch_floor,
             make_optimizer=self._make_optimizer,
+            trace=None if self._traces is None else self._traces.of(member.peer, member.lives),
         )
         return agent
 

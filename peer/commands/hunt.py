@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
+from peer.commands.tracing import all_traces
 from peer.display import make_console
 from peer.errors import SettingError
 from peer.hunt.campaign import Record, Totals, explain, judge, judge_all
@@ -29,9 +30,9 @@ def main(options: argparse.Namespace) -> int:
     """Hunt, and print what was seen; 1 if something is wrong."""
     seeds = range(options.from_seed, options.from_seed + options.seeds)
     console = make_console()
-    if options.without or options.story:
+    if options.without or options.story or options.trace:
         if options.seeds != 1:
-            raise SettingError("seeds", options.seeds, "--story and --without are about one: --seeds 1")
+            raise SettingError("seeds", options.seeds, "--story, --trace, --without are about one: --seeds 1")
         return _tell(console, options)
     if options.resume and options.record is None:
         raise SettingError("resume", "true", "give the --record to go on with")
@@ -73,10 +74,13 @@ def _tell(console: Console, options: argparse.Namespace) -> int:
         )
     for line in world.told(options.without):
         console.print(escape(line))
-    if options.story:
+    if options.story or options.trace:
         trial = Trial(world.without(options.without))
-        trial.listener = lambda now, peer, event: console.print(escape(f"{now:9.2f}  {peer}  {event}"))
-        verdict = trial.run()
+        if options.story:
+            trial.listener = lambda now, peer, event: console.print(escape(f"{now:9.2f}  {peer}  {event}"))
+        origin = {"kind": "hunt", "seed": world.seed, "without": sorted(options.without)}
+        with all_traces(options, origin, world.names, console.print, is_real=False) as trial.traces:
+            verdict = trial.run()
     else:
         verdict = judge(options.from_seed, options.without)
     console.print(escape(f"digest {verdict.digest}"))

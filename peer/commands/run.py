@@ -15,6 +15,7 @@ from peer.admin import read_token
 from peer.admin_input import is_loopback
 from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import read_scenario
+from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
 from peer.errors import SettingError
 from peer.key_files import read_allow_list, read_key_ring
@@ -37,6 +38,7 @@ from peer.service import AgentService
 from peer.state import open_state
 from peer.swarm import answer, learn, score, worker_threads
 from peer.tasks import make_task
+from peer.trace.origins import of_task
 from wire import LiveFaults
 from wire.keys import display_fingerprint, peer_name
 
@@ -82,11 +84,16 @@ def main(options: argparse.Namespace) -> int:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
+    origin = {**of_task(task, count, options.seed, options.personalization), "shard": index}
 
     async def run() -> int:
         executor = worker_threads()
         stop = asyncio.Event()
-        with stopped_by_signals(stop), make_display(console, f"{peer}, shard {options.shard}") as display:
+        with (
+            stopped_by_signals(stop),
+            make_display(console, f"{peer}, shard {options.shard}") as display,
+            one_trace(options, origin, display.say) as trace,
+        ):
 
             def on_event(peer: PeerId, event: Event) -> None:
                 display.tell(peer, event)
@@ -111,6 +118,7 @@ def main(options: argparse.Namespace) -> int:
                 state=state,
                 keys=keys,
                 allowed=allowed,
+                trace=trace,
             )
             member = Member(
                 service,

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
+from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
 from peer.scenario import member_names, told
 from peer.tasks import Answer, make_task
+from peer.trace.origins import of_task
 from peer.views import AgentView, Messages
 from peer.virtual_swarm import Swarm, reproducible_torch
 
@@ -47,7 +49,11 @@ def main(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, handle)
         title = f"{options.agents} simulated agents, {options.task}, {options.drop:.0%} of the messages lost"
         try:
-            with make_display(console, title) as display:
+            origin = of_task(task, options.agents, options.seed, options.personalization)
+            with (
+                make_display(console, title) as display,
+                all_traces(options, origin, names, display.say, is_real=False) as traces,
+            ):
                 swarm = Swarm(
                     task.problems,
                     settings,
@@ -56,6 +62,7 @@ def main(options: argparse.Namespace) -> int:
                     scenario=scenario.numbered(names),
                     notice_s=None,
                     swarm=f"swarm-{options.seed}",
+                    traces=traces,
                 )
                 simulation = swarm.simulation
                 events = happened = 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
+from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, ending, fault_plan
 from peer.outcome import Outcome
@@ -15,6 +16,7 @@ from peer.recorder import Recorder
 from peer.scenario import member_names, told
 from peer.swarm import run_swarm
 from peer.tasks import make_task
+from peer.trace.origins import of_task
 
 if TYPE_CHECKING:
     import argparse
@@ -29,7 +31,8 @@ def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console()
-    scenario = read_scenario(options.scenario, member_names(options.agents))
+    names = member_names(options.agents)
+    scenario = read_scenario(options.scenario, names)
     faults = scenario.plan(fault_plan(options))
     task = make_task(options.task, options.agents, options.seed, options.personalization)
     settings = agent_settings(options, task.settings)
@@ -41,7 +44,12 @@ def main(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         stop = asyncio.Event()
-        with stopped_by_signals(stop), make_display(console, title) as display:
+        origin = of_task(task, options.agents, options.seed, options.personalization)
+        with (
+            stopped_by_signals(stop),
+            make_display(console, title) as display,
+            all_traces(options, origin, names, display.say, is_real=True) as traces,
+        ):
 
             def observe(views: Sequence[AgentView]) -> None:
                 display.show(views, end.progress)
@@ -63,6 +71,7 @@ def main(options: argparse.Namespace) -> int:
                 on_event=on_event,
                 on_change=lambda change: display.say(told(change)),
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
+                traces=traces,
             )
         for line in (cut_short(scenario, found.learned_s), not_scored(found.absent)):
             if line is not None:

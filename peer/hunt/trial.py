@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from peer.events import Event
     from peer.hunt.quadratics import Quadratic
     from peer.hunt.world import Jump, Lies
+    from peer.trace.files import Traces
     from wire import PeerId, Push
 
 SETTLES_S = 20_000.0  # after the last trouble: silence is believed after several of the longest gaps
@@ -85,6 +86,7 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
         self.tainted: set[int] = set()  # epochs in which a liar spoke of sums
         self.lied = False  # of anything
         self.listener: Callable[[float, PeerId, Event], None] | None = None  # for people
+        self.traces: Traces | None = None
         self._frames: list[Push[FixedVector]] = []
         self._checkers = all_checkers()
         simulation: Simulation[FixedVector] = Simulation(
@@ -128,6 +130,7 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
         learner = QuadraticLearner(member.task)
         size = len(member.task.centre)
         name = f"{world.seed}/{member.peer}/{member.incarnation}"
+        now = member.clock.read(self.simulation.now)
         algebra = FixedAlgebra()
         spans = block_spans(size, settings.block_fraction, size)
         agent = Agent(
@@ -136,10 +139,14 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
             algebra,
             settings,
             rng=random.Random(f"{name}/ticks"),
-            now=member.clock.read(self.simulation.now),
+            now=now,
             founder=founder,
             epoch_floor=epoch_floor,
         )
+        trace = None if self.traces is None else self.traces.of(member.peer, member.lives)
+        if trace is not None:
+            made = {"peer": member.peer, "incarnation": member.incarnation}
+            agent = trace.watch(agent, now, {**made, "founder": founder, "epoch_floor": epoch_floor})
         self.lives.append(Life(member, agent, learner))
         return agent
 

@@ -17,13 +17,14 @@ from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
 from peer.options.table import CONFIGURED, LEARNING_OPTIONS
 from peer.options.tools import TOOL_OPTIONS
+from peer.options.tracing import TRACE_OPTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peer.options.option import Option
 
-OPTIONS: Final = (*LEARNING_OPTIONS, *TOOL_OPTIONS)
+OPTIONS: Final = (*LEARNING_OPTIONS, *TOOL_OPTIONS, *TRACE_OPTIONS)
 
 COMMANDS: Final = {
     "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
@@ -36,6 +37,7 @@ COMMANDS: Final = {
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
     "hunt": "look for faults of the protocol in random worlds under a virtual clock",
+    "replay": "give an agent the inputs of a trace once more, and tell what happened to whom",
 }
 SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
     "keys": (

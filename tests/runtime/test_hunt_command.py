@@ -54,7 +54,7 @@ def test_one_world_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--story"], "--seeds: 100 is not possible; --story and --without are about one: --seeds 1"),
+        (["--story"], "--seeds: 100 is not possible; --story, --trace, --without are about one: --seeds 1"),
         (["--seeds", "1", "--without", "99"], "--without: 99 is not possible; seed 0 has "),
         (["--resume"], "--resume: 'true' is not possible; give the --record to go on with"),
         (["--without", "a"], "--without: "),

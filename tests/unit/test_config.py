@@ -70,6 +70,8 @@ GIVEN = {  # text for every option of `run`, other than its default
     "until": "residual:1e-6,accuracy:0.9",
     "json": "found.json",
     "out": "found",
+    "trace": "agent.trace",
+    "trace_mb": "8",
     "solver": "push-sum",
     "wire_dtype": "float64",
     "bytes_per_second": "100k",

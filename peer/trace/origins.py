@@ -1,0 +1,91 @@
+"""From the beginning of a trace to an agent as it was before its first input.
+
+What is written there:
+
+    kind    origin                                              made
+    task    task, agents, shard, seed, personalization, ...     arguments of `assembly.make_agent`
+    given   -: whoever replays has the problem                  the same
+    hunt    seed, without, shard                                peer, incarnation, now, founder, epoch_floor
+
+`made` has the settings, too. Nothing of the data is in either.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from peer import assembly
+from peer.errors import HyperpushError, SettingError
+from peer.settings import AgentSettings
+from peer.simulation import Clock
+from peer.tasks import make_task
+from peer.trace import values
+from peer.trace.records import TraceError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import ModuleType
+
+    from peer.agent import Agent
+    from peer.problem import BilevelProblem
+    from peer.tasks import Task
+    from peer.trace.outline import Codec
+
+
+def codec_of(origin: Mapping[str, object]) -> Codec:
+    """How messages are written; those of the hunt may be what real ones cannot."""
+    module: ModuleType = values if origin["kind"] == "hunt" else assembly
+    return cast("Codec", module)
+
+
+def make(beginning: Mapping[str, Any], problem: BilevelProblem[Any] | None = None) -> Agent[Any]:
+    """A fresh agent. Raises `TraceError` if this machine, or this version, cannot make it."""
+    try:
+        origin, made = beginning["origin"], dict(beginning["made"])
+        settings = AgentSettings(**made.pop("settings"))
+        if origin["kind"] == "hunt":
+            return _hunted(origin, **made)
+        if problem is None:
+            problem = _problem(origin)
+        agent, _ = assembly.make_agent(problem, settings, **made)
+    except TraceError:
+        raise
+    except HyperpushError as error:
+        raise TraceError(f"its agent cannot be made here: {error}") from None
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        remedy = f"replay it with hyperpush {beginning.get('hyperpush')}"
+        raise TraceError(
+            f"this version cannot make its agent ({type(error).__name__}: {error}); {remedy}"
+        ) from None
+    return agent
+
+
+def of_task(task: Task, agents: int, seed: int, personalization: str) -> dict[str, object]:
+    """How the problems of a built-in task are made again, but for the shard."""
+    made = {"task": task.name, "agents": agents, "seed": seed, "personalization": personalization}
+    return {"kind": "task", "fingerprint": task.fingerprint, **made}
+
+
+def _problem(origin: Mapping[str, Any]) -> BilevelProblem[Any]:
+    if origin["kind"] != "task":
+        raise TraceError("its problem was given in Python: give it to peer.trace.replay.replay as well")
+    try:
+        task = make_task(origin["task"], origin["agents"], origin["seed"], origin["personalization"])
+    except SettingError as error:
+        raise TraceError(f"this machine lacks its task: {error}") from None
+    if task.fingerprint != origin["fingerprint"]:
+        raise TraceError(f"its task was {origin['fingerprint']}, of that name here is {task.fingerprint}")
+    problem: BilevelProblem[Any] = task.problems[origin["shard"]]
+    return problem
+
+
+def _hunted(
+    origin: Mapping[str, Any], *, peer: str, incarnation: int, now: float, founder: bool, epoch_floor: int
+) -> Agent[Any]:
+    from peer.hunt.trial import Trial
+    from peer.hunt.world import draw
+
+    trial = Trial(draw(origin["seed"]).without(origin["without"]))
+    member = trial.members[origin["shard"]]
+    member.peer, member.incarnation, member.clock = peer, incarnation, Clock(latest=now)
+    return trial.make_agent(member, founder=founder, epoch_floor=epoch_floor)
