@@ -60,6 +60,7 @@ PURE_PROGRAM = [
 PURE = [*PURE_WIRE, *PURE_CORE, *TORCH_SIDE, *PURE_PROGRAM]
 # What is hunted has to be the same everywhere; its tests take too long to be run once more for coverage.
 PURE_HUNT = sorted(path for path in (ROOT / "peer" / "hunt").rglob("*.py") if path.name != "campaign.py")
+PURE_HUNT += [ROOT / "peer" / "soak" / f"{name}.py" for name in ("floats", "virtual")]
 
 if __name__ == "__main__":
     print(",".join(path.relative_to(ROOT).as_posix() for path in PURE))

@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
     "hunt": "look for faults of the protocol in random worlds under a virtual clock",
+    "soak": "run the same agents for a long time, and see whether anything grows or slows down",
     "replay": "give an agent the inputs of a trace once more, and tell what happened to whom",
 }
 SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names

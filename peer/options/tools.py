@@ -11,6 +11,7 @@ CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
 EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
 HUNT: Final = ("hunt",)
+SOAK: Final = ("soak",)
 
 _KEYS: Final = (
     Option(
@@ -226,4 +227,45 @@ _HUNT: Final = (
     ),
 )
 
-TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH, *_HUNT)
+_SOAK: Final = (
+    Option(
+        name="real",
+        read=readers.switch,
+        help="over real sockets and in real time, not simulated",
+        commands=SOAK,
+        form="switch",
+    ),
+    Option(
+        name="agents",
+        read=readers.whole(2),
+        help="agents in the swarm",
+        commands=SOAK,
+        unset="50, with --real 8",
+    ),
+    Option(
+        name="agent_ticks",
+        read=readers.whole(1),
+        help="end a simulated soak when all together have done so many",
+        commands=SOAK,
+        default=10_000_000,
+    ),
+    Option(
+        name="minutes",
+        read=readers.positive,
+        help="end a real soak after so long",
+        commands=SOAK,
+        default=60.0,
+    ),
+    Option(
+        name="record",
+        read=readers.path,
+        help="append the samples to this file, a line of JSON each",
+        commands=SOAK,
+        metavar="FILE",
+    ),
+    Option(
+        name="seed", read=readers.whole(0), help="of problems, faults and ticks", commands=SOAK, default=0
+    ),
+)
+
+TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH, *_HUNT, *_SOAK)

@@ -1,0 +1,144 @@
+"""A simulated swarm for a soak: small quadratics, real bytes, mild faults, a member that restarts."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from peer.admission import Identity
+from peer.agent import Agent
+from peer.hunt.quadratics import Quadratic, closed_form
+from peer.scenario import Kill, Restart, member_names
+from peer.settings import AgentSettings
+from peer.simulation import Simulation
+from peer.soak import floats
+from peer.soak.floats import FloatAlgebra, FloatLearner, FloatVector
+from peer.solver import Solver, block_spans
+from peer.tracking import TrackingStream
+from peer.virtual_seats import Seat, VirtualSeats
+from wire import FaultPlan, Uniform
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from peer.algebra import V
+
+DIMENSION = 3
+TICK_S = 1.0
+FAULTS = FaultPlan(drop=0.1, delay_s=Uniform(0.0, 1.0), duplicate=0.01)
+DOWN = 0.25  # of the time between two samples
+RESTART_EVERY = 4  # samples: who comes back more often is held off for flapping
+RESTARTED = 0.25  # of the members: what grows in a member would not be seen if all began anew in turn
+SETTLE_TICKS = 300  # from one sample to the next at least, so that the answer is there again
+SETTINGS = AgentSettings(
+    tick_s=TICK_S,
+    momentum=0.5,
+    model_step_size=0.2,
+    adjoint_step_size=0.2,
+    warm_up_ticks=10.0,
+    listen_ticks=5.0,
+    listen_s_max=10.0,
+    evaluate_every=0,
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class SoakSeat(Seat[FloatVector]):
+    """One seat and its task."""
+
+    task: Quadratic
+
+
+class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
+    """50 agents or so. Nothing here is kept of what has happened, so what grows is the agents' own."""
+
+    def __init__(self, agents: int, seed: int) -> None:
+        rng = random.Random(f"soak/{seed}")
+        tasks = [_task(rng) for _ in range(agents)]
+        self._answer = closed_form(tasks)
+        self._seed = seed
+        self._former_ticks = 0
+        self._turn = 0
+        names = member_names(agents)
+        seats = [SoakSeat(peer=name, task=task) for name, task in zip(names, tasks, strict=True)]
+        simulation: Simulation[FloatVector] = Simulation(faults=FAULTS, seed=seed, codec=floats)
+        super().__init__(simulation, seats, seed=seed, notice_s=None)
+        self.found(())
+
+    def make_agent(self, member: SoakSeat, *, founder: bool, epoch_floor: int) -> Agent[FloatVector]:
+        """A new life."""
+        name = f"{self._seed}/{member.peer}/{member.incarnation}"
+        algebra, spans = FloatAlgebra(), block_spans(DIMENSION, 1.0, DIMENSION)
+        learner = FloatLearner(member.task)
+        return Agent(
+            Identity(member.peer, "soak", "quadratic", member.incarnation),
+            Solver(learner, algebra, SETTINGS, spans, random.Random(f"{name}/blocks")),
+            algebra,
+            SETTINGS,
+            rng=random.Random(f"{name}/ticks"),
+            now=member.clock.read(self.simulation.now),
+            founder=founder,
+            epoch_floor=epoch_floor,
+        )
+
+    def go_on(self, ticks: float) -> None:
+        """Run for so long; every other time a member is down at the beginning."""
+        begun_s = self.simulation.now
+        index = who_restarts(self._turn, len(self.members))
+        if index is not None:
+            self._former_ticks += self.agents[index].ticks
+            self.change(Kill(index, begun_s))
+            self.simulation.run_until(begun_s + DOWN * ticks * TICK_S)
+            self.change(Restart(index, self.simulation.now))
+            self._former_ticks -= self.agents[index].ticks
+        self._turn += 1
+        self.simulation.run_until(begun_s + ticks * TICK_S)
+
+    @property
+    def agents(self) -> list[Agent[FloatVector]]:
+        """Who holds the seats, or held them last."""
+        return [member.agent for member in self.members if member.agent is not None]
+
+    @property
+    def agent_ticks(self) -> int:
+        """All that were ever made."""
+        return self._former_ticks + sum(agent.ticks for agent in self.agents)
+
+    @property
+    def roots(self) -> list[object]:
+        """Where all that the agents keep can be reached from."""
+        return [self.simulation]
+
+    def largest_sum(self) -> float:
+        """The largest running sum of this moment."""
+        return max(max(map(abs, stream.mass.pushed.values)) for stream in tracking(self.agents))
+
+    def error(self) -> float:
+        """Of the worst agent's model or adjoint, relative to the largest number of the answer."""
+        truths = (self._answer.model, self._answer.adjoint) * len(self.members)
+        found = [stream.stepped.values for stream in tracking(self.agents)]
+        return max(_distance(one, truth) for one, truth in zip(found, truths, strict=True))
+
+
+def who_restarts(turn: int, members: int) -> int | None:
+    """The member that is down at the beginning of this turn, if one is."""
+    number, rest = divmod(turn, RESTART_EVERY)
+    return None if rest else number % max(1, round(RESTARTED * members))
+
+
+def tracking(agents: Sequence[Agent[V]]) -> list[TrackingStream[V]]:
+    """Model and adjoint of each agent in turn."""
+    streams = [stream for agent in agents for stream in agent.solver.streams]
+    return [stream for stream in streams if isinstance(stream, TrackingStream)]
+
+
+def _distance(found: Sequence[float], truth: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(found, truth, strict=True)) / max(map(abs, truth))
+
+
+def _task(rng: random.Random) -> Quadratic:
+    def values(low: float, high: float) -> tuple[float, ...]:
+        return tuple(rng.uniform(low, high) for _ in range(DIMENSION))
+
+    return Quadratic(values(0.5, 1.5), values(-5.0, 5.0), values(-5.0, 5.0))
