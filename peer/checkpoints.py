@@ -81,6 +81,7 @@ class CheckpointStore:
         self._disk = disk
         self._keep = keep
         self._next = max(self._found(), default=0) + 1
+        self._damaged: set[int] = set()  # found so by `newest`; they make room for the next one
 
     def write(self, checkpoint: Checkpoint) -> int:
         """Keep it durably and drop what is too old; returns its number.
@@ -101,7 +102,7 @@ class CheckpointStore:
                     raise
                 self._drop(older[0])
         self._next = number + 1
-        kept = self.numbers()[-self._keep :]
+        kept = [one for one in self.numbers() if one not in self._damaged][-self._keep :]
         for name, of, is_new in self._files():
             if is_new or of not in kept:
                 discard(self._disk, name)
@@ -142,6 +143,7 @@ class CheckpointStore:
             try:
                 return number, self.load(number), tuple(wrong)
             except CheckpointError as error:
+                self._damaged.add(number)
                 wrong.append(str(error))
         return 0, None, tuple(wrong)
 

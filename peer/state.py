@@ -22,8 +22,7 @@ from peer.checkpoints import KEPT, CheckpointStore
 from peer.disk import COPY
 from peer.errors import StateError
 from peer.file_disk import FileDisk
-from peer.state_files import FILE_BYTES_MAX, IDENTITY, NEW_IDENTITY, StateFiles
-from peer.state_files import read_identity as parse_identity
+from peer.state_files import IDENTITY, StateFiles, look
 from wire import U64_MAX
 from wire.keys import SECRET_BYTES, SigningIdentity
 
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from peer.checkpoints import Checkpoint
+    from peer.state_files import Found
     from wire.envelope import ReplayMark
 
 LOCK: Final = "lock"
@@ -251,25 +251,14 @@ def ephemeral(seed: bytes) -> AgentState:
     return MemoryState(SigningIdentity(seed))
 
 
-def read_identity(folder: Path) -> SigningIdentity | None:
-    """The identity of a state directory; None if it has none. Raises StateError if it cannot be used.
+def look_at(folder: Path) -> Found:
+    """What a state directory holds. Raises StateError if it cannot be used.
 
-    Takes no lock: an agent that runs there is not disturbed.
+    Takes no lock and changes nothing: an agent that runs there is not disturbed.
     """
-    problem: StateError | None = None
-    for path in (folder / IDENTITY, folder / (IDENTITY + COPY)):
-        _check_mode(path)
-        try:
-            with _problems(path, "give a directory that you may read"):
-                text = FileDisk(folder).read(path.name, FILE_BYTES_MAX)
-            return parse_identity(text.decode(errors="replace"))
-        except FileNotFoundError:
-            continue
-        except ValueError as error:
-            problem = problem or StateError(f"state: {path} {error}; {NEW_IDENTITY}")
-    if problem is not None:
-        raise problem
-    return None
+    for name in (IDENTITY, IDENTITY + COPY):
+        _check_mode(folder / name)
+    return look(FileDisk(folder))
 
 
 def _check_mode(path: Path) -> None:

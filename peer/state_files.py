@@ -94,6 +94,49 @@ def _check(content: Mapping[str, object]) -> str:
     return hashlib.blake2b(json.dumps(content).encode(), digest_size=16).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the files hold, as far as it can be trusted."""
+
+    identity: SigningIdentity | None = None
+    numbers: Numbers | None = None  # of that identity; without one, of which only the replay marks count
+    is_whole: bool = True  # both files and both copies are there and equal
+    findings: tuple[str, ...] = ()  # what is wrong with one of them
+
+
+def look(disk: Disk) -> Found:
+    """Read the files; nothing is changed. Raises StateError for what cannot be trusted."""
+    findings: list[str] = []
+    identities = _read_both(disk, IDENTITY, read_identity, findings)
+    numbers = _read_both(disk, NUMBERS, Numbers.parse, findings)
+    if not identities:
+        return Found(None, numbers[0] if numbers else None, not numbers, tuple(findings))
+    owners = {one.fingerprint for one in numbers}
+    identity = next((one for one in identities if one.fingerprint in owners), identities[0])
+    where = disk.place(NUMBERS)
+    if not numbers:
+        raise StateError(
+            f"state: {where} is missing, so what the identity beside it used is lost; {NEW_IDENTITY}"
+        )
+    own = [one for one in numbers if one.fingerprint == identity.fingerprint]
+    if not own:
+        raise StateError(
+            f"state: {where} belongs to {numbers[0].fingerprint}, {IDENTITY} beside it to "
+            f"{identity.fingerprint}; {NEW_IDENTITY}"
+        )
+    if identities[0] is not identity:
+        findings.append(f"{disk.place(IDENTITY)} is damaged; its copy is whole")
+    highest = replace(
+        own[0],
+        incarnation=max(one.incarnation for one in own),
+        epoch=max(one.epoch for one in own),
+    )
+    equal_identities = [one.fingerprint for one in identities] == [identity.fingerprint] * 2
+    used = [(one.incarnation, one.epoch) for one in own]
+    equal_numbers = used == [(highest.incarnation, highest.epoch)] * 2
+    return Found(identity, highest, equal_identities and equal_numbers, tuple(findings))
+
+
 class StateFiles:
     """Both files and their copies. `findings` tells people what was wrong and has been mended.
 
@@ -102,10 +145,19 @@ class StateFiles:
     """
 
     def __init__(self, disk: Disk, new_secret: Callable[[], bytes]) -> None:
-        """Read them, or make them if there are none. Raises StateError for what cannot be trusted."""
+        """Read them, mend them, make them if there are none. Raises StateError for what cannot be trusted."""
         self._disk = disk
-        self.findings: list[str] = []
-        self.identity, self.numbers = self._load(new_secret)
+        found = look(disk)
+        self.findings = [f"{finding} and was used" for finding in found.findings]
+        if found.identity is None or found.numbers is None:
+            marks = {} if found.numbers is None else found.numbers.replay
+            self.identity = SigningIdentity(new_secret())
+            self.numbers = Numbers(self.identity.fingerprint, replay=marks)
+        else:
+            self.identity, self.numbers = found.identity, found.numbers
+        if found.identity is None or not found.is_whole:
+            self._write(self.numbers)
+            self._put_both(IDENTITY, self.identity.to_text())
 
     def keep(self, *, incarnation: int | None = None, epoch: int | None = None) -> None:
         """Make a number durable; `numbers` has it when that is done."""
@@ -135,65 +187,28 @@ class StateFiles:
                 put(self._disk, one, text.encode())
             self._disk.sync_names()
 
-    def _load(self, new_secret: Callable[[], bytes]) -> tuple[SigningIdentity, Numbers]:
-        """What the files hold; what was not there, or damaged, is whole afterwards."""
-        identities = self._read_both(IDENTITY, read_identity)
-        found = self._read_both(NUMBERS, Numbers.parse)
-        if not identities:
-            identity = SigningIdentity(new_secret())
-            numbers = Numbers(identity.fingerprint, replay=found[0].replay if found else {})
-            self._write(numbers)
-            self._put_both(IDENTITY, identity.to_text())
-            return identity, numbers
-        owners = {one.fingerprint for one in found}
-        identity = next((one for one in identities if one.fingerprint in owners), identities[0])
-        where = self._disk.place(NUMBERS)
-        if not found:
-            raise StateError(
-                f"state: {where} is missing, so what the identity beside it used is lost; {NEW_IDENTITY}"
-            )
-        own = [one for one in found if one.fingerprint == identity.fingerprint]
-        if not own:
-            raise StateError(
-                f"state: {where} belongs to {found[0].fingerprint}, {IDENTITY} beside it to "
-                f"{identity.fingerprint}; {NEW_IDENTITY}"
-            )
-        numbers = replace(
-            own[0],
-            incarnation=max(one.incarnation for one in own),
-            epoch=max(one.epoch for one in own),
-        )
-        if identities[0] is not identity:
-            self.findings.append(f"{self._disk.place(IDENTITY)} is damaged; its copy is whole and was used")
-        if {one.fingerprint for one in identities} != {identity.fingerprint} or len(identities) < 2:
-            self._put_both(IDENTITY, identity.to_text())
-        if {(one.incarnation, one.epoch) for one in own} != {(numbers.incarnation, numbers.epoch)} or len(
-            own
-        ) < 2:
-            self._write(numbers)
-        return identity, numbers
 
-    def _read_both(self, name: str, parse: Callable[[str], T]) -> list[T]:
-        """What a file and its copy hold, as far as they are whole. Raises StateError if neither is."""
-        found: list[T] = []
-        damaged: list[str] = []
-        for one in (name, name + COPY):
-            with problems(self._disk, one, "give a directory that you may read"):
-                try:
-                    text = self._disk.read(one, FILE_BYTES_MAX).decode(errors="replace")
-                except FileNotFoundError:
-                    continue
+def _read_both(disk: Disk, name: str, parse: Callable[[str], T], findings: list[str]) -> list[T]:
+    """What a file and its copy hold, as far as they are whole. Raises StateError if neither is."""
+    found: list[T] = []
+    damaged: list[str] = []
+    for one in (name, name + COPY):
+        with problems(disk, one, "give a directory that you may read"):
             try:
-                found.append(parse(text))
-            except NewerReleaseError as error:
-                raise StateError(f"state: {self._disk.place(one)} {error}; or {NEW_IDENTITY}") from None
-            except ValueError as error:
-                damaged.append(f"{self._disk.place(one)} {error}")
-        if damaged and not found:
-            lost = ", so what its identity used is lost" if name == NUMBERS else ""
-            raise StateError(f"state: {damaged[0]}{lost}; {NEW_IDENTITY}")
-        self.findings += [f"{problem}; its copy is whole and was used" for problem in damaged]
-        return found
+                text = disk.read(one, FILE_BYTES_MAX).decode(errors="replace")
+            except FileNotFoundError:
+                continue
+        try:
+            found.append(parse(text))
+        except NewerReleaseError as error:
+            raise StateError(f"state: {disk.place(one)} {error}; or {NEW_IDENTITY}") from None
+        except ValueError as error:
+            damaged.append(f"{disk.place(one)} {error}")
+    if damaged and not found:
+        lost = ", so what its identity used is lost" if name == NUMBERS else ""
+        raise StateError(f"state: {damaged[0]}{lost}; {NEW_IDENTITY}")
+    findings += [f"{problem}; its copy is whole" for problem in damaged]
+    return found
 
 
 def read_identity(text: str) -> SigningIdentity:

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from peer.key_files import read_key_ring
-from peer.state import StateDirectory, read_identity
+from peer.state import StateDirectory, look_at
 from wire.keys import SECRET_BYTES, KeyRing, display_fingerprint
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def identity(state: Path) -> None:
 
     If there is none yet, it is made. An agent that is running there is not disturbed.
     """
-    found = read_identity(state)
+    found = look_at(state).identity
     if found is None:
         with StateDirectory(state) as made:
             found = made.identity

@@ -34,11 +34,12 @@ COMMANDS: Final = {
     "doctor": "why peers are not found or not heard, and what to do about it",
     "config": "the options in force for `run`, and where each comes from",
     "keys": "make and look at the keys of a swarm and of an agent",
+    "state": "what a state directory holds, whether it is whole, and its model as a file",
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
     "hunt": "look for faults of the protocol in random worlds under a virtual clock",
-    "soak": "run the same agents for a long time, and see whether anything grows or slows down",
     "replay": "give an agent the inputs of a trace once more, and tell what happened to whom",
+    "soak": "run the same agents for a long time, and see whether anything grows or slows down",
 }
 SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
     "keys": (
@@ -47,6 +48,14 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
             "new-swarm": "print a new swarm key; every agent of the swarm needs it in a file",
             "show": "which keys a file holds, by their public ids",
             "identity": "the fingerprint by which others know an agent",
+        },
+    ),
+    "state": (
+        "state_command",
+        {
+            "show": "identity, numbers, checkpoints and what the newest one holds",
+            "verify": "read all of it and say what is damaged",
+            "export": "write model, adjoint and what is the agent's own as a safetensors file",
         },
     ),
     "faults": (

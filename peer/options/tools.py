@@ -12,6 +12,7 @@ EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
 HUNT: Final = ("hunt",)
 SOAK: Final = ("soak",)
+STATES: Final = ("state show", "state verify", "state export")
 
 _KEYS: Final = (
     Option(
@@ -29,6 +30,40 @@ _KEYS: Final = (
         commands=("keys identity",),
         metavar="DIR",
         required=True,
+    ),
+)
+
+_STATE: Final = (
+    Option(
+        name="dir",
+        read=readers.path,
+        help="what --state of an agent was given",
+        commands=STATES,
+        form="positional",
+        required=True,
+    ),
+    Option(
+        name="file",
+        read=readers.path,
+        help="the file to write",
+        commands=("state export",),
+        form="positional",
+        required=True,
+    ),
+    Option(
+        name="number",
+        read=readers.whole(1),
+        help="of the checkpoint, as `state show` lists them",
+        commands=("state export",),
+        metavar="N",
+        unset="the newest that is whole",
+    ),
+    Option(
+        name="json",
+        read=readers.switch,
+        help="print JSON instead of a table",
+        commands=("state show",),
+        form="switch",
     ),
 )
 
@@ -268,4 +303,4 @@ _SOAK: Final = (
     ),
 )
 
-TOOL_OPTIONS: Final = (*_KEYS, *_CONTROL, *_BENCH, *_HUNT, *_SOAK)
+TOOL_OPTIONS: Final = (*_KEYS, *_STATE, *_CONTROL, *_BENCH, *_HUNT, *_SOAK)

@@ -23,7 +23,7 @@ from peer.errors import SettingError, StateError
 from peer.file_disk import FileDisk
 from peer.hunt.disk import VirtualDisk
 from peer.key_files import read_allow_list, read_key_ring
-from peer.state import LOCK, StateDirectory, ephemeral, open_state, read_identity
+from peer.state import LOCK, StateDirectory, ephemeral, look_at, open_state
 from peer.state_files import IDENTITY, NUMBERS, Numbers
 from wire.envelope import SENDERS_REMEMBERED, ReplayMark
 from wire.keys import KeyRing
@@ -352,18 +352,18 @@ def test_a_damaged_identity_is_refused_and_never_shown(tmp_path: Path) -> None:
     StateDirectory(tmp_path).close()
     path = tmp_path / IDENTITY
     whole = path.read_bytes()
-    fingerprint = read_identity(tmp_path)
-    assert fingerprint is not None
+    before = look_at(tmp_path).identity
+    assert before is not None
     for content in (b"", whole[:20], whole[:-5], b"\xff" + whole):
         write_both(tmp_path, IDENTITY, content)
-        for read in (StateDirectory, read_identity):
+        for read in (StateDirectory, look_at):
             with pytest.raises(StateError, match=rf"{IDENTITY} is damaged: .*; delete {IDENTITY}") as caught:
                 read(tmp_path)
             assert whole.split()[1][:6].decode() not in str(caught.value)
         (tmp_path / (IDENTITY + COPY)).write_bytes(whole)
-        found = read_identity(tmp_path)
+        found = look_at(tmp_path).identity
         assert found is not None
-        assert found.fingerprint == fingerprint.fingerprint
+        assert found.fingerprint == before.fingerprint
 
 
 def test_files_that_the_user_names(tmp_path: Path) -> None:

@@ -193,6 +193,8 @@ def test_a_damaged_checkpoint_is_passed_over_and_named(ending: str) -> None:
         else:
             assert (number, found) == (1, checkpoint(1))
             assert wrong[0].startswith("checkpoint 2 is ")
+            store.write(checkpoint(3))
+            assert store.numbers() == [1, 3], "no room is kept for what is no checkpoint"
 
 
 def test_what_is_wrong_is_said() -> None:
