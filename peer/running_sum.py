@@ -57,13 +57,14 @@ class RunningSum(Generic[V]):
         self.held = self._algebra.copy(self._algebra.to_mass(held))
         self.pushed = self._algebra.zeros(len(held))  # sigma in DESIGN (7); representable on the wire
         self.received: dict[tuple[PeerId, int], V] = {}  # rho in DESIGN (8), by source and start of block
+        self._grown: tuple[PeerId, int, V, V] | None = None  # what was asked for last, and the answer
 
     def push(self, span: Span, copies: int) -> V:
         """Announce the total pushed to each of `copies` targets so far. DESIGN (7)."""
-        before = self.pushed[span]
-        announced = self._algebra.to_wire(before + self.held[span] / (copies + 1))
+        before, held = self.pushed[span], self.held[span]
+        announced = self._algebra.to_wire(before + held / (copies + 1))
         after = self._algebra.to_mass(announced)
-        self.held[span] = self.held[span] - (after - before) * copies
+        self.held[span] = held - (after - before) * copies
         self.pushed[span] = after
         return announced
 
@@ -71,11 +72,19 @@ class RunningSum(Generic[V]):
         """What the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
         total = self._algebra.to_mass(announced)
         before = self.received.get((source, span.start))
-        return total if before is None else total - self._algebra.to_mass(before)
+        growth = total if before is None else total - self._algebra.to_mass(before)
+        self._grown = (source, span.start, announced, growth)
+        return growth
 
     def absorb(self, source: PeerId, span: Span, announced: V) -> None:
-        """Add `growth`."""
-        self.held[span] = self.held[span] + self.growth(source, span, announced)
+        """Add `growth`, which has often been asked for just before."""
+        match self._grown:
+            case (of, start, which, growth) if which is announced and (of, start) == (source, span.start):
+                pass
+            case _:
+                growth = self.growth(source, span, announced)
+        self._grown = None
+        self.held[span] = self.held[span] + growth
         self.received[source, span.start] = announced
 
 

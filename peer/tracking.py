@@ -115,13 +115,12 @@ class TrackingStream(Generic[V]):
         against 9e-9 after 1,000 ticks at 30 % loss and a mean delay of one tick).
         """
         self.estimate = self._algebra.copy(self.stepped)
-        counts: dict[int, tuple[Span, int]] = {}
+        sums: dict[int, tuple[Span, V, int]] = {}
         for span, heard in self.fresh:
-            self.estimate[span] = self.estimate[span] + heard
-            _, count = counts.get(span.start, (span, 1))
-            counts[span.start] = (span, count + 1)
-        for span, count in counts.values():
-            self.estimate[span] = self.estimate[span] / count
+            _, total, count = sums.get(span.start) or (span, self.stepped[span], 1)
+            sums[span.start] = (span, total + heard, count + 1)
+        for span, total, count in sums.values():
+            self.estimate[span] = total / count
         self.fresh.clear()
 
     def correction(self) -> V:

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from array import array
+from operator import add, mul, sub
 from typing import TYPE_CHECKING, Self
 
 from wire import Array, Push, decode_push, encode_push
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from peer.algebra import Span
 
@@ -23,13 +24,12 @@ LARGEST = 2.0**300  # units; what a message brings beyond it is no number here
 
 
 class FixedVector:
-    """`units` are the elements, in units of 1 / UNITS. `finite` False: came from infinities or NaN."""
+    """`units` are the elements, in units of 1 / UNITS."""
 
-    __slots__ = ("finite", "units")
+    __slots__ = ("units",)
 
-    def __init__(self, units: list[int], *, finite: bool = True) -> None:
+    def __init__(self, units: list[int]) -> None:
         self.units = units
-        self.finite = finite
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
@@ -50,10 +50,12 @@ class FixedVector:
         self.units[span] = value.units
 
     def __add__(self, other: FixedVector) -> FixedVector:
-        return FixedVector([a + b for a, b in zip(self.units, other.units, strict=True)])
+        assert len(self.units) == len(other.units)
+        return FixedVector([*map(add, self.units, other.units)])
 
     def __sub__(self, other: FixedVector) -> FixedVector:
-        return FixedVector([a - b for a, b in zip(self.units, other.units, strict=True)])
+        assert len(self.units) == len(other.units)
+        return FixedVector([*map(sub, self.units, other.units)])
 
     def __mul__(self, factor: float) -> FixedVector:
         """Exact for whole numbers, else rounded to a unit."""
@@ -64,9 +66,16 @@ class FixedVector:
         assert not isinstance(divisor, FixedVector)
         return FixedVector([round(unit / divisor) for unit in self.units])
 
-    def times(self, factors: Iterable[float]) -> FixedVector:
+    def times(self, factors: Sequence[float]) -> FixedVector:
         """Element by element, rounded to a unit."""
-        return FixedVector([round(a * b) for a, b in zip(self.units, factors, strict=True)])
+        assert len(self.units) == len(factors)
+        return FixedVector([*map(round, map(mul, self.units, factors))])
+
+
+class NoVector(FixedVector):
+    """Came from infinities or NaN."""
+
+    __slots__ = ()
 
 
 class FixedAlgebra:
@@ -82,7 +91,7 @@ class FixedAlgebra:
 
     def copy(self, vector: FixedVector) -> FixedVector:
         """A copy."""
-        return FixedVector(list(vector.units), finite=vector.finite)
+        return FixedVector(vector.units.copy())
 
     def to_mass(self, vector: FixedVector) -> FixedVector:
         """The vector itself."""
@@ -90,15 +99,16 @@ class FixedAlgebra:
 
     def to_wire(self, vector: FixedVector) -> FixedVector:
         """What 53 bits of each element tell."""
-        return FixedVector([int(float(unit)) for unit in vector.units])
+        return FixedVector([*map(int, map(float, vector.units))])
 
     def norm(self, vector: FixedVector) -> float:
         """Euclidean length, from correctly rounded operations only."""
-        return math.sqrt(sum([float(unit) * float(unit) for unit in vector.units])) / UNITS
+        floats = list(map(float, vector.units))
+        return math.sqrt(sum(map(mul, floats, floats))) / UNITS
 
     def is_finite(self, vector: FixedVector) -> bool:
         """Whether it came from numbers."""
-        return vector.finite
+        return not isinstance(vector, NoVector)
 
     def spacing(self, vector: FixedVector) -> float:
         """Distance of float64 numbers at the largest element."""
@@ -123,4 +133,4 @@ def _read(found: Array) -> FixedVector:
     units = [value * UNITS for value in values]
     if all(abs(unit) <= LARGEST for unit in units):  # NaN is not
         return FixedVector([round(unit) for unit in units])
-    return FixedVector([0] * len(units), finite=False)
+    return NoVector([0] * len(units))
