@@ -15,10 +15,10 @@ member may tell lies, as of members that do not exist.
 
 from __future__ import annotations
 
+import heapq
 import math
 import statistics
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from peer.lives import Life, who_is_forgotten, who_makes_room
 from wire import Heard, Heartbeat, peer_mark
@@ -41,8 +41,7 @@ HEARSAY_TICKS = 40  # own ticks, two beacons, after which others may say more of
 ROUND_TRIP_WEIGHT = 0.1  # of the newest measurement
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(NamedTuple):
     """What a message told about one peer."""
 
     peer: PeerId
@@ -61,6 +60,8 @@ class Liveness:
         self.heartbeat = 0
         self.tick_s = tick_s  # of a typical peer; who knows better sets it
         self.lives: dict[PeerId, Life] = {}
+        self.accusers: set[PeerId] = set()  # who has accused anybody when it last spoke, or did so before
+        self._direct: dict[PeerId, Life] = {}  # the lives of those that were ever heard directly
         self._own = own
         self._mark = peer_mark(own)
         self._incarnation = incarnation
@@ -114,15 +115,27 @@ class Liveness:
             return news  # late
         is_new = sender.heartbeat > life.heard_heartbeat
         life.heard(sender.heartbeat, self.heartbeat, now)
+        self._direct[peer] = life
         if is_new:
             news += self._rise(life, sender, now, told_by="")
-            life.accuses = sender.accuses  # said by itself: one liar must not accuse in many names
+            self._accuse(life, sender)
             self._measure_round_trip(life, sender, tick_s, now)
         return news
 
+    def _accuse(self, life: Life, sender: Heartbeat) -> None:
+        """Said by itself: one liar must not accuse in many names."""
+        if sender.accuses:
+            self.accusers.add(sender.peer)
+        else:
+            self.accusers.discard(sender.peer)
+        life.accuses, life.told = sender.accuses, None
+
     def hear_of(self, others: Iterable[Heartbeat], teller: PeerId, now: float) -> list[News]:
         """What a peer passes on of others."""
-        return [news for heartbeat in others for news in self._take_hearsay(heartbeat, teller, now)]
+        news: list[News] = []
+        for heartbeat in others:
+            news += self._take_hearsay(heartbeat, teller, now)
+        return news
 
     def _take_hearsay(self, told: Heartbeat, teller: PeerId, now: float) -> list[News]:
         """Note what one peer says of another, if it is newer than what is known."""
@@ -134,7 +147,7 @@ class Liveness:
             life = Life(told.incarnation, now)
             if not self._add(peer, life, hearsay=True):
                 return []
-        if self.hears(peer, HEARSAY_TICKS):
+        if life.is_heard(self.heartbeat, HEARSAY_TICKS):
             if told.incarnation == life.incarnation and told.heartbeat > life.heartbeat and not told.left:
                 life.note_rise(told.heartbeat, self.heartbeat, now)
             return []
@@ -164,7 +177,7 @@ class Liveness:
     def _rise(self, life: Life, told: Heartbeat, now: float, *, told_by: PeerId) -> list[News]:
         """Take over a newer heartbeat, and whether the peer is believed alive by it."""
         life.rose(told.heartbeat, self.heartbeat, now, self.tick_s)
-        life.hears, life.told_by = told.hears, told_by
+        life.hears, life.told_by, life.told = told.hears, told_by, None
         life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
         life.address = told.address or life.address
         life.left = told.left
@@ -194,6 +207,16 @@ class Liveness:
         """The peer has been alive for long: losses and false alarms are forgiven."""
         self.lives[peer].losses, self.lives[peer].patience = 0, 1.0
 
+    def silent(self, peers: Iterable[PeerId], tick_s: float, now: float) -> list[PeerId]:
+        """Those of them whose `silence` is 1 and more, and who are not remembered."""
+        shortest_s = self._expire_ticks * tick_s  # nobody is believed for less
+        return [
+            peer
+            for peer in peers
+            if (life := self.lives.get(peer)) is None
+            or (now - life.rose_at >= shortest_s and self.silence(peer, tick_s, now) >= 1.0)
+        ]
+
     def silence(self, peer: PeerId, tick_s: float, now: float) -> float:
         """How long the heartbeat has stood still, as a share of what is believed; 1 and more: dead.
 
@@ -213,7 +236,10 @@ class Liveness:
         life = self.lives.get(peer)
         if life is None or life.hears is None:
             return None
-        return next((heard for heard in life.hears if heard.mark == self._mark), None)
+        for heard in life.hears:
+            if heard.mark == self._mark:
+                return heard
+        return None
 
     def unheard_s(self, peer: PeerId, since: float, tick_s: float) -> float:
         """For how long, by its own newest words, the peer has heard nothing that was sent since `since`.
@@ -238,9 +264,7 @@ class Liveness:
     def hears(self, peer: PeerId, within_ticks: float) -> bool:
         """Whether this agent has heard the peer directly and lately, in own ticks."""
         life = self.lives.get(peer)
-        return (
-            life is not None and life.heard_at is not None and self.heartbeat - life.heard_on <= within_ticks
-        )
+        return life is not None and life.is_heard(self.heartbeat, within_ticks)
 
     def is_heard_by(self, source: PeerId, target: PeerId, within_s: float) -> bool:
         """Whether `target` says that it has heard `source` within this time; True if it says nothing."""
@@ -249,7 +273,8 @@ class Liveness:
             return True
         mark = self._mark if source == self._own else peer_mark(source)
         tick_s = life.beat_s() or self.tick_s
-        return any(heard.mark == mark and heard.age_ticks * tick_s <= within_s for heard in life.hears)
+        ages = [heard.age_ticks for heard in life.hears if heard.mark == mark]
+        return bool(ages) and min(ages) * tick_s <= within_s
 
     def hears_us(self, peer: PeerId, since: float) -> bool:
         """Whether the peer says that it has heard something that this agent has sent since then."""
@@ -258,7 +283,7 @@ class Liveness:
 
     def typical_delay_s(self) -> float:
         """Median over the peers heard of half a round trip; 0 if none was measured."""
-        trips = [life.round_trip_s for life in self.lives.values() if life.round_trip_s is not None]
+        trips = [life.round_trip_s for life in self._direct.values() if life.round_trip_s is not None]
         return statistics.median(trips) / 2 if trips else 0.0
 
     def digest(self, address: str, *, left: bool, accuses: tuple[bytes, ...]) -> tuple[Heartbeat, ...]:
@@ -268,50 +293,48 @@ class Liveness:
         for peer in self._next_told():
             life = self.lives[peer]
             life.told_on = self.heartbeat
-            told.append(
-                Heartbeat(
-                    peer,
-                    life.incarnation,
-                    life.spoke_heartbeat,
-                    life.address,
-                    life.left,
-                    life.hears,
-                    life.accuses,
-                )
-            )
+            told.append(life.words(peer))
         return tuple(told)
 
     def _next_told(self) -> list[PeerId]:
         """Whose news is passed on next: by turns of whom it came from, so that no crowd keeps others out."""
         waiting: dict[PeerId, list[tuple[int, PeerId]]] = {}
+        oldest = self.heartbeat - RETOLD_TICKS
         for peer, life in self.lives.items():
-            if life.spoke_heartbeat >= 0 and self.heartbeat - life.spoke_on <= RETOLD_TICKS:
-                waiting.setdefault(life.told_by, []).append((life.told_on, peer))
+            if life.spoke_on >= oldest and life.spoke_heartbeat >= 0:
+                queue = waiting.get(life.told_by)
+                if queue is None:
+                    waiting[life.told_by] = queue = []
+                queue.append((life.told_on, peer))
         self._turns = {source: self._turns.get(source, -1) for source in waiting}
+        turns = [(turn, source) for source, turn in self._turns.items()]
+        heapq.heapify(turns)
         chosen: list[PeerId] = []
-        for queue in waiting.values():
-            queue.sort(reverse=True)  # the longest untold last
-        while waiting and len(chosen) < TOLD - 1:
-            source = min(waiting, key=lambda one: (self._turns[one], one))
+        while turns and len(chosen) < TOLD - 1:
+            _, source = turns[0]
             self._turn += 1
             self._turns[source] = self._turn
-            chosen.append(waiting[source].pop()[1])
-            if not waiting[source]:
-                del waiting[source]
+            queue = waiting[source]
+            longest_untold = min(queue)
+            queue.remove(longest_untold)
+            chosen.append(longest_untold[1])
+            if queue:
+                heapq.heapreplace(turns, (self._turn, source))
+            else:
+                heapq.heappop(turns)
         return chosen
 
     def _hears(self) -> tuple[Heard, ...]:
         """Who was heard directly and lately, the latest first."""
         latest = sorted(
-            (self.heartbeat - life.heard_on, peer)
-            for peer, life in self.lives.items()
-            if life.heard_at is not None
+            [
+                (self.heartbeat - life.heard_on, peer)
+                for peer, life in self._direct.items()
+                if life.is_heard(self.heartbeat, HEARING_TICKS)
+            ]
         )
-        return tuple(
-            Heard(peer_mark(peer), self.lives[peer].heard_heartbeat, age)
-            for age, peer in latest[:HEARS_MAX]
-            if age <= HEARING_TICKS
-        )
+        newest = [(peer, self._direct[peer].heard_heartbeat, age) for age, peer in latest[:HEARS_MAX]]
+        return tuple([Heard(peer_mark(peer), heartbeat, age) for peer, heartbeat, age in newest])
 
     def _add(self, peer: PeerId, life: Life, *, hearsay: bool) -> bool:
         """Remember one more; whether there is room. Hearsay gets that of who was silent for long only."""
@@ -323,6 +346,8 @@ class Liveness:
                 self._full_on = self.heartbeat  # a crowd is not searched again for every name in it
                 return False
             del self.lives[one]
+            self._direct.pop(one, None)
+            self.accusers.discard(one)
         life.rose_on = self.heartbeat
         self.lives[peer] = life
         return True

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wire import Heartbeat
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -34,6 +36,7 @@ class Life:
     left: bool = False
     hears: tuple[Heard, ...] | None = None  # None: it does not say (protocol version 1)
     accuses: tuple[bytes, ...] = ()
+    told: Heartbeat | None = None  # these words, as they are passed on; None: to be put together again
     spoke_at: float = 0.0  # when these words came
     spoke_on: int = 0  # own heartbeat then
     spoke_heartbeat: int = -1  # its heartbeat that they came with; a later one may be known without words
@@ -74,6 +77,24 @@ class Life:
             self.gap_s = max(now - self.rose_at, GAP_DECAY * self.gap_s)
         self.heartbeat, self.rose_at, self.rose_on = heartbeat, now, own_heartbeat
 
+    def is_heard(self, own_heartbeat: int, within_ticks: float) -> bool:
+        """Whether it was heard directly and lately, in own ticks."""
+        return self.heard_at is not None and own_heartbeat - self.heard_on <= within_ticks
+
+    def words(self, peer: PeerId) -> Heartbeat:
+        """What `peer` said last, to be passed on. Whoever changes what it holds sets `told` to None."""
+        if self.told is None:
+            self.told = Heartbeat(
+                peer,
+                self.incarnation,
+                self.spoke_heartbeat,
+                self.address,
+                self.left,
+                self.hears,
+                self.accuses,
+            )
+        return self.told
+
     def heard(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
         """A message has come from the peer itself, with a heartbeat not older than the last one."""
         if self.heard_at is not None:
@@ -86,7 +107,7 @@ class Life:
         self.incarnation = incarnation
         self.heartbeat = self.spoke_heartbeat = self.heard_heartbeat = -1
         self.is_believed, self.rises, self.left, self.heard_at = False, 0, False, None
-        self.hears, self.accuses = None, ()
+        self.hears, self.accuses, self.told = None, (), None
         self.patience, self.beats, self.beats_s = 1.0, 0.0, 0.0
 
 

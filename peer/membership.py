@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
-from peer.topology import bypassed, out_neighbours, predecessors
+from peer.topology import bypassed, next_behind, out_neighbours, predecessors
 from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX, HEARS_MAX
 
@@ -90,6 +90,9 @@ class Membership:
         self._alive_since: dict[PeerId, float] = {}
         self._guilty: frozenset[bytes] = frozenset()  # marks of peers quarantined, here or by several others
         self._accused: tuple[bytes, ...] = ()  # marks of the peers that this agent itself has quarantined
+        self._believed: list[PeerId] = []
+        self._believed_of: tuple[list[PeerId], frozenset[bytes]] | None = None  # from whom they were chosen
+        self._behind: tuple[PeerId, ...] = ()  # the next of those believed on the circle
         self._bypassed: tuple[PeerId, ...] = ()  # whom those between here and there do not reach
         self._predecessors: frozenset[PeerId] = frozenset()  # in this epoch
         self._to_be_told: frozenset[PeerId] = frozenset()  # in this epoch or the next one
@@ -151,15 +154,16 @@ class Membership:
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         self.liveness.tick_s = typical_s
-        for peer in self.peers.alive():
+        for peer in self.liveness.silent(self.peers.alive(), typical_s, now):
             if peer not in self.liveness.lives:
                 self.remove(peer, None)  # forgotten for want of room
-            elif self.liveness.silence(peer, typical_s, now) >= 1.0:
-                self.liveness.lost(peer, silently=True)
-                self.peers.gone(peer)
-                self._depart(peer)
-                self._contact(peer, now)
-            elif now - self._alive_since.get(peer, now) > steady_s:
+                continue
+            self.liveness.lost(peer, silently=True)
+            self.peers.gone(peer)
+            self._depart(peer)
+            self._contact(peer, now)
+        for peer, since in self._alive_since.items():
+            if now - since > steady_s:
                 self.liveness.steady(peer)
         self._judge_links(now, out, entered_at)
         self._judge_accused(now)
@@ -171,9 +175,11 @@ class Membership:
 
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()
-        for peer in sorted(one for one in out if self.peers.incarnation(one) is not None):
+        for peer in sorted(out):
+            if peer in self._deaf or self.peers.incarnation(peer) is None:
+                continue
             patience_s = self._link_patience.get(peer, 1.0) * self._silence_s(self._own, peer)
-            if peer not in self._deaf and self.liveness.unheard_s(peer, entered_at, typical_s) > patience_s:
+            if self.liveness.unheard_s(peer, entered_at, typical_s) > patience_s:
                 self._deaf[peer] = None
                 _remember(self._link_patience, peer, 2.0 * self._link_patience.get(peer, 1.0))
                 self.changed = True
@@ -192,26 +198,29 @@ class Membership:
         def reaches(source: PeerId, target: PeerId) -> bool:
             """As far as is known of them; who has come lately is not judged."""
             silence_s = self._silence_s(source, target)
-            since = max(self._alive_since.get(one, now) for one in (source, target) if one != self._own)
+            since = self._alive_since.get(target, now)
+            if source != self._own:
+                since = max(since, self._alive_since.get(source, now))
             if now - since <= UNREACHED_FACTOR * silence_s:
                 return True
             factor = 1.0 if target in self._bypassed else UNREACHED_FACTOR
             return self.liveness.is_heard_by(source, target, factor * silence_s)
 
-        members = self.believed()
-        found = bypassed(self._own, members, reaches) if len(members) > 1 else ()
+        self.believed()  # and so who is behind
+        found = bypassed(self._own, self._behind, reaches)
         if found != self._bypassed:
             self._bypassed = found
             self.changed = True
 
     def _judge_accused(self, now: float) -> None:
         """Who is shunned: whom this agent has quarantined, and whom several believed peers accuse."""
+        if not (self.quarantined or self.liveness.accusers or self._guilty):
+            return
         own = [peer for peer, quarantine in self.quarantined.items() if now < quarantine.until]
         accusers: dict[bytes, int] = {}
-        for peer in self.peers.alive():
-            life = self.liveness.lives.get(peer)
-            if life is not None and peer not in own:
-                for mark in set(life.accuses):
+        for peer in self.liveness.accusers:
+            if self.peers.incarnation(peer) is not None and peer not in own:
+                for mark in set(self.liveness.lives[peer].accuses):
                     accusers[mark] = accusers.get(mark, 0) + 1
         self._accused = tuple(sorted(peer_mark(peer) for peer in own[-ACCUSES_MAX:]))
         convicted = {mark for mark, count in accusers.items() if count >= ACCUSERS_WANTED}
@@ -237,8 +246,13 @@ class Membership:
         return tuple(sorted({*drawn, *(peer for peer in self._bypassed if peer in usable)}))
 
     def believed(self) -> list[PeerId]:
-        """Peers alive that are not shunned, sorted."""
-        return [peer for peer in self.peers.alive() if not self.is_shunned(peer)]
+        """Peers alive that are not shunned, sorted; not to be changed."""
+        alive, before = self.peers.alive(), self._believed_of
+        if before is None or before[0] is not alive or before[1] is not self._guilty:
+            self._believed_of = (alive, self._guilty)
+            self._believed = [peer for peer in alive if not self.is_shunned(peer)]
+            self._behind = next_behind(self._own, self._believed)
+        return self._believed
 
     def is_shunned(self, peer: PeerId) -> bool:
         """Whether nothing is pushed to this peer and nothing taken from it, as of the last tick."""
@@ -265,15 +279,18 @@ class Membership:
 
     def _silence_s(self, source: PeerId, target: PeerId) -> float:
         """For how long a working link may seem silent: by the slowest of both and a typical peer."""
-        intervals_s = [self._pace.typical_s()]
+        slowest_s = self._pace.typical_s()
         for peer in (source, target):
-            life = self.liveness.lives.get(peer)
-            known_s = self._pace.own_s if peer == self._own else None if life is None else life.beat_s()
-            intervals_s.append(known_s or 0.0)
-        return self._settings.expire_ticks * max(intervals_s)
+            if peer == self._own:
+                slowest_s = max(slowest_s, self._pace.own_s)
+            elif (life := self.liveness.lives.get(peer)) is not None:
+                slowest_s = max(slowest_s, life.beat_s() or 0.0)
+        return self._settings.expire_ticks * slowest_s
 
     def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:
         """Whether some are heard, but for so long none of those who should push to us in this epoch."""
+        if now - since <= patience_s:
+            return False
         heard_at = {True: since, False: -math.inf}
         for peer in self.believed():
             life = self.liveness.lives.get(peer)
@@ -294,12 +311,15 @@ class Membership:
         """
         typical_s = self._pace.typical_s()
         pushed_to = out if silent_s < self._beacon_ticks * typical_s else ()
-        due = sorted(
-            (self.peers.incarnation(peer) is None, contact.due_at, peer)
-            for peer, contact in self._contacts.items()
-            if contact.due_at <= now and peer not in pushed_to and self._is_to_be_told(peer)
-        )
-        chosen = tuple(peer for *_, peer in due[:at_most])
+        all_are_told = len(self.peers) <= ALL_ARE_CONTACTED
+        due = []
+        for peer, contact in self._contacts.items():
+            if contact.due_at <= now and peer not in pushed_to:
+                is_dead = self.peers.incarnation(peer) is None
+                if all_are_told or is_dead or peer in self._deaf or peer in self._to_be_told:
+                    due.append((is_dead, contact.due_at, peer))
+        due.sort()
+        chosen = tuple([peer for *_, peer in due[:at_most]])
         for peer in chosen:
             contact = self._contacts[peer]
             limit = BEACON_TICKS_MAX
@@ -308,14 +328,6 @@ class Membership:
             contact.interval_ticks = min(2.0 * contact.interval_ticks, limit)
             contact.due_at = now + contact.interval_ticks * typical_s
         return chosen
-
-    def _is_to_be_told(self, peer: PeerId) -> bool:
-        return (
-            len(self.peers) <= ALL_ARE_CONTACTED
-            or self.peers.incarnation(peer) is None
-            or peer in self._deaf
-            or peer in self._to_be_told
-        )
 
     def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
         """What every message tells of who lives."""

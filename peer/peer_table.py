@@ -21,14 +21,17 @@ class PeerTable:
     def __init__(self) -> None:
         self._tellers: dict[PeerId, PeerId] = {}  # of peers alive by hearsay alone: who spoke of them first
         self._alive: dict[PeerId, int] = {}
+        self._sorted: list[PeerId] | None = None  # those alive; None: to be sorted again
         self._gone: dict[PeerId, int] = {}
 
     def __len__(self) -> int:
         return len(self._alive)
 
     def alive(self) -> list[PeerId]:
-        """Known live peers in sorted order."""
-        return sorted(self._alive)
+        """Known live peers in sorted order, not to be changed. The same list until somebody comes or goes."""
+        if self._sorted is None:
+            self._sorted = sorted(self._alive)
+        return self._sorted
 
     def incarnation(self, peer: PeerId) -> int | None:
         """The newest incarnation of a live peer; None for others."""
@@ -51,6 +54,7 @@ class PeerTable:
                 return False
             if teller:
                 self._tellers[peer] = teller
+            self._sorted = None
         self._gone.pop(peer, None)
         self._alive[peer] = incarnation
         return True
@@ -87,6 +91,7 @@ class PeerTable:
         if known is None or (incarnation is not None and incarnation < known):
             return False
         del self._alive[peer]
+        self._sorted = None
         self._tellers.pop(peer, None)
         self._gone[peer] = known if incarnation is None else incarnation
         while len(self._gone) > PEERS_KNOWN_MAX:

@@ -13,7 +13,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from wire import PeerId
 
@@ -54,23 +54,29 @@ def predecessors(
     return frozenset(_predecessor(own, others, position) for position in circles)
 
 
+def next_behind(own: PeerId, peers: Iterable[PeerId]) -> tuple[PeerId, ...]:
+    """The next in sorted order, which is a circle: as many as `bypassed` looks at."""
+    return tuple(sorted(set(peers) - {own}, key=lambda peer: (peer < own, peer))[: BYPASS_MAX + 1])
+
+
 def bypassed(
-    own: PeerId, peers: Collection[PeerId], reaches: Callable[[PeerId, PeerId], bool]
+    own: PeerId, behind: Sequence[PeerId], reaches: Callable[[PeerId, PeerId], bool]
 ) -> tuple[PeerId, ...]:
     """Who hears none of those between `own` and itself in sorted order, but hears `own`.
 
     Its predecessors on the circle leave it out, each for its own cut link; without this nobody might push to
-    it. `reaches(source, target)` is what is known; only the next BYPASS_MAX on the circle are looked at.
+    it. `behind` are the `next_behind`; `reaches(source, target)` is what is known.
     """
-    others = sorted(set(peers) - {own})
-    behind = [peer for peer in others if peer > own] + [peer for peer in others if peer < own]
-    return tuple(
-        target
-        for index, target in enumerate(behind[: BYPASS_MAX + 1])
-        if index
-        and not any(reaches(source, target) for source in reversed(behind[:index]))
-        and reaches(own, target)
-    )
+    found = []
+    for index in range(1, len(behind)):
+        target = behind[index]
+        for source in reversed(behind[:index]):
+            if reaches(source, target):
+                break
+        else:
+            if reaches(own, target):
+                found.append(target)
+    return tuple(found)
 
 
 Position = tuple[bytes, str]

@@ -73,8 +73,7 @@ class Heard(NamedTuple):
     age_ticks: int  # since then, in ticks of the hearer; AGE_TICKS_MAX stands for more
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """What an agent says of itself, as told by itself or passed on. DESIGN (Liveness).
 
     One with a higher (incarnation, heartbeat) is newer and replaces others of the same peer.

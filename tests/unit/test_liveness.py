@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -489,7 +488,7 @@ def test_a_lie_of_a_restart_is_not_held_against_the_peer() -> None:
     risen(found)
     now = beat(found, HEARSAY_TICKS + 1)
     for number in range(RISES_WANTED):
-        found.hear_of([replace(says(number), incarnation=9)], "teller", now)
+        found.hear_of([says(number)._replace(incarnation=9)], "teller", now)
     losses = found.lives["a"].losses
     assert found.hear(says(4), 1.0, now) == [News("a", 9, alive=False)]
     assert found.lives["a"].losses == losses

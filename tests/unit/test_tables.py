@@ -7,7 +7,7 @@ import pytest
 from peer.inbox import Inbox
 from peer.pace import SLOWDOWN_MAX, SLOWNESS_MAX, Pace
 from peer.peer_table import PeerTable
-from peer.topology import BYPASS_MAX, bypassed, out_neighbours, predecessors
+from peer.topology import BYPASS_MAX, bypassed, next_behind, out_neighbours, predecessors
 from tests.unit.driving import push
 from wire import PEERS_KNOWN_MAX
 
@@ -277,7 +277,7 @@ def test_the_next_that_is_heard_pushes_to_who_hears_none_of_those_between() -> N
     """On the circle a b c d e; what is not said of a link is that it works."""
 
     def found(own: str, *cut: str) -> tuple[str, ...]:
-        return bypassed(own, "abcde", lambda source, target: source + target not in cut)
+        return bypassed(own, next_behind(own, "abcde"), lambda source, target: source + target not in cut)
 
     assert all(found(own) == () for own in "abcde")
     assert found("c", "de") == ("e",)
@@ -288,4 +288,6 @@ def test_the_next_that_is_heard_pushes_to_who_hears_none_of_those_between() -> N
     assert found("e", "ab", "bc", "ac") == ("b", "c")
     assert found("b", "bc") == (), "its successor is drawn anyway, and left out if it is deaf"
     many = [f"p{number:02}" for number in range(40)]
-    assert bypassed("p00", many, lambda source, _: source == "p00") == tuple(many[2 : 2 + BYPASS_MAX])
+    behind = next_behind("p00", many)
+    assert bypassed("p00", behind, lambda source, _: source == "p00") == tuple(many[2 : 2 + BYPASS_MAX])
+    assert next_behind("p38", many)[:3] == ("p39", "p00", "p01"), "a circle"

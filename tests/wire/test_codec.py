@@ -426,7 +426,7 @@ def test_padding_is_zero() -> None:
 def test_the_blocks_of_a_tick_say_the_same_once() -> None:
     """The own heartbeat is packed and checked for the first block, and for the others found again."""
     before = pack_digest.cache_info()
-    digest = (dataclasses.replace(PUSH.digest[0], heartbeat=10**6),)
+    digest = (PUSH.digest[0]._replace(heartbeat=10**6),)
     frames = [encode_push(dataclasses.replace(PUSH, block=block, digest=digest[:])) for block in range(4)]
     after = pack_digest.cache_info()
     assert (after.misses - before.misses, after.hits - before.hits) == (1, 3)
