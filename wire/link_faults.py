@@ -7,7 +7,7 @@ None          the link is cut
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from wire.bandwidth import check_bandwidth, parse_bandwidth
@@ -37,16 +37,14 @@ class LinkFaults:
     reorder: float = 0.0
     reorder_window_s: float = 0.25
     bandwidth_bits_per_s: float | None = None
+    delay: Delay = field(init=False, repr=False, compare=False)  # `delay_s` as a distribution
 
     def __post_init__(self) -> None:
         for name in FAULT_KEYS:
             if name != "bandwidth_bits_per_s" or self.bandwidth_bits_per_s is not None:
                 check_fault(name, getattr(self, name))
-
-    @property
-    def delay(self) -> Delay:
-        """`delay_s` as a distribution."""
-        return self.delay_s if isinstance(self.delay_s, Delay) else Constant(self.delay_s)
+        delay = self.delay_s if isinstance(self.delay_s, Delay) else Constant(self.delay_s)
+        object.__setattr__(self, "delay", delay)
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able; LinkFaults.from_dict gives an equal value back."""
