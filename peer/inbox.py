@@ -48,7 +48,10 @@ class Inbox(Generic[V]):
 
     def put(self, push: Push[V], *, lowest_epoch: int) -> Receipt:
         """File one message; `stale` if it brings nothing new. Messages below `lowest_epoch` never do."""
-        counted = (self.counters, self.links.setdefault(push.sender, InboxCounters()))
+        link = self.links.get(push.sender)
+        if link is None:
+            link = self.links[push.sender] = InboxCounters()
+        counted = (self.counters, link)
         for counters in counted:
             counters.received += 1
         key = (push.sender, push.block)

@@ -10,7 +10,7 @@ cannot be told from an honest surprise: a liar moves the answer by a bounded amo
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +22,7 @@ OWN_MARGIN = 1e4  # agents differ in their data, but not by this
 HISTORY_MIN = 4  # messages after which a link has a history
 
 Place = tuple["PeerId", int, int]  # source, block, stream
+K = TypeVar("K")
 
 
 @dataclass(slots=True)
@@ -43,7 +44,7 @@ class Plausibility:
 
     def own(self, stream: int, share: float, estimate: float) -> None:
         """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate."""
-        _note(self._own.setdefault(stream, LinkRecord()), share, estimate)
+        _note(_record(self._own, stream), share, estimate)
 
     def objection(
         self, source: PeerId, block: int, stream: int, *, growth: float, missed: int, estimate: float
@@ -53,9 +54,9 @@ class Plausibility:
         `growth` is the length of what is added to the mass, over `missed` messages (1 if none was lost);
         `estimate` the length of the estimate announced.
         """
-        link = self._links.setdefault((source, block, stream), LinkRecord())
-        largest = self._largest.setdefault((block, stream), LinkRecord())
-        own = self._own.setdefault(stream, LinkRecord())
+        link = _record(self._links, (source, block, stream))
+        largest = _record(self._largest, (block, stream))
+        own = _record(self._own, stream)
         share = growth / max(1, missed)
         has_history = link.messages >= HISTORY_MIN
         if _exceeds(share, link.share if has_history else None, largest.share, own.share):
@@ -94,6 +95,13 @@ def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -
     if own > 0.0 and value > OWN_MARGIN * own:
         return True
     return on_link is not None and value > anywhere > 0.0 and value > LINK_MARGIN * on_link
+
+
+def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:
+    record = records.get(key)
+    if record is None:
+        record = records[key] = LinkRecord()
+    return record
 
 
 def _note(record: LinkRecord, share: float, estimate: float) -> None:

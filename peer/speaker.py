@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
@@ -29,6 +28,7 @@ class Speaker(Generic[V]):
 
     def __init__(self, identity: Identity, settings: AgentSettings, now: float) -> None:
         self.identity = identity
+        self._is_capped = settings.bytes_per_second > 0
         self._number_bytes = NUMBER_BYTES[settings.wire_dtype]
         self._blocks = ByteBudget(settings.bytes_per_second * (1.0 - BEACON_SHARE), now)
         self._beacons = ByteBudget(settings.bytes_per_second * BEACON_SHARE, now)
@@ -59,15 +59,24 @@ class Speaker(Generic[V]):
     ) -> tuple[Push[V], ...]:
         """One message per block. The first carries all news, the others only the sender's own heartbeat."""
         return tuple(
-            replace(
-                template,
-                block=block.block,
-                sequence=block.sequence,
-                arrays=block.arrays,
-                targets=targets,
-                digest=template.digest[: None if index == 0 else 1],
-            )
-            for index, block in enumerate(blocks)
+            [
+                Push(
+                    template.swarm,
+                    template.fingerprint,
+                    template.sender,
+                    template.incarnation,
+                    template.epoch,
+                    block.block,
+                    block.sequence,
+                    template.tick,
+                    template.tick_interval_s,
+                    template.address,
+                    block.arrays,
+                    targets,
+                    template.digest[: None if index == 0 else 1],
+                )
+                for index, block in enumerate(blocks)
+            ]
         )
 
     def blocks_affordable(self, numbers: int, blocks: int, copies: int, now: float) -> int:
@@ -81,8 +90,9 @@ class Speaker(Generic[V]):
 
     def spend(self, push: Push[V], copies: int) -> None:
         """This is being sent to so many targets."""
-        budget = self._blocks if push.arrays else self._beacons
-        budget.spend(copies * self.cost(push))
+        if self._is_capped:
+            budget = self._blocks if push.arrays else self._beacons
+            budget.spend(copies * self.cost(push))
 
     def cost(self, push: Push[V]) -> int:
         """Bytes on the wire, about."""
