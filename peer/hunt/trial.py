@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import random
 import traceback
@@ -16,7 +18,7 @@ from peer.hunt import fixed_point
 from peer.hunt.checkers import Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
 from peer.hunt.hostile import LIAR, speak
-from peer.hunt.quadratics import QuadraticLearner
+from peer.hunt.quadratics import QuadraticLearner, closed_form
 from peer.hunt.world import TICK_S, World
 from peer.scenario import Join
 from peer.simulation import Clock, Simulation
@@ -24,7 +26,7 @@ from peer.solver import Solver, block_spans
 from peer.virtual_seats import Seat, VirtualSeats
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from peer.events import Event
     from peer.hunt.quadratics import Quadratic
@@ -36,6 +38,7 @@ SETTLES_S = 20_000.0  # after the last trouble: silence is believed after severa
 CODED_EVERY = 4  # worlds, of which one sends real bytes
 NUMBER_BYTES = 4
 SURE_S = 20.0  # an answer has to stay
+COLLECT_EVERY = 200_000  # objects more than before
 
 
 @dataclass(slots=True, kw_only=True)
@@ -72,6 +75,17 @@ class Verdict:
     settled_s: float = 0.0  # from the last trouble to the answer
     agent_ticks: int = 0
     marks: dict[str, int] = field(default_factory=dict)  # how often each kind of thing happened
+
+
+@contextlib.contextmanager
+def rare_collections() -> Iterator[None]:
+    """Look for garbage that refers to itself now and then only: a trial makes none, and keeps much."""
+    before = gc.get_threshold()
+    gc.set_threshold(COLLECT_EVERY, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 class Trial(VirtualSeats[FixedVector, HuntSeat]):
@@ -166,6 +180,7 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
 
     # ---- the two phases
 
+    @rare_collections()
     def run(self) -> Verdict:
         """All of it. Nothing is raised but what is wrong with this file."""
         world, simulation = self.world, self.simulation
@@ -211,11 +226,12 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
         if not self._is_connected(core):
             self.marks["core not connected"] += 1
             return 0.0
+        answer = closed_form([member.task for member in core])
         begun = {member.peer: member.agent.ticks for member in core if member.agent is not None}
         right_since = None
         while right_since is None or simulation.now < right_since + SURE_S:
             self._tick()
-            wrong = wrong_answer(self, core)
+            wrong = wrong_answer(self, core, answer)
             right_since = None if wrong else right_since or simulation.now
             if simulation.now > world.quiet_s + SETTLES_S:
                 raise Violation("answer", f"after {SETTLES_S:g} s of quiet: {wrong}")

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from peer.hunt.quadratics import closed_form
 from peer.phase import Phase
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from peer.hunt.quadratics import Answer
     from peer.hunt.trial import HuntSeat, Trial
 
 ERROR_MAX = 1e-6  # of the largest number in the answer, or of 1
 
 
-def wrong_answer(trial: Trial, core: Sequence[HuntSeat]) -> str:
+def wrong_answer(trial: Trial, core: Sequence[HuntSeat], answer: Answer) -> str:
     """Who is wrong and by how much; empty if nobody is."""
-    answer = closed_form([member.task for member in core])
     for member, hypergradient in zip(core, answer.hypergradients, strict=True):
         life = trial.life_of(member)
         agent = life.agent

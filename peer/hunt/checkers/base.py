@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,4 +37,8 @@ class Checker:
     def require(self, holds: bool, what: str) -> None:
         """Raise unless it holds."""
         if not holds:
-            raise Violation(self.name, what)
+            self.fail(what)
+
+    def fail(self, what: str) -> NoReturn:
+        """It does not hold. Where much is looked at, only what is wrong should be put into words."""
+        raise Violation(self.name, what)

@@ -23,7 +23,6 @@ class Finite(Checker):
         for life in trial.lives:
             if life.is_alive and not trial.lied:
                 for stream in life.agent.solver.streams:
-                    largest = max(abs(unit) for unit in stream.estimate.units) / UNITS
-                    self.require(
-                        largest < LARGEST, f"an estimate of {life.agent.identity.peer} is {largest:.1e}"
-                    )
+                    largest = max(map(abs, stream.estimate.units)) / UNITS
+                    if largest >= LARGEST:
+                        self.fail(f"an estimate of {life.agent.identity.peer} is {largest:.1e}")

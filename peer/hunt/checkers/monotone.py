@@ -25,9 +25,8 @@ class Monotone(Checker):
         """An epoch entered is higher than all before."""
         if isinstance(event, EpochEntered):
             before = self._epoch.get(peer, 0)
-            self.require(
-                event.epoch > before, f"{peer} enters epoch {event.epoch} after {before} at {now:g} s"
-            )
+            if event.epoch <= before:
+                self.fail(f"{peer} enters epoch {event.epoch} after {before} at {now:g} s")
             self._epoch[peer] = event.epoch
 
     def tick(self, trial: Trial) -> None:
@@ -41,8 +40,8 @@ class Monotone(Checker):
             if life.is_alive:
                 for peer in life.agent.peers.alive():
                     believed = life.agent.peers.incarnation(peer)
-                    self.require(
-                        believed is not None and believed <= born.get(peer, -1),
-                        f"{life.agent.identity.peer} believes in incarnation {believed} of {peer}, "
-                        f"the last one born is {born.get(peer)}",
-                    )
+                    if believed is None or believed > born.get(peer, -1):
+                        self.fail(
+                            f"{life.agent.identity.peer} believes in incarnation {believed} of {peer}, "
+                            f"the last one born is {born.get(peer)}"
+                        )

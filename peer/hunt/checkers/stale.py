@@ -42,9 +42,9 @@ class NothingStale(Checker):
                 link = (own.peer, own.incarnation, source, block, agent.epoch)
                 first = self._place.get(link, 0)
                 place = next((at for at in range(first, len(told)) if told[at].units == total.units), None)
-                self.require(
-                    place is not None,
-                    f"{own.peer} holds a total of {source}, block {block}, that {source} did not announce in "
-                    f"epoch {agent.epoch}, or before one that {own.peer} held already",
-                )
-                self._place[link] = place or 0
+                if place is None:
+                    self.fail(
+                        f"{own.peer} holds a total of {source}, block {block}, that {source} did not "
+                        f"announce in epoch {agent.epoch}, or before one that {own.peer} held already"
+                    )
+                self._place[link] = place
