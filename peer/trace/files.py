@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import time
 from pathlib import Path
@@ -22,7 +23,6 @@ from peer.errors import SettingError
 from peer.scenario import first_life
 from peer.trace.origins import codec_of
 from peer.trace.records import FORMAT, MAGIC, pack, pack_input
-from peer.trace.values import ValueFormatError
 from peer.trace.watch import WatchedAgent
 from wire import PROTOCOL_VERSION
 
@@ -92,18 +92,20 @@ class Trace:
 
     # ---- what a watched agent asks
 
+    def is_over(self) -> bool:
+        """Whether there is no file to write to."""
+        return self._file is None
+
     def wants_state(self) -> bool:
         """Whether the present file is nearly full."""
-        return self._file is not None and self._left < self._room // RESERVE
+        return self._left < self._room // RESERVE
 
-    def begin(self, state: Callable[[], bytes], first: int) -> None:
+    def begin(self, state: bytes, first: int) -> None:
         """Go on in the other file."""
         try:
-            self._begin(first, state())
-        except ValueFormatError as error:
-            self._stop(f"{error}; only {self._path} is complete")
+            self._begin(first, state)
         except OSError as error:
-            self._stop(str(error))
+            self.stop(str(error))
 
     def add(self, note: Input) -> None:
         """Write it if there is room in the present file."""
@@ -119,7 +121,15 @@ class Trace:
             if note.name in ("computed", "leave") or "raised" in note.outcome:
                 self._file.flush()  # what a killed process leaves is at most a tick short
         except OSError as error:
-            self._stop(str(error))
+            self.stop(str(error))
+
+    def stop(self, why: str) -> None:
+        """Say why, and note nothing any more."""
+        self._say(f"the trace in {self._path} ends here: {why}")
+        file, self._file = self._file, None
+        if file is not None:
+            with contextlib.suppress(OSError):  # the same again: it has been told
+                file.close()
 
     def close(self) -> None:
         """Nothing is added afterwards."""
@@ -140,12 +150,12 @@ class Trace:
             records += pack("state", state)
         if len(records) > room // 2:
             needed = -(-len(records) * 8 // MEGABYTE)
-            self._stop(f"the agent's state takes {len(records):,} bytes; give --trace-mb {needed} or more")
+            self.stop(f"the agent's state takes {len(records):,} bytes; give --trace-mb {needed} or more")
             return
         if self._file is not None:
             self._file.close()
             self._file = None
-        self._file = path.open("wb")
+        self._file = open(path, "wb", opener=_privately)  # noqa: SIM115  (closed by `close`)
         self._files += 1
         self._room = self._left = room
         self._has_gap = False
@@ -168,13 +178,6 @@ class Trace:
         assert self._file is not None
         self._file.write(data)
         self._left -= len(data)
-
-    def _stop(self, why: str) -> None:
-        self._say(f"the trace in {self._path} ends here: {why}")
-        file, self._file = self._file, None
-        if file is not None:
-            with contextlib.suppress(OSError):  # the same again: it has been told
-                file.close()
 
 
 class Traces:
@@ -227,6 +230,11 @@ class Traces:
         """All of them."""
         for trace in self._open.values():
             trace.close()
+
+
+def _privately(path: str, flags: int) -> int:
+    """What is sealed on the way lies open here."""
+    return os.open(path, flags, 0o600)
 
 
 def _keep_former(path: Path) -> None:

@@ -137,13 +137,14 @@ def difference(expected: object, found: object, where: str = "") -> str | None:
     if msgpack.packb(expected) == msgpack.packb(found):
         return None
     if isinstance(expected, dict) and isinstance(found, dict):
-        for name in [*expected, *(name for name in found if name not in expected)]:
+        for name in [*(name for name in found if name not in expected), *expected]:
             inside = difference(expected.get(name), found.get(name), f"{where}{name}: ")
             if inside is not None:
                 return inside
     if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         for number, (left, right) in enumerate(zip(expected, found, strict=True)):
-            inside = difference(left, right, where if isinstance(left, str) else f"{where}{number}: ")
+            place = expected[0] if isinstance(left, dict) and expected[0] == found[0] else number
+            inside = difference(left, right, f"{where}{place}: ")
             if inside is not None:
                 return inside
     return f"{where}expected {_told(expected)}, found {_told(found)}"
@@ -154,8 +155,10 @@ def _digest_of(vectors: Sequence[object]) -> str | None:
 
 
 def _shown(value: object) -> object:
-    if value is None or isinstance(value, bool | int | float | str):
+    if value is None or isinstance(value, bool | float | str):
         return value
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
         return list(value)
     return digest(values.encode(value))
@@ -165,6 +168,6 @@ def _told(value: object) -> str:
     """For people: kinds of outputs stand for them where their number or order differs."""
     if isinstance(value, list) and value and all(isinstance(one, list) for one in value):
         return ", ".join(str(one[0]) for one in value)
-    if isinstance(value, list) and not value:
+    if value in (None, []):
         return "nothing"
     return repr(value)[:SHOWN_MAX]

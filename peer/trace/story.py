@@ -42,13 +42,13 @@ def teller_of(subject: str) -> Teller:
     raise SettingError("story", subject, remedy)
 
 
-def absorbed(seen: Seen) -> Sequence[Push[Any]]:
-    """The messages that the tick begun by this input takes in."""
+def taken_in(seen: Seen) -> Sequence[Push[Any]] | None:
+    """The messages that the tick begun by this input takes in; None if it begins none."""
     for effect in seen.effects:
         if isinstance(effect, Compute) and isinstance(effect.work, partial):
             pushes: list[Push[Any]] = effect.work.args[0]
             return pushes
-    return ()
+    return None
 
 
 def described(push: Push[Any]) -> str:
@@ -74,7 +74,7 @@ class PeerStory:
     def look(self, seen: Seen) -> Iterator[str]:
         """As in `Teller`."""
         yield from self._input(seen)
-        for push in absorbed(seen):
+        for push in taken_in(seen) or ():
             if push.sender == self._peer:
                 yield f"taken in with tick {seen.agent.ticks}: {described(push)}"
         for peer, objection in () if seen.result is None else seen.result.report.objections:
@@ -140,10 +140,9 @@ class MessageStory:
         push = seen.push
         if push is not None and push.arrays and (push.sender, push.block) == self._key:
             yield from self._came(push, seen)
-        for taken in absorbed(seen):
-            if self._waits and (taken.sender, taken.block) == self._key:
-                self._waits = False
-                yield f"taken in with tick {seen.agent.ticks}, in sequence {taken.sequence}"
+        if self._waits and seen.input.name == "handle_timer":
+            self._waits = False
+            yield self._left_inbox(seen)
         for peer, objection in () if seen.result is None else seen.result.report.objections:
             if peer == self._key[0]:
                 yield f"its sender is not believed: {objection}"
@@ -153,6 +152,15 @@ class MessageStory:
                     if sent.sequence == self._sequence:
                         yield f"sent to {', '.join(targets)}: {described(sent)}, tick {sent.tick}"
 
+    def _left_inbox(self, seen: Seen) -> str:
+        taken = taken_in(seen)
+        if taken is None:
+            return "listened to, by an agent that takes no part yet"
+        for push in taken:
+            if (push.sender, push.block) == self._key:
+                return f"taken in with tick {seen.agent.ticks}: {described(push)}"
+        return f"left out of tick {seen.agent.ticks}: its epoch is over, or its sender is not to be heard"
+
     def _came(self, push: Push[Any], seen: Seen) -> Iterator[str]:
         is_it = push.sequence == self._sequence
         became = seen.raised or seen.filed or "not filed: of another life"
@@ -160,10 +168,12 @@ class MessageStory:
             yield f"came: {described(push)}, its sender's tick {push.tick}; {became}"
         if not seen.filed or seen.filed == "stale":
             return
-        if self._waits:
-            yield f"replaced before a tick came: sequence {push.sequence} has come, which contains it"
         if push.epoch > self._epoch:
-            self._epoch, self._before = push.epoch, 0
+            if self._waits:
+                yield f"dropped before a tick came: {described(push)} has come"
+            self._epoch, self._before, self._waits = push.epoch, 0, False
+        if self._waits:
+            yield f"replaced before a tick came: {described(push)} has come, which contains it"
         if self._before < self._sequence < push.sequence:
             yield f"has not come so far, but {described(push)}, which contains it; {became}"
         self._waits = is_it or self._waits or self._before < self._sequence <= push.sequence

@@ -33,7 +33,11 @@ PACKAGES: Final = ("peer.", "wire.")
 FUNCTIONS: Final = {"add_shares": add_shares}
 INLINE: Final = frozenset((type(None), bool, float, str, bytes))
 DTYPES: Final = {
-    str(kind): kind for kind in (torch.float32, torch.float64, torch.int64, torch.uint8, torch.bool)
+    str(kind): kind
+    for kind in (
+        *(torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.complex64, torch.complex128),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+    )
 }
 
 
@@ -104,7 +108,7 @@ class _Writer:
 
     def tensor(self, value: Tensor) -> list[object]:
         """A view of a storage."""
-        if value.device.type != "cpu" or str(value.dtype) not in DTYPES:
+        if value.device.type != "cpu" or value.layout is not torch.strided or str(value.dtype) not in DTYPES:
             raise ValueFormatError(f"a trace cannot hold a tensor of {value.dtype} on {value.device}")
         storage = value.untyped_storage()
         known = self._storages.get(storage.data_ptr())
@@ -118,7 +122,7 @@ class _Writer:
 
 def _write_random(_: _Writer, value: random.Random) -> list[object]:
     version, words, gauss = value.getstate()
-    return ["random", version, array("Q", words).tobytes(), gauss]
+    return ["random", version, array("I", words).tobytes(), gauss]
 
 
 def _write_function(_: _Writer, value: FunctionType) -> list[object]:
@@ -245,12 +249,13 @@ class _Reader:
 
     def tensor(self, dtype: str, storage: object, offset: int, shape: list[int], stride: list[int]) -> Tensor:
         """A view of a storage."""
-        return torch.empty(0, dtype=DTYPES[dtype]).set_(self.value(storage), offset, shape, stride)
+        whole = torch.empty(0, dtype=DTYPES[dtype]).set_(self.value(storage))
+        return whole.as_strided(shape, stride, offset)
 
 
 def _read_random(_: _Reader, version: int, words: bytes, gauss: float | None) -> random.Random:
     stream = random.Random(0)
-    stream.setstate((version, tuple(array("Q", words)), gauss))
+    stream.setstate((version, tuple(array("I", words)), gauss))
     return stream
 
 

@@ -6,8 +6,9 @@ Nothing else is changed, and an agent that is not watched pays nothing. What is 
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from peer.agent import Agent
 from peer.algebra import V
@@ -15,7 +16,7 @@ from peer.trace import outline, values
 from peer.trace.records import Input
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from peer.events import Effect, Event, TickResult
     from peer.snapshot import Snapshot
@@ -26,16 +27,23 @@ if TYPE_CHECKING:
 class Sink(Protocol):
     """Where notes go."""
 
+    def is_over(self) -> bool:
+        """Whether nothing is noted any more."""
+
     def wants_state(self) -> bool:
         """Whether the next note should begin a new file, with the state of the agent before it."""
 
-    def begin(self, state: Callable[[], bytes], first: int) -> None:
+    def begin(self, state: bytes, first: int) -> None:
         """Do so; `first` is the number of the next input."""
 
     def add(self, note: Input) -> None:
         """Keep it, or leave it out if there is no room."""
 
+    def stop(self, why: str) -> None:
+        """Note nothing any more: it cannot be written."""
 
+
+T = TypeVar("T")
 OWN: Final = ("_sink", "_codec", "_number", "_latest", "_due_effects", "_due_events")
 
 
@@ -55,85 +63,103 @@ class WatchedAgent(Agent[V]):
 
     def restore(self, snapshot: Snapshot[V]) -> None:
         """As in `Agent`."""
-        self._watch("restore", self._latest, [values.encode(snapshot)], partial(super().restore, snapshot))
+        with self._noted("restore", self._latest, lambda: [values.encode(snapshot)]):
+            super().restore(snapshot)
 
     def listens_at(self, address: str) -> None:
         """As in `Agent`."""
-        self._watch("listens_at", self._latest, [address], partial(super().listens_at, address))
+        with self._noted("listens_at", self._latest, lambda: [address]):
+            super().listens_at(address)
 
     def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:
         """As in `Agent`."""
-        self._watch("peer_seen", now, [peer, incarnation], partial(super().peer_seen, peer, incarnation, now))
+        with self._noted("peer_seen", now, lambda: [peer, incarnation]):
+            super().peer_seen(peer, incarnation, now)
 
     def peer_found(self, peer: PeerId, now: float) -> None:
         """As in `Agent`."""
-        self._watch("peer_found", now, [peer], partial(super().peer_found, peer, now))
+        with self._noted("peer_found", now, lambda: [peer]):
+            super().peer_found(peer, now)
 
     def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:
         """As in `Agent`."""
-        self._watch("peer_gone", now, [peer, incarnation], partial(super().peer_gone, peer, now, incarnation))
+        with self._noted("peer_gone", now, lambda: [peer, incarnation]):
+            super().peer_gone(peer, now, incarnation)
 
     def receive(self, push: Push[V], now: float) -> None:
         """As in `Agent`."""
-        written = outline.write_push(push, self._codec)
-        self._watch("receive", now, [*written], partial(super().receive, push, now))
+        with self._noted("receive", now, lambda: list(outline.write_push(push, self._codec))):
+            super().receive(push, now)
 
     def leave(self, now: float) -> None:
         """As in `Agent`."""
-        self._watch("leave", now, [], partial(super().leave, now))
+        with self._noted("leave", now, list):
+            super().leave(now)
 
     def handle_timer(self, now: float) -> None:
         """As in `Agent`; calls that do nothing are not noted."""
         deadline = self.next_deadline()
         if deadline is not None and now >= deadline:
-            self._watch("handle_timer", now, [], partial(super().handle_timer, now))
+            with self._noted("handle_timer", now, list):
+                super().handle_timer(now)
 
     def computed(self, result: TickResult[V], now: float) -> None:
         """As in `Agent`."""
-        self._watch("computed", now, [], partial(super().computed, result, now), result)
+        with self._noted("computed", now, list, result):
+            super().computed(result, now)
 
     # ---- outputs
 
     def take_effects(self) -> list[Effect[V]]:
         """As in `Agent`."""
-        effects, self._due_effects = self._due_effects, []
-        return effects
+        noted, self._due_effects = self._due_effects, []
+        return noted + super().take_effects()
 
     def take_events(self) -> list[Event]:
         """As in `Agent`."""
-        events, self._due_events = self._due_events, []
-        return events
+        noted, self._due_events = self._due_events, []
+        return noted + super().take_events()
 
     # ---- notes
 
-    def _watch(
-        self,
-        name: str,
-        now: float,
-        arguments: list[Any],
-        act: Callable[[], None],
-        result: TickResult[V] | None = None,
-    ) -> None:
-        """Let the agent have the input, and note both, whatever happens."""
-        if self._sink.wants_state() and self.next_deadline() is not None:  # not while its parts are computing
-            self._sink.begin(self._state, self._number)
+    @contextlib.contextmanager
+    def _noted(
+        self, name: str, now: float, arguments: Callable[[], list[Any]], result: TickResult[V] | None = None
+    ) -> Iterator[None]:
+        """Note an input and what comes of it, whatever that is."""
+        if self._sink.is_over():
+            yield
+            return
+        written = self._attempt(partial(self._before, arguments))
         raised = None
         try:
-            act()
+            yield
         except Exception as error:
             raised = outline.of_error(error)
             raise
         finally:
-            effects, events = super().take_effects(), super().take_events()
-            outcome = outline.of_input(self, self._codec, raised, (effects, events), result)
-            self._sink.add(Input(self._number, now, name, arguments, outcome))
+            outputs = super().take_effects(), super().take_events()
+            self._due_effects += outputs[0]
+            self._due_events += outputs[1]
+            after = partial(outline.of_input, self, self._codec, raised, outputs, result)
+            outcome = self._attempt(after)
+            if written is not None and outcome is not None:
+                self._sink.add(Input(self._number, now, name, written, outcome))
             self._number += 1
             self._latest = now
-            self._due_effects += effects
-            self._due_events += events
 
-    def _state(self) -> bytes:
-        return state_of(self)
+    def _before(self, arguments: Callable[[], list[Any]]) -> list[Any]:
+        if self._sink.wants_state() and self.next_deadline() is not None:  # not while its parts are computing
+            self._sink.begin(state_of(self), self._number)
+        return arguments()
+
+    def _attempt(self, write: Callable[[], T]) -> T | None:
+        """What cannot be written ends the trace, not the agent."""
+        try:
+            return write()
+        except values.ValueFormatError as error:
+            self._sink.stop(str(error))
+            return None
 
 
 def state_of(agent: Agent[V]) -> bytes:
@@ -147,8 +173,10 @@ def set_state(agent: Agent[V], state: bytes) -> None:
     """Make a fresh agent what `state_of` has seen. Raises `values.ValueFormatError` and `SnapshotError`."""
     learner = agent.solver.learner
     attributes, snapshot = values.decode(state, {"learner": learner})
-    if set(attributes) != set(vars(agent)):
-        odd = ", ".join(sorted(set(attributes) ^ set(vars(agent))))
-        raise values.ValueFormatError(f"another version has written it: of an agent with or without {odd}")
+    odd = set(attributes) ^ set(vars(agent))
+    if odd:
+        raise values.ValueFormatError(f"another version has written it: agents have {', '.join(sorted(odd))}")
+    if attributes["speaker"].identity.fingerprint != agent.identity.fingerprint:
+        raise values.ValueFormatError("it is the state of an agent of another model")
     learner.restore(snapshot)
     vars(agent).update(attributes)
