@@ -9,11 +9,13 @@ from __future__ import annotations
 import hashlib
 import heapq
 import struct
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.events import Checkpoint, Compute, Persist, Send
+from peer.storage import ProcessEndedError, Storage
 from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
 from wire.outgoing import LOOK_AGAIN_S
 
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from peer.agent import Agent
-    from peer.events import Event
-    from peer.snapshot import Snapshot
+    from peer.events import Effect, Event
 
     class Codec(Protocol[V]):
         """Messages as bytes and back."""
@@ -91,14 +92,14 @@ class Node(Generic[V]):
     timer_at: float | None = None  # by the agent's clock
     paused_until: float = 0.0
     outbox: Outbox = field(default_factory=Outbox)
+    effects: deque[Effect[V]] = field(default_factory=deque)  # not carried out yet
 
 
 class Simulation(Generic[V]):
     """Runs agents until a virtual time. Time in seconds from 0.
 
     Invariant: events happen in the order of (time, order of being scheduled); an agent's computation takes no
-    virtual time. `durable` and `kept` hold what a crash would leave on each agent's disk: the epoch and what
-    was learned. While a link with a bandwidth
+    virtual time. `storage` holds what a crash would leave on each agent's disk. While a link with a bandwidth
     is busy, messages wait in the agent, the newest of each block.
     """
 
@@ -114,8 +115,8 @@ class Simulation(Generic[V]):
         self.now = 0.0
         self.nodes: dict[PeerId, Node[V]] = {}
         self.counters: dict[PeerId, MessageCounters] = {}
-        self.durable: dict[PeerId, int] = {}
-        self.kept: dict[PeerId, Snapshot[V]] = {}
+        self.storage: Storage[V] = Storage()
+        self.on_death: Callable[[PeerId], None] | None = None  # of a process that its disk has ended
         self._faults = faults
         self._seed = seed
         self._codec = codec
@@ -224,23 +225,17 @@ class Simulation(Generic[V]):
         node.agent.handle_timer(node.clock.read(self.now, at_least=reading))
 
     def _perform(self, node: Node[V]) -> None:
-        """Carry out the effects in order; `Compute` gives more at once."""
+        """Carry out the effects in order; `Compute` gives more at once, and a disk may take its time."""
         agent = node.agent
         peer = agent.identity.peer
-        while effects := agent.take_effects():
-            for effect in effects:
-                match effect:
-                    case Persist(epoch):
-                        assert epoch > self.durable.get(peer, 0), f"{peer} enters epoch {epoch} twice"
-                        self.durable[peer] = epoch
-                    case Compute(work):
-                        agent.computed(work(), node.clock.read(self.now))
-                    case Send(targets, push):
-                        self._send(node, targets, push)
-                    case Checkpoint(snapshot):
-                        self.kept[peer] = snapshot
-                    case _:
-                        pass  # Reach: every address leads somewhere here
+        try:
+            if not self._carry_out(node):
+                return
+        except ProcessEndedError:
+            self.kill(peer)
+            if self.on_death is not None:
+                self.on_death(peer)
+            return
         for event in agent.take_events():
             self._note(b"event", peer, repr(event).encode())
             if self._on_event is not None:
@@ -249,6 +244,32 @@ class Simulation(Generic[V]):
         if deadline is not None and deadline != node.timer_at:
             node.timer_at = deadline
             self.at(node.clock.when(deadline), lambda: self._give(node, lambda: self._timer(node, deadline)))
+
+    def _carry_out(self, node: Node[V]) -> bool:
+        """Whether all effects are carried out; if not, the rest will be when the disk lets the agent go on."""
+        agent, peer = node.agent, node.agent.identity.peer
+        node.effects.extend(agent.take_effects())
+        while node.effects:
+            effect = node.effects.popleft()
+            match effect:
+                case Persist(epoch):
+                    is_kept, seconds = self.storage.keep_epoch(peer, epoch)
+                    if not is_kept:
+                        node.effects.appendleft(effect)
+                    if seconds > 0:
+                        self.pause(peer, seconds)
+                        self.at(node.paused_until, lambda: self._give(node, lambda: None))
+                        return False
+                case Compute(work):
+                    agent.computed(work(), node.clock.read(self.now))
+                case Send(targets, push):
+                    self._send(node, targets, push)
+                case Checkpoint(snapshot):
+                    self.storage.keep_snapshot(peer, snapshot)
+                case _:
+                    pass  # Reach: every address leads somewhere here
+            node.effects.extend(agent.take_effects())
+        return True
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
         frame = self._codec.encode(push)

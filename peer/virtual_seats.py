@@ -79,9 +79,9 @@ class VirtualSeats(ABC, Generic[V, S]):
 
     def _come(self, member: S, *, founder: bool, tell: bool = True) -> None:
         simulation = self.simulation
-        floor = simulation.durable.get(member.peer, 0)
+        floor = simulation.storage.epoch(member.peer)
         member.agent = self.make_agent(member, founder=founder, epoch_floor=floor)
-        kept = simulation.kept.get(member.peer)
+        kept = simulation.storage.snapshot(member.peer)
         if kept is not None:
             member.agent.restore(kept)
         member.alive = True

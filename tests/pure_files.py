@@ -36,6 +36,7 @@ PURE_CORE = [
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
         *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
+        *("storage",),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
     )

@@ -27,7 +27,7 @@ class OnceInAnEpoch(Checker):
             entry = (peer, event.epoch)
             self.require(entry not in self._entered, f"{peer} enters epoch {event.epoch} again at {now:g} s")
             self._entered.add(entry)
-            durable = trial.simulation.durable.get(peer, 0)
+            durable = trial.simulation.storage.epoch(peer)
             self.require(
                 durable >= event.epoch, f"{peer} is in epoch {event.epoch}, on its disk is {durable}"
             )
