@@ -24,12 +24,13 @@ LARGEST = 2.0**300  # units; what a message brings beyond it is no number here
 
 
 class FixedVector:
-    """`units` are the elements, in units of 1 / UNITS."""
+    """`units` are the elements, in units of 1 / UNITS. `finite` False: came from infinities or NaN."""
 
-    __slots__ = ("units",)
+    __slots__ = ("finite", "units")
 
-    def __init__(self, units: list[int]) -> None:
+    def __init__(self, units: list[int], *, finite: bool = True) -> None:
         self.units = units
+        self.finite = finite
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self:
@@ -72,12 +73,6 @@ class FixedVector:
         return FixedVector([*map(round, map(mul, self.units, factors))])
 
 
-class NoVector(FixedVector):
-    """Came from infinities or NaN."""
-
-    __slots__ = ()
-
-
 class FixedAlgebra:
     """`peer.algebra.Algebra` for FixedVector."""
 
@@ -91,7 +86,7 @@ class FixedAlgebra:
 
     def copy(self, vector: FixedVector) -> FixedVector:
         """A copy."""
-        return FixedVector(vector.units.copy())
+        return FixedVector(vector.units.copy(), finite=vector.finite)
 
     def to_mass(self, vector: FixedVector) -> FixedVector:
         """The vector itself."""
@@ -108,7 +103,7 @@ class FixedAlgebra:
 
     def is_finite(self, vector: FixedVector) -> bool:
         """Whether it came from numbers."""
-        return not isinstance(vector, NoVector)
+        return vector.finite
 
     def spacing(self, vector: FixedVector) -> float:
         """Distance of float64 numbers at the largest element."""
@@ -133,4 +128,4 @@ def _read(found: Array) -> FixedVector:
     units = [value * UNITS for value in values]
     if all(abs(unit) <= LARGEST for unit in units):  # NaN is not
         return FixedVector([round(unit) for unit in units])
-    return NoVector([0] * len(units))
+    return FixedVector([0] * len(units), finite=False)
