@@ -23,7 +23,8 @@ from wire.socket_writer import CLOSE_TIMEOUT_S, LINK_FAILURES, SocketWriter, set
 
 HANDSHAKE_S: Final = 10.0  # a socket that is no websocket by then is closed: it only takes a place
 USELESS_S: Final = 600.0  # without one good message: 14 kbit/s, if it is the largest that is under way
-REQUEST_BYTES_MAX: Final = 1_024  # no request has a body
+BODY_BYTES_MAX: Final = 1_024  # no request has a body
+REQUEST_BYTES_MAX: Final = 16_384  # with its headers; ours has 300
 LINE_BYTES_MAX: Final = 2_048  # of a request and of each header
 HEADERS_MAX: Final = 64  # of a request: ours has nine, proxies add some
 
@@ -67,7 +68,7 @@ class Listener:
 
         Raises TransportError naming host, port and remedy if it cannot be had; nothing is left open then.
         """
-        application = web.Application(client_max_size=REQUEST_BYTES_MAX)
+        application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.router.add_get("/v1/push", self._handle_push)
         application.router.add_get("/v1/identity", self._handle_identity)
         application.on_shutdown.append(self._close_websockets)
@@ -228,7 +229,7 @@ class _Websocket:
 class _Socket(web.RequestHandler):
     """One accepted socket; speaks HTTP if it may stay, and until HANDSHAKE_S."""
 
-    __slots__ = ("_entered", "_expiry", "_listener", "host")
+    __slots__ = ("_entered", "_expiry", "_listener", "_room", "host")
 
     def __init__(self, listener: Listener, runner: web.AppRunner) -> None:
         assert runner.server is not None
@@ -246,6 +247,7 @@ class _Socket(web.RequestHandler):
         self._listener = listener
         self._entered = False
         self._expiry: asyncio.TimerHandle | None = None
+        self._room = REQUEST_BYTES_MAX
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Let it stay or close it."""
@@ -258,6 +260,17 @@ class _Socket(web.RequestHandler):
         self._entered = True
         self._expiry = asyncio.get_running_loop().call_later(HANDSHAKE_S, self._expire, stream)
         super().connection_made(stream)
+
+    def data_received(self, data: bytes) -> None:
+        """Before there is a websocket, only the beginning of all that comes is read: one request is answered.
+
+        The parser quotes what it cannot read, escaped and underlined, which makes megabytes of much.
+        """
+        if self._expiry is not None:
+            data = data[: self._room]
+            self._room -= len(data)
+        if data:
+            super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Give the place back."""

@@ -269,6 +269,16 @@ async def test_requests_without_end(target: Target, monkeypatch: pytest.MonkeyPa
         assert (await ended(reader)).count(b"HTTP/1.1 200") == 1
 
 
+async def test_garbage_is_not_quoted_at_length(target: Target) -> None:
+    """The memory of it would be given back to Python, but not to the machine."""
+    garbage = b"GET " + b"\xff" * 2**18
+    with memory_below(8e6):
+        for count in range(1, 21):
+            reader, _ = await target.dial(garbage)
+            await until(lambda count=count: target.refused == {"bad_request": count})
+            await ended(reader)
+
+
 async def test_bodies_are_not_unpacked(target: Target) -> None:
     bomb = gzip.compress(bytes(50 * 10**6))
     head = b"GET /v1/identity HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
