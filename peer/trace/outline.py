@@ -136,17 +136,16 @@ def difference(expected: object, found: object, where: str = "") -> str | None:
     """
     if msgpack.packb(expected) == msgpack.packb(found):
         return None
+    insides: list[str | None] = []
     if isinstance(expected, dict) and isinstance(found, dict):
-        for name in [*(name for name in found if name not in expected), *expected]:
-            inside = difference(expected.get(name), found.get(name), f"{where}{name}: ")
-            if inside is not None:
-                return inside
-    if isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
+        names = [*(name for name in found if name not in expected), *expected]
+        insides = [difference(expected.get(name), found.get(name), f"{where}{name}: ") for name in names]
+    elif isinstance(expected, list) and isinstance(found, list) and len(expected) == len(found):
         for number, (left, right) in enumerate(zip(expected, found, strict=True)):
             place = expected[0] if isinstance(left, dict) and expected[0] == found[0] else number
-            inside = difference(left, right, f"{where}{place}: ")
-            if inside is not None:
-                return inside
+            insides.append(difference(left, right, f"{where}{place}: "))
+    if insides:
+        return next((inside for inside in insides if inside is not None), None)
     return f"{where}expected {_told(expected)}, found {_told(found)}"
 
 

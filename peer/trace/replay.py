@@ -149,8 +149,6 @@ def begin(reader: Reader, problem: BilevelProblem[Any] | None = None) -> Player:
     if reader.state is not None:
         try:
             set_state(agent, reader.state)
-        except TraceError:
-            raise
         except (HyperpushError, LookupError, TypeError, ValueError) as error:
             raise TraceError(f"the state it begins with cannot be taken: {error}") from None
     return Player(agent, origins.codec_of(reader.beginning["origin"]))

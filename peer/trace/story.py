@@ -103,7 +103,7 @@ class PeerStory:
                 }[one.name]
             return
         if push.sender == self._peer:
-            became = seen.raised or seen.filed or ("" if not push.arrays else "not filed: of another life")
+            became = seen.raised or seen.filed
             yield f"came from it: {described(push)}, its tick {push.tick}{became and f'; {became}'}"
             return
         for news in push.digest:
@@ -163,10 +163,10 @@ class MessageStory:
 
     def _came(self, push: Push[Any], seen: Seen) -> Iterator[str]:
         is_it = push.sequence == self._sequence
-        became = seen.raised or seen.filed or "not filed: of another life"
+        became = seen.raised or seen.filed
         if is_it:
             yield f"came: {described(push)}, its sender's tick {push.tick}; {became}"
-        if not seen.filed or seen.filed == "stale":
+        if seen.filed in ("", "stale"):
             return
         if push.epoch > self._epoch:
             if self._waits:

@@ -30,7 +30,7 @@ from peer.trace.outline import difference
 from peer.trace.records import Input, TraceError
 from peer.trace.replay import replay
 from peer.virtual_swarm import Swarm, reproducible_torch
-from tests.traces import GIVEN, MANY_BYTES, contents, hunted, quiet, replayed, rewritten
+from tests.agent_traces import GIVEN, MANY_BYTES, contents, hunted, quiet, replayed, rewritten
 from tests.unit.driving import push
 from wire import DecodeError, FaultPlan
 
@@ -216,6 +216,45 @@ def test_a_limit_too_small_for_the_agent_is_told_once(tmp_path: Path) -> None:
     assert replayed(tmp_path / "agent-1.0", quadratics()[1]).difference is None
 
 
+def test_a_folder_that_goes_away_ends_the_trace_and_not_the_agent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    folder = tmp_path / "folder"
+
+    def move(self: Trace, first: int, state: bytes | None) -> None:
+        if state is not None:
+            folder.rename(tmp_path / "elsewhere")
+        real(self, first, state)
+
+    real = Trace._begin
+    monkeypatch.setattr(Trace, "_begin", move)
+    simulated(folder, quadratics(), until_s=150.0, bytes_max=300_000, say=told.append, only="agent-0")
+    (line,) = told
+    assert f"the trace in {folder}/agent-0.0 ends here: [Errno 2] No such file" in line
+    assert replayed(tmp_path / "elsewhere" / "agent-0.0", quadratics()[0]).difference is None
+
+
+def test_a_disk_that_is_full_at_the_very_end_is_told(tmp_path: Path) -> None:
+    told: list[str] = []
+    trace = Trace(tmp_path / "one", GIVEN, bytes_max=MANY_BYTES, is_real=True, say=told.append)
+    trace.close()
+    assembly.make_agent(
+        quadratics()[0], SETTINGS, peer="a", swarm="s", seed=0, now=0.0, founder=True, trace=trace
+    )
+    file, trace._file = trace._file, Failing()  # type: ignore[assignment]
+    trace.close()
+    assert file is not None
+    file.close()
+    assert told == [f"the trace in {tmp_path}/one may be incomplete: [Errno 28] full"]
+    trace.close()
+
+
+class Failing:
+    def close(self) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+
 def test_a_full_disk_ends_the_trace_and_not_the_agent(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,6 +395,7 @@ def test_what_the_difference_is_is_told() -> None:
     }
     for line, (expected, found) in told.items():
         assert difference({"effects": expected}, {"effects": found}) == line
+    assert difference({"a": 1, "b": [2]}, {"b": [2], "a": 1}) is None, "order means nothing in a map"
     assert difference({"x": 0.0}, {"x": -0.0}) == "x: expected 0.0, found -0.0"
 
 
