@@ -18,18 +18,18 @@ from peer.hunt import fixed_point
 from peer.hunt.checkers import Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
 from peer.hunt.hostile import LIAR, speak
+from peer.hunt.processes import HuntSeat, Processes
 from peer.hunt.quadratics import QuadraticLearner, closed_form
 from peer.hunt.world import TICK_S, World
 from peer.scenario import Join
 from peer.simulation import Clock, Simulation
 from peer.solver import Solver, block_spans
-from peer.virtual_seats import Seat, VirtualSeats
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from peer.events import Event
-    from peer.hunt.quadratics import Quadratic
+    from peer.hunt.storage import CameBack
     from peer.hunt.world import Jump, Lies
     from peer.trace.files import Traces
     from wire import PeerId, Push
@@ -39,14 +39,6 @@ CODED_EVERY = 4  # worlds, of which one sends real bytes
 NUMBER_BYTES = 4
 SURE_S = 20.0  # an answer has to stay
 COLLECT_EVERY = 200_000  # objects more than before
-
-
-@dataclass(slots=True, kw_only=True)
-class HuntSeat(Seat[FixedVector]):
-    """One seat, its task and its machine."""
-
-    task: Quadratic
-    speed: float
 
 
 @dataclass(slots=True)
@@ -88,7 +80,7 @@ def rare_collections() -> Iterator[None]:
         gc.set_threshold(*before)
 
 
-class Trial(VirtualSeats[FixedVector, HuntSeat]):
+class Trial(Processes):
     """The swarm of one world, and what checkers look at."""
 
     def __init__(self, world: World) -> None:
@@ -112,7 +104,7 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
                 world.names, world.tasks, world.speeds, world.drifts, strict=True
             )
         ]
-        super().__init__(simulation, seats, seed=world.seed, notice_s=None)
+        super().__init__(simulation, seats, seed=world.seed, marks=self.marks)
 
     # ---- what the simulation needs
 
@@ -171,6 +163,11 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
         steady = {self.members[agent].peer for agent in self.world.steady()}
         return [other for other in others if other.peer in steady][:1] or others
 
+    def came_back(self, member: HuntSeat, found: CameBack) -> None:
+        """Checkers look at it."""
+        for checker in self._checkers:
+            checker.came_back(self, member, found)
+
     def _on_event(self, now: float, peer: PeerId, event: Event) -> None:
         self.marks[_mark_of(event)] += 1
         if self.listener is not None:
@@ -220,6 +217,7 @@ class Trial(VirtualSeats[FixedVector, HuntSeat]):
                 simulation.at(jump.at_s, lambda jump=jump: self._jump(jump))  # type: ignore[misc]
             for lies in trouble.lies:
                 self._lie(lies)
+            self.spoil(trouble.deaths, trouble.disks)
         while simulation.now < world.quiet_s:
             self._tick()
         core = [member for member in self.members if member.alive]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from peer.hunt import hostile
+from peer.hunt.disk_troubles import bad_disks, checkpoint_ticks, deaths
 from peer.hunt.quadratics import Quadratic
 from peer.scenario import Join, Kill, Leave, Pause, Restart, member_names
 from peer.settings import AgentSettings
@@ -20,6 +21,7 @@ from wire import FaultChange, FaultPlan, FaultWindow, Uniform, cut, partition
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
+    from peer.hunt.disk_troubles import BadDisk, Death
     from peer.scenario import Change
     from wire import PeerId
 
@@ -56,6 +58,8 @@ class Trouble:
     windows: tuple[FaultWindow, ...] = ()
     jumps: tuple[Jump, ...] = ()
     lies: tuple[Lies, ...] = ()
+    deaths: tuple[Death, ...] = ()
+    disks: tuple[BadDisk, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +130,14 @@ def draw(seed: int) -> World:
         *_links(rng, names, quiet_s),
         *(one for agent in range(count) for one in _life(rng, agent, names[agent], quiet_s)),
     ]
+    troubles = [replace(one, deaths=deaths(seed, one.changes)) for one in troubles]
+    troubles += [_bad_disk(disk, names) for disk in bad_disks(seed, count, quiet_s)]
     if not any(_stays(troubles, agent) for agent in range(count)):
         troubles = [one for one in troubles if not any(change.agent == 0 for change in one.changes)]
     return World(
         seed=seed,
         tasks=tuple(_task(rng, dimension) for _ in range(count)),
-        settings=_settings(rng, count),
+        settings=replace(_settings(rng, count), checkpoint_s=0.0, checkpoint_ticks=checkpoint_ticks(seed)),
         speeds=tuple(rng.choice((1.0, 1.0, 1.0, 0.1, 0.3, 0.5, 2.0, 3.0)) for _ in range(count)),
         drifts=tuple(rng.choice((1.0, 1.0, 0.999, 1.001, 0.95, 1.05)) for _ in range(count)),
         named=rng.random() < 0.7,
@@ -144,6 +150,12 @@ def draw(seed: int) -> World:
         troubles=tuple(troubles),
         quiet_s=quiet_s,
     )
+
+
+def _bad_disk(disk: BadDisk, names: Sequence[PeerId]) -> Trouble:
+    kind = "slow disk" if disk.operation_s else "full disk"
+    how = f", {disk.operation_s:g} s each time" if disk.operation_s else ""
+    return Trouble(kind, f"{names[disk.agent]} from {disk.from_s:g} to {disk.until_s:g}{how}", disks=(disk,))
 
 
 def _stays(troubles: Sequence[Trouble], agent: int) -> bool:

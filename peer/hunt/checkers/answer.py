@@ -9,8 +9,9 @@ from peer.phase import Phase
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from peer.hunt.processes import HuntSeat
     from peer.hunt.quadratics import Answer
-    from peer.hunt.trial import HuntSeat, Trial
+    from peer.hunt.trial import Trial
 
 ERROR_MAX = 1e-6  # of the largest number in the answer, or of 1
 

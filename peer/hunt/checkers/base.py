@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peer.events import Event
-    from peer.hunt.trial import HuntSeat, Trial
+    from peer.hunt.processes import HuntSeat
+    from peer.hunt.storage import CameBack
+    from peer.hunt.trial import Trial
     from wire import PeerId
 
 
@@ -27,6 +29,9 @@ class Checker:
 
     def event(self, trial: Trial, now: float, peer: PeerId, event: Event) -> None:
         """An agent tells what happened."""
+
+    def came_back(self, trial: Trial, member: HuntSeat, found: CameBack) -> None:
+        """A process has started, for the first time or again, and goes on from what its disk has."""
 
     def tick(self, trial: Trial) -> None:
         """A nominal tick has passed."""

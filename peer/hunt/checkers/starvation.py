@@ -11,7 +11,8 @@ from peer.pace import SLOWDOWN_MAX
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from peer.hunt.trial import HuntSeat, Trial
+    from peer.hunt.processes import HuntSeat
+    from peer.hunt.trial import Trial
     from wire import PeerId
 
 MARGIN = 2.0  # jitter and drift

@@ -1,0 +1,49 @@
+"""What a disk has promised is there when its agent comes back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from peer.hunt.checkers.base import Checker
+
+if TYPE_CHECKING:
+    from peer.hunt.processes import HuntSeat
+    from peer.hunt.storage import CameBack
+    from peer.hunt.trial import Trial
+
+
+class Loadable(Checker):
+    """Numbers that were used, and the newest checkpoint; where that was damaged since, the one before it."""
+
+    name = "loadable"
+
+    def came_back(self, trial: Trial, member: HuntSeat, found: CameBack) -> None:
+        """Nothing promised is missing, and what is there is what was kept."""
+        machine, peer = found.machine, found.peer
+        self.require(
+            found.epoch >= machine.epoch and found.incarnation >= machine.incarnation,
+            f"{peer} used epoch {machine.epoch} and incarnation {machine.incarnation}; its disk has "
+            f"{found.epoch} and {found.incarnation}",
+        )
+        machine.incarnation = found.incarnation + 1
+        promised = sorted(machine.checkpoints)
+        if machine.damaged:
+            promised = promised[:-1]
+        if promised:
+            self.require(
+                found.number >= promised[-1],
+                f"{peer} kept checkpoint {promised[-1]}; it finds {found.number or 'none'}",
+            )
+        if found.checkpoint is not None and found.number in machine.checkpoints:
+            self.require(
+                found.checkpoint.manifest(found.number) == machine.checkpoints[found.number],
+                f"{peer} finds another checkpoint {found.number} than it kept",
+            )
+        if found.checkpoint is not None and member.agent is not None:
+            kept, now = trial.storage.snapshot(peer), member.agent.solver.snapshot()
+            self.require(
+                kept is not None
+                and now.values == {name: kept.values[name] for name in now.values}
+                and all(now.arrays[name].units == one.units for name, one in kept.arrays.items()),
+                f"{peer} does not go on from checkpoint {found.number} as it is",
+            )
