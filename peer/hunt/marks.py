@@ -13,5 +13,8 @@ EXPECTED = (
     *("epoch: nobody pushes here", "epoch: precision"),
     *("LinkDeaf", "LinkHeard", "ListeningStarted", "PeerArrived", "PeerDeparted", "PeerQuarantined"),
     *("refused: unknown_sender", "refused: not_for_us", "refused: quarantined", "refused: epoch_rate"),
+    *("full disk", "slow disk", "power failed", "file damaged", "file mended"),
+    *("checkpoint kept", "checkpoint found", "checkpoint refused by the disk", "epoch refused by the disk"),
+    *(f"ended at the disk: {one}" for one in ("read", "write", "sync", "replace", "remove", "sync_names")),
     *("messages lost", "messages replaced", "messages undeliverable"),
 )

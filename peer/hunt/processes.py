@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from peer.errors import StateError
+from peer.hunt.checkers.base import Violation
 from peer.hunt.disk_troubles import SUPERVISED_S
 from peer.hunt.fixed_point import FixedVector
 from peer.hunt.storage import DiskStorage
@@ -81,7 +82,9 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
         attempt = member.starts
         try:
             found = self.storage.start(member.peer)
-        except (StateError, ProcessEndedError):
+        except (StateError, ProcessEndedError) as error:
+            if isinstance(error, StateError) and self.storage.machine(member.peer).disk.room is None:
+                raise Violation("loadable", f"{member.peer} does not start: {error}") from error
             self._end(member)
             self.simulation.at(
                 self.simulation.now + SUPERVISED_S,

@@ -1,0 +1,198 @@
+"""The hunt on disks that fail: it happens, nothing is lost by it, and what is planted is found."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+import pytest
+
+from peer.errors import StateError
+from peer.hunt.disk import VirtualDisk
+from peer.hunt.disk_troubles import BadDisk, Death, bad_disks, deaths
+from peer.hunt.storage import DiskStorage
+from peer.hunt.trial import Trial
+from peer.hunt.world import Trouble, draw
+from peer.scenario import Kill, Restart
+from peer.simulation import Simulation
+from peer.snapshot import Snapshot
+from peer.solver import Solver
+from peer.storage import ProcessEndedError, Storage
+from peer.tracking import TrackingStream
+from tests.unit.driving import start
+from tests.unit.test_simulation import NoCodec
+from wire import FaultPlan
+
+if TYPE_CHECKING:
+    from peer.hunt.trial import Verdict
+    from peer.hunt.world import World
+
+
+def run(world: World) -> Verdict:
+    return Trial(world).run()
+
+
+def never_durable(self: VirtualDisk, name: str) -> None:
+    """Files are put in their places before their content is on the disk."""
+    self._before("sync", name)
+
+
+def names_never_durable(self: VirtualDisk) -> None:
+    """A rename is promised that a power failure undoes."""
+    self._before("sync_names", "")
+
+
+restore = Solver.restore
+
+
+def half_of_it(self: Solver[Any], snapshot: Snapshot[Any]) -> None:
+    """What was learned of the adjoint is forgotten by a restart."""
+    restore(self, replace(snapshot, arrays={**snapshot.arrays, "adjoint": snapshot.arrays["model"]}))
+
+
+def lose_the_step_of_a_block(self: TrackingStream[Any]) -> None:
+    """The first element of the own gradient does not go into the tracker of a new epoch."""
+    gradient = self._algebra.copy(self.gradient)
+    gradient[slice(0, 1)] = self._algebra.zeros(1)
+    self.mass.reset(gradient)
+    self.velocity = self._algebra.zeros(len(self.velocity))
+    self.fresh.clear()
+
+
+PLANTED = [
+    (VirtualDisk, "sync", never_durable, {"loadable"}),
+    (VirtualDisk, "sync_names", names_never_durable, {"loadable"}),
+    (Solver, "restore", half_of_it, {"loadable"}),
+    (TrackingStream, "enter_epoch", lose_the_step_of_a_block, {"mass"}),
+]
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "fault", "checkers"), PLANTED, ids=[fault.__name__ for _, _, fault, _ in PLANTED]
+)
+def test_a_planted_fault_is_found(where: type, name: str, fault: Any, checkers: set[str]) -> None:
+    """Within 500 seeds; all of these are found before seed 20, of which the small worlds are looked at here."""
+    worlds = (world for world in map(draw, range(20)) if len(world.tasks) < 5)
+    with mock.patch.object(where, name, fault):
+        found = next(verdict for verdict in map(run, worlds) if verdict.violation)
+    assert found.checker in checkers
+    assert not run(draw(found.seed)).violation, "it was the planted one"
+
+
+def test_all_that_may_happen_to_a_disk_happens() -> None:
+    kill = (Kill(0, 50.0), Restart(0, 80.0, with_state=True))
+    assert not deaths(0, (Kill(0, 50.0), Restart(0, 80.0, with_state=False)))
+    found = [death for seed in range(200) for death in deaths(seed, kill)]
+    assert 80 < len(found) < 160
+    assert all(0 <= death.from_s <= death.killed_s == 50.0 for death in found)
+    assert {death.power_fails for death in found} == {True, False}
+    assert len({death.damaged for death in found}) == 6
+    bad = [disk for seed in range(200) for disk in bad_disks(seed, 3, 100.0)]
+    assert {disk.operation_s for disk in bad} == {0.0, 0.05, 0.5}
+    assert all(disk.until_s < 95.0 for disk in bad)
+
+
+def test_whoever_dies_at_any_operation_of_its_disk_comes_back_right() -> None:
+    """With and without power, while it runs and while it starts."""
+    seen: Counter[str] = Counter()
+    world = draw(12)
+    world = replace(world, settings=replace(world.settings, checkpoint_ticks=3))
+    for operations in range(1, 20):
+        death = Death(0, 20.0, 40.0, operations, operations % 2 == 0, operations, "")
+        changes = (Kill(0, 40.0), Restart(0, 45.0, with_state=True))
+        verdict = run(replace(world, troubles=(Trouble("crash", "", changes=changes, deaths=(death,)),)))
+        assert not verdict.violation
+        seen.update(verdict.marks)
+    assert {mark for mark in seen if mark.startswith("ended at the disk")} == {
+        f"ended at the disk: {one}" for one in ("read", "write", "sync", "replace", "remove", "sync_names")
+    }
+
+
+def test_an_agent_waits_for_a_disk_without_room_and_for_a_slow_one() -> None:
+    world = draw(12)
+    for disk in (BadDisk(0, 0.0, 30.0, 0.0), BadDisk(0, 0.0, 30.0, 0.5)):
+        verdict = run(replace(world, troubles=(Trouble("disk", "", disks=(disk,)),)))
+        assert not verdict.violation
+        assert bool(verdict.marks.get("epoch refused by the disk")) is (disk.operation_s == 0)
+
+
+def test_what_an_agent_was_promised_is_told_apart_from_what_it_was_not() -> None:
+    storage = DiskStorage(0, Counter())
+    assert storage.start("a").epoch == 0
+    assert storage.keep_epoch("a", 3) == (True, 0.0)
+    with pytest.raises(AssertionError, match="enters epoch 3 twice"):
+        storage.keep_epoch("a", 3)
+    storage.keep_snapshot("a", Snapshot({}, {"ticks": 1}))
+    storage.machine("a").disk.room = 0
+    assert storage.keep_epoch("a", 4) == (False, 1.0)
+    storage.keep_snapshot("a", Snapshot({}, {"ticks": 2}))
+    storage.end("a")
+    with pytest.raises(StateError, match="No space left"):
+        storage.start("a")
+    storage.machine("a").disk.room = None
+    found = storage.start("a")
+    assert (found.epoch, found.incarnation, found.number) == (3, 1, 1)
+    snapshot = storage.snapshot("a")
+    assert snapshot is not None
+    assert snapshot.values == {"ticks": 1}
+
+
+class SlowAndDeadly(Storage[Any]):
+    """Takes 3 s for the first epoch, refuses the second once, and ends the process at the third."""
+
+    def keep_epoch(self, peer: str, epoch: int) -> tuple[bool, float]:
+        match epoch:
+            case 1:
+                return super().keep_epoch(peer, epoch)[0], 3.0
+            case 2 if self.epoch(peer) == 1 and not self.refused:
+                self.refused = True
+                return False, 2.0
+            case 3:
+                raise ProcessEndedError
+        return super().keep_epoch(peer, epoch)
+
+    refused = False
+
+
+def test_a_simulated_agent_stands_still_while_its_disk_works_and_ends_with_its_process() -> None:
+    died: list[str] = []
+    world: Simulation[Any] = Simulation(faults=FaultPlan(), seed=0, codec=NoCodec())
+    world.storage = SlowAndDeadly()
+    world.on_death = died.append
+    agent = start(founder=True).agent
+    world.start(agent)
+    world.run_until(1.5)
+    assert agent.epoch == 1
+    assert agent.progress.report.training_loss != 0.0, "nothing was computed yet"
+    world.run_until(6.0)
+    assert agent.progress.report.training_loss == 0.0
+    assert world.storage.epoch("b") == 1
+    world.tell_seen("b", "a", 0)
+    while not world.storage.refused:
+        world.run_until(world.now + 0.5)
+    assert world.storage.epoch("b") == 1
+    world.run_until(world.now + 4.0)
+    assert world.storage.epoch("b") == 2
+    assert not died
+    world.tell_seen("b", "c", 0)
+    world.run_until(world.now + 60.0)
+    assert died == ["b"]
+    assert not world.nodes
+
+
+def test_a_disk_has_only_what_it_was_made_to_keep() -> None:
+    outcomes = set()
+    for seed in range(60):
+        disk = VirtualDisk(random.Random(seed))
+        disk.write("kept", b"old")
+        disk.sync("kept")
+        disk.sync_names()
+        disk.write("kept", b"newer")
+        disk.write("other", b"x")
+        disk.lose_power()
+        outcomes.add((disk.read("kept", 9), "other" in disk.names()))
+    assert {content for content, _ in outcomes} >= {b"old", b"newer", b"", b"\0\0\0\0\0"}
+    assert {there for _, there in outcomes} == {True, False}
