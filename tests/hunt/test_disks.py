@@ -74,7 +74,7 @@ PLANTED = [
     ("where", "name", "fault", "checkers"), PLANTED, ids=[fault.__name__ for _, _, fault, _ in PLANTED]
 )
 def test_a_planted_fault_is_found(where: type, name: str, fault: Any, checkers: set[str]) -> None:
-    """Within 500 seeds; all of these are found before seed 20, of which the small worlds are looked at here."""
+    """Within 500 seeds: all of these before seed 20, of which small worlds are looked at here."""
     worlds = (world for world in map(draw, range(20)) if len(world.tasks) < 5)
     with mock.patch.object(where, name, fault):
         found = next(verdict for verdict in map(run, worlds) if verdict.violation)
