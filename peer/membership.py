@@ -175,11 +175,13 @@ class Membership:
 
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()
+        shortest_s = self._settings.expire_ticks * typical_s  # no silence is believed to mean more by less
         for peer in sorted(out):
             if peer in self._deaf or self.peers.incarnation(peer) is None:
                 continue
-            patience_s = self._link_patience.get(peer, 1.0) * self._silence_s(self._own, peer)
-            if self.liveness.unheard_s(peer, entered_at, typical_s) > patience_s:
+            unheard_s = self.liveness.unheard_s(peer, entered_at, typical_s)
+            patience = self._link_patience.get(peer, 1.0)
+            if unheard_s > patience * shortest_s and unheard_s > patience * self._silence_s(self._own, peer):
                 self._deaf[peer] = None
                 _remember(self._link_patience, peer, 2.0 * self._link_patience.get(peer, 1.0))
                 self.changed = True
@@ -194,16 +196,19 @@ class Membership:
 
     def _look_behind(self, now: float) -> None:
         """Whether somebody further along the circle is cut off from all those before it but this agent."""
+        shortest_s = self._settings.expire_ticks * self._pace.typical_s()
 
         def reaches(source: PeerId, target: PeerId) -> bool:
             """As far as is known of them; who has come lately is not judged."""
+            factor = 1.0 if target in self._bypassed else UNREACHED_FACTOR
+            if self.liveness.is_heard_by(source, target, factor * shortest_s):
+                return True
             silence_s = self._silence_s(source, target)
             since = self._alive_since.get(target, now)
             if source != self._own:
                 since = max(since, self._alive_since.get(source, now))
             if now - since <= UNREACHED_FACTOR * silence_s:
                 return True
-            factor = 1.0 if target in self._bypassed else UNREACHED_FACTOR
             return self.liveness.is_heard_by(source, target, factor * silence_s)
 
         self.believed()  # and so who is behind
@@ -347,6 +352,8 @@ class Membership:
 
     def _believe(self, news: News, now: float, teller: PeerId = "") -> None:
         if news.alive:
+            if teller and self.peers.incarnation(news.peer) == news.incarnation:
+                return  # as was known
             self.peers.correct(news.peer, news.incarnation)
             self._arrive(news.peer, news.incarnation, now, teller)
         elif self.peers.gone(news.peer, news.incarnation):
