@@ -84,10 +84,12 @@ class TrackingStream(Generic[V]):
         self.gradient = algebra.zeros(size)  # g, the gradient last put into the tracker
         self.mass = RunningSum(self.gradient, algebra)
         self.fresh: list[tuple[Span, V]] = []  # the v_j of DESIGN (5), by block
+        self._residual: tuple[float, float] | None = None  # None: to be found again
 
     def enter_epoch(self) -> None:
         """Reset the tracker to the agent's own gradient; keep the estimate. DESIGN (Epochs)."""
         self.mass.reset(self.gradient)
+        self._residual = None
         self.velocity = self._algebra.zeros(len(self.velocity))
         self.fresh.clear()
 
@@ -100,6 +102,7 @@ class TrackingStream(Generic[V]):
         """DESIGN (8): `arrays` are the sender's estimate and its running sum."""
         estimate, announced = arrays
         self.mass.absorb(source, span, announced)
+        self._residual = None
         self.fresh.append((span, estimate))
 
     def brought(self, source: PeerId, span: Span, arrays: Sequence[V]) -> tuple[float, float]:
@@ -134,6 +137,7 @@ class TrackingStream(Generic[V]):
         gradient = self._algebra.to_mass(gradient)
         self.mass.held = self.mass.held + (gradient - self.gradient)
         self.gradient = gradient
+        self._residual = None
 
     def rest(self) -> None:
         """Announce the average itself: an agent that cannot step must not hold the others where it was."""
@@ -142,6 +146,7 @@ class TrackingStream(Generic[V]):
 
     def push(self, span: Span, copies: int) -> tuple[V, ...]:
         """DESIGN (7): the stepped estimate and the running sum of one block."""
+        self._residual = None
         return self._algebra.to_wire(self.stepped[span]), self.mass.push(span, copies)
 
     def announced_estimate(self, arrays: Sequence[V]) -> V:
@@ -154,7 +159,9 @@ class TrackingStream(Generic[V]):
 
     def residual(self) -> tuple[float, float]:
         """Lengths of tracker and gradient; their ratio, smoothed, tells how far from settled the agent is."""
-        return self._algebra.norm(self.mass.held), self._algebra.norm(self.gradient)
+        if self._residual is None:
+            self._residual = (self._algebra.norm(self.mass.held), self._algebra.norm(self.gradient))
+        return self._residual
 
     def spacing(self) -> float:
         """Spacing of wire numbers at the largest running sum: the floor of the error. DESIGN (Precision)."""

@@ -72,11 +72,13 @@ class QuadraticLearner:
     ) -> Evaluation[FixedVector]:
         """Exact derivatives, rounded to a unit."""
         self.evaluations += 1
-        curvature = self.task.curvature
+        curvature, here = self.task.curvature, model.units
         self.hypergradient = adjoint.times(curvature)
+        slopes = zip(curvature, here, self._centre.units, strict=True)
+        descents = zip(self.hypergradient.units, here, self._goal.units, strict=True)
         return Evaluation(
-            (model - self._centre).times(curvature),
-            self.hypergradient - (model - self._goal),
+            FixedVector([round(a * (x - c)) for a, x, c in slopes]),
+            FixedVector([v - (x - b) for v, x, b in descents]),
             training_loss=0.0,
             validation_loss=0.0,
         )

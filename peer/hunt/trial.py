@@ -117,8 +117,8 @@ class Trial(Processes):
         self._frames.append(push)
         content = (
             *(push.sender, push.incarnation, push.epoch, push.block, push.sequence, push.tick),
-            *([one.peer, one.incarnation, one.heartbeat] for one in push.digest),
-            *(vector.units for vector in push.arrays),
+            *[[one.peer, one.incarnation, one.heartbeat] for one in push.digest],
+            *[vector.units for vector in push.arrays],
         )
         number = (len(self._frames) - 1).to_bytes(NUMBER_BYTES)
         return number + hashlib.sha256(repr(content).encode()).digest() * (2 + 3 * len(push.digest))

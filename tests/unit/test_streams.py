@@ -54,6 +54,32 @@ def test_a_later_message_repairs_every_earlier_loss() -> None:
         assert list(source.held) == [1, HALF]
 
 
+def test_what_is_absorbed_is_what_the_same_link_and_block_has_brought() -> None:
+    """Asked for before or not, and whatever else was asked for meanwhile."""
+    asked, unasked = (RunningSum(vector(0, 0), EXACT) for _ in range(2))
+    first, second = slice(0, 1), slice(1, 2)
+    total = vector(3)
+    for source, span in (("a", first), ("b", first), ("b", second), ("a", first)):
+        asked.growth("a", first, total)
+        asked.absorb(source, span, total)
+        unasked.absorb(source, span, total)
+    assert list(asked.held) == list(unasked.held) == [6, 3]
+
+
+def test_the_residual_follows_all_that_moves_mass() -> None:
+    stream = tracking()
+    block = slice(0, 1)
+    for move in (
+        lambda: stream.learn(vector(0, 0), vector(4, 1)),
+        lambda: stream.push(block, 1),
+        lambda: stream.absorb("a", block, (vector(0), vector(1))),
+        stream.enter_epoch,
+    ):
+        before = stream.residual()
+        move()
+        assert stream.residual() == (EXACT.norm(stream.mass.held), EXACT.norm(stream.gradient)) != before
+
+
 def test_blocks_are_pushed_and_absorbed_by_themselves() -> None:
     source, target = RunningSum(vector(8, 4), EXACT), RunningSum(vector(0, 0), EXACT)
     target.absorb("s", slice(1, 2), source.push(slice(1, 2), 1))
