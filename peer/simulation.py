@@ -57,6 +57,8 @@ class MessageCounters:
 class Link:
     """From one agent to another, whatever lives they lead."""
 
+    source: PeerId
+    target: PeerId
     rng: random.Random
     gate: BandwidthGate = field(default_factory=BandwidthGate)
 
@@ -276,51 +278,51 @@ class Simulation(Generic[V]):
         self._note(b"send", push.sender, frame)
         arrived = self._codec.decode(frame)
         block = push.block if push.arrays else BEACON
+        source = node.agent.identity.peer
         for target in targets:
+            link = self._link(source, target)
             waits = node.outbox.waiting(target) > 0
-            if not waits and self._ready_at(node, target) <= self.now:
-                self._transmit(node, target, arrived, len(frame))
+            if not waits and self._ready_at(link) <= self.now:
+                self._transmit(node, link, arrived, len(frame))
                 continue
             node.counters.replaced += node.outbox.put(target, block, frame)
             if not waits:
-                self._look_later(node, target)
+                self._look_later(node, link)
 
-    def _link(self, node: Node[V], target: PeerId) -> Link:
-        source = node.agent.identity.peer
+    def _link(self, source: PeerId, target: PeerId) -> Link:
         link = self._links.get((source, target))
         if link is None:
-            link = self._links[source, target] = Link(link_rng(self._seed, source, target))
+            rng = link_rng(self._seed, source, target)
+            link = self._links[source, target] = Link(source, target, rng)
         return link
 
-    def _ready_at(self, node: Node[V], target: PeerId) -> float:
+    def _ready_at(self, link: Link) -> float:
         """When the bandwidth, as it is now, lets the next message on the link."""
-        faults = self._faults.faults_on(node.agent.identity.peer, target, self.now)
-        gate = self._link(node, target).gate
-        return gate.ready_at(None if faults is None else faults.bandwidth_bits_per_s)
+        faults = self._faults.faults_on(link.source, link.target, self.now)
+        return link.gate.ready_at(None if faults is None else faults.bandwidth_bits_per_s)
 
-    def _look_later(self, node: Node[V], target: PeerId) -> None:
-        ready_at = min(self._ready_at(node, target), self.now + LOOK_AGAIN_S)
-        self.at(max(ready_at, node.paused_until), lambda: self._look(node, target))
+    def _look_later(self, node: Node[V], link: Link) -> None:
+        ready_at = min(self._ready_at(link), self.now + LOOK_AGAIN_S)
+        self.at(max(ready_at, node.paused_until), lambda: self._look(node, link))
 
-    def _look(self, node: Node[V], target: PeerId) -> None:
+    def _look(self, node: Node[V], link: Link) -> None:
         """Put what waits for a link there, as far as it is free."""
-        awake = self.now >= node.paused_until
-        while awake and node.outbox.waiting(target) and self._ready_at(node, target) <= self.now:
+        target, awake = link.target, self.now >= node.paused_until
+        while awake and node.outbox.waiting(target) and self._ready_at(link) <= self.now:
             frame = node.outbox.take(target)
             assert frame is not None
-            self._transmit(node, target, self._codec.decode(frame), len(frame))
+            self._transmit(node, link, self._codec.decode(frame), len(frame))
         if node.outbox.waiting(target):
-            self._look_later(node, target)
+            self._look_later(node, link)
 
-    def _transmit(self, node: Node[V], target: PeerId, push: Push[V], frame_bytes: int) -> None:
-        link = self._link(node, target)
+    def _transmit(self, node: Node[V], link: Link, push: Push[V], frame_bytes: int) -> None:
         link.gate.took(frame_bytes, self.now)
         node.counters.sent += 1
         node.counters.bytes_sent += frame_bytes
-        delays = self._faults.deliveries(push.sender, target, self.now, link.rng)
+        delays = self._faults.deliveries(push.sender, link.target, self.now, link.rng)
         node.counters.lost += not delays
         for delay_s in delays:
-            self._schedule_delivery(node, target, push, self.now + delay_s)
+            self._schedule_delivery(node, link.target, push, self.now + delay_s)
 
     def _schedule_delivery(self, sender: Node[V], target: PeerId, push: Push[V], time: float) -> None:
         def deliver() -> None:
