@@ -80,10 +80,6 @@ class FaultWindow:
         object.__setattr__(self, "_source_set", _peer_set("sources", self.sources))
         object.__setattr__(self, "_target_set", _peer_set("targets", self.targets))
 
-    def matches(self, source: PeerId, target: PeerId, elapsed_s: float) -> bool:
-        """True if this window decides about a message sent now on this link."""
-        return self.start_s <= elapsed_s < self.end_s and self.concerns(source, target)
-
     def concerns(self, source: PeerId, target: PeerId) -> bool:
         """True if at any time this window decides about messages on this link."""
         return (self._source_set is None or _is_among(source, self._source_set)) and (
@@ -91,7 +87,7 @@ class FaultWindow:
         )
 
     def applied_to(self, faults: LinkFaults | None) -> LinkFaults | None:
-        """What a link that this window matches does instead of `faults`."""
+        """What a link that this window concerns does meanwhile instead of `faults`."""
         if not isinstance(self.faults, FaultChange):
             return self.faults
         return None if faults is None else self.faults.applied_to(faults)

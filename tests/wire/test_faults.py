@@ -23,7 +23,7 @@ from wire import (
     link_rng,
     partition,
 )
-from wire.faults import DRAWS_PER_MESSAGE, name_before_key
+from wire.faults import DRAWS_PER_MESSAGE, LINKS_REMEMBERED, name_before_key
 from wire.link_faults import FAULT_KEYS
 
 SHAPED = FaultPlan(drop=0.3, delay_s=Exponential(0.05), duplicate=0.2, reorder=0.1, reorder_window_s=0.5)
@@ -53,6 +53,27 @@ def test_certainties() -> None:
     held = [delay for (delay,) in sent(FaultPlan(reorder=1.0, reorder_window_s=2.0, delay_s=1.0))]
     assert 1.0 <= min(held) < 1.01
     assert 2.99 < max(held) < 3.0
+
+
+def test_what_is_remembered_of_a_link_ends_with_the_windows() -> None:
+    """Whatever was asked before, the answer is that of a plan that was asked nothing."""
+    change = FaultChange(drop=0.5)
+    windows = (cut("a", "b", 2.0, 4.0), FaultWindow(1.0, 3.0, change), FaultWindow(3.0, 9.0, change, ("c",)))
+    plan, times = FaultPlan(windows=windows), (0.0, 1.0, 1.5, 2.0, 3.0, 3.9, 4.0, 9.0)
+    for elapsed_s in (*times, *reversed(times)):
+        for source in ("a", "b", "c"):
+            fresh = FaultPlan(windows=windows).faults_on(source, "b", elapsed_s)
+            assert plan.faults_on(source, "b", elapsed_s) == fresh
+    assert plan.faults_on("a", "b", 3.9) is None
+    assert plan.faults_on("a", "b", 4.0) == LinkFaults()
+    assert plan.faults_on("c", "b", 4.0) == LinkFaults(drop=0.5)
+
+
+def test_no_more_links_are_remembered_than_one_swarm_has() -> None:
+    plan = FaultPlan()
+    for number in range(LINKS_REMEMBERED + 10):
+        assert plan.faults_on("a", f"b{number}", 0.0) == LinkFaults()
+    assert len(plan._known) == 10
 
 
 def test_held_messages_are_overtaken() -> None:
