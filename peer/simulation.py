@@ -248,7 +248,7 @@ class Simulation(Generic[V]):
             self.at(node.clock.when(deadline), lambda: self._give(node, lambda: self._timer(node, deadline)))
 
     def _carry_out(self, node: Node[V]) -> bool:
-        """Whether all effects are carried out; if not, the rest will be when the disk lets the agent go on."""
+        """Whether all effects are carried out; if not, the rest are when the disk lets the agent go on."""
         agent, peer = node.agent, node.agent.identity.peer
         node.effects.extend(agent.take_effects())
         while node.effects:
