@@ -55,6 +55,7 @@ PURE_PROGRAM = [
     ROOT / "peer" / f"{name}.py"
     for name in (
         *("admin_input", "doctor", "evidence", "fault_words", "scenario_file", "settled", "status"),
+        *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
         *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
         *("options/tools", "soak/measures"),
     )

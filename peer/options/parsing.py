@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from peer.errors import HyperpushError
+from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
 from peer.options.table import CONFIGURED, LEARNING_OPTIONS
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from peer.options.option import Option
 
-OPTIONS: Final = (*LEARNING_OPTIONS, *TOOL_OPTIONS, *TRACE_OPTIONS)
+OPTIONS: Final = (*LEARNING_OPTIONS, *TOOL_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS)
 
 COMMANDS: Final = {
     "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
@@ -37,6 +38,7 @@ COMMANDS: Final = {
     "state": "what a state directory holds, whether it is whole, and its model as a file",
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
+    "chaos": "real agents in real processes, to which everything happens, and what was lost",
     "hunt": "look for faults of the protocol in random worlds under a virtual clock",
     "replay": "give an agent the inputs of a trace once more, and tell what happened to whom",
     "soak": "run the same agents for a long time, and see whether anything grows or slows down",

@@ -1,0 +1,9 @@
+"""Trouble made on purpose for real agents in real processes, and a scorecard of what it did to them.
+
+plan        what goes wrong when, drawn from a seed. Pure
+worker      a process that hosts agents, and does what its parent tells it
+nonsense    a process that speaks garbage to one agent as fast as it can
+machine     what an operating system does to processes: full disks, limits, signals. An edge
+director    starts the workers, makes the troubles, brings back who died, writes down what happens
+scorecard   from what was written down to what was lost. Pure
+"""

@@ -1,0 +1,211 @@
+"""What goes wrong when: a seed, the names of the agents and the time there is give a list of troubles.
+
+    0 s ........ CALM_S ................................ quiet_s .................... end_s
+    all learn    troubles, every kind once a round       none: all have to find the answer
+
+Processes are named by number. What happens to links is a window of every agent's fault plan, so that an agent
+that comes back meets the same faults; everything else is for whoever started the processes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import random
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from peer.scenario import told
+from wire import FaultChange, FaultPlan, FaultWindow, LogNormal, partition
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from peer.scenario import AnyChange, Scenario
+    from wire import PeerId
+
+Kind = Literal[
+    "kill",
+    "stop",
+    "disk",
+    "files",
+    "memory",
+    "clock",
+    "garbage",
+    "cut",
+    "partition",
+    "loss",
+    "scenario",
+]
+KINDS: Final[tuple[Kind, ...]] = (
+    *("kill", "stop", "disk", "files", "memory", "clock", "garbage", "cut", "partition", "loss"),
+)
+"""Those that are drawn."""
+
+SWARM: Final = "chaos"  # its name
+CALM: Final = FaultPlan(drop=0.1, delay_s=0.005)  # what the links do anyway
+CALM_S: Final = 3.0
+QUIET_SHARE: Final = 0.5  # of the time
+QUIET_S_MAX: Final = 100.0
+EVERY_S: Final = (2.0, 7.0)  # from one trouble to the next: at least, if there is little time; at most
+LASTS_S: Final = (3.0, 8.0)
+AHEAD_S: Final = (5.0, 60.0, 3600.0, 86400.0)  # how far a clock jumps
+ALL_AT_ONCE: Final = 0.2  # share of the kills that take every process: the power fails
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """One thing that goes wrong, from `at_s` to `end_s` (which is `at_s` for what only happens once)."""
+
+    kind: Kind
+    at_s: float
+    end_s: float
+    processes: tuple[int, ...] = ()  # to whom, unless links are concerned
+    agents: tuple[PeerId, ...] = ()  # the same by name; of garbage, the first is spoken to
+    windows: tuple[FaultWindow, ...] = ()
+    ahead_s: float = 0.0  # of clocks
+    change: AnyChange[str] | None = None  # of a scenario file
+    text: str = ""  # of what the other fields do not tell
+
+    def told(self) -> str:
+        """One line for people."""
+        where = f"process {' and '.join(map(str, self.processes))} ({' '.join(self.agents)})"
+        lasts = f" for {self.end_s - self.at_s:.1f} s"
+        match self.kind:
+            case "kill":
+                return f"SIGKILL: {where}"
+            case "stop":
+                return f"SIGSTOP{lasts}: {where}"
+            case "disk":
+                return f"disk full{lasts}: {where}"
+            case "files":
+                return f"no file descriptors left{lasts}: {where}"
+            case "memory":
+                return f"memory limit reached{lasts}: {where}"
+            case "clock":
+                return f"clock {self.ahead_s:g} s ahead: {where}"
+            case "garbage":
+                return f"garbage at full speed{lasts}: {self.agents[0]}"
+            case _:
+                return self.text if self.change is not None else f"{self.text}{lasts}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All of it. Times in seconds since all agents were started."""
+
+    members: tuple[tuple[PeerId, ...], ...]  # the agents of each process
+    troubles: tuple[Trouble, ...]
+    quiet_s: float
+    end_s: float
+    faults: FaultPlan = field(default=CALM)
+
+    @property
+    def agents(self) -> tuple[PeerId, ...]:
+        """All of them, in the order of their numbers."""
+        return tuple(agent for group in self.members for agent in group)
+
+    def process_of(self, agent: PeerId) -> int:
+        """The process that hosts this agent."""
+        return next(number for number, group in enumerate(self.members) if agent in group)
+
+
+def shared_out(agents: Sequence[PeerId], processes: int) -> tuple[tuple[PeerId, ...], ...]:
+    """Neighbours together, as equally as may be."""
+    ends = [len(agents) * number // processes for number in range(processes + 1)]
+    return tuple(tuple(agents[start:end]) for start, end in itertools.pairwise(ends))
+
+
+def undisturbed(members: tuple[tuple[PeerId, ...], ...], seconds: float) -> Plan:
+    """Nothing goes wrong."""
+    return Plan(members, (), 0.0, seconds)
+
+
+def draw(members: tuple[tuple[PeerId, ...], ...], seconds: float, seed: int) -> Plan:
+    """In every round each of KINDS once, in an order and to whom the seed says. Of two agents or more."""
+    rng = random.Random(f"{seed}/chaos")
+    quiet_s = seconds - min(QUIET_S_MAX, QUIET_SHARE * seconds)
+    every_s = min(max((quiet_s - CALM_S) / len(KINDS), EVERY_S[0]), EVERY_S[1])
+    troubles: list[Trouble] = []
+    at_s, waiting = CALM_S, list[Kind]()
+    while at_s + EVERY_S[0] <= quiet_s:
+        if not waiting:
+            waiting = rng.sample(KINDS, len(KINDS))
+        end_s = min(at_s + rng.uniform(*LASTS_S), quiet_s)
+        troubles.append(_drawn(waiting.pop(), at_s, end_s, members, rng))
+        at_s += every_s
+    windows = tuple(window for trouble in troubles for window in trouble.windows)
+    return Plan(members, tuple(troubles), quiet_s, seconds, _with(windows))
+
+
+def from_scenario(scenario: Scenario, members: tuple[tuple[PeerId, ...], ...], seconds: float) -> Plan:
+    """What a scenario file says, instead of what a seed draws; what is for ever stays to the end."""
+    ends = {window: min(window.end_s, seconds) for window in scenario.windows}
+    links = [
+        Trouble("scenario", window.start_s, end_s, windows=(window,), text=_told(window))
+        for window, end_s in ends.items()
+        if window.start_s < end_s
+    ]
+    changes = [
+        Trouble("scenario", one.at_s, one.at_s, agents=(one.agent,), change=one, text=told(one))
+        for one in scenario.changes
+    ]
+    troubles = tuple(sorted((*links, *changes), key=lambda trouble: trouble.at_s))
+    last_s = max((trouble.end_s for trouble in troubles), default=0.0)
+    return Plan(members, troubles, min(last_s, seconds), seconds, _with(scenario.windows))
+
+
+def _with(windows: tuple[FaultWindow, ...]) -> FaultPlan:
+    return FaultPlan(drop=CALM.drop, delay_s=CALM.delay_s, windows=windows)
+
+
+def _drawn(
+    kind: Kind, at_s: float, end_s: float, members: tuple[tuple[PeerId, ...], ...], rng: random.Random
+) -> Trouble:
+    everybody = [agent for group in members for agent in group]
+    match kind:
+        case "cut":
+            order = rng.sample(everybody, len(everybody))
+            where = rng.randint(1, len(order) - 1)
+            sources, targets = sorted(order[:where]), sorted(order[where:])
+            window = FaultWindow(at_s, end_s, None, tuple(sources), tuple(targets))
+            text = f"cut, one way: {' '.join(sources)} -> {' '.join(targets)}"
+            return Trouble(kind, at_s, end_s, windows=(window,), text=text)
+        case "partition":
+            order = rng.sample(everybody, len(everybody))
+            where = rng.randint(1, len(order) - 1)
+            groups = sorted(order[:where]), sorted(order[where:])
+            text = f"partition: {' | '.join(' '.join(group) for group in groups)}"
+            return Trouble(kind, at_s, end_s, windows=partition(groups, at_s, end_s), text=text)
+        case "loss":
+            drop = round(rng.uniform(0.4, 0.8), 1)
+            change = FaultChange(drop=drop, delay_s=LogNormal(0.05, 1.0))
+            window = FaultWindow(at_s, end_s, change)
+            text = f"{drop:.0%} of all messages lost, the others 50 ms late and more"
+            return Trouble(kind, at_s, end_s, windows=(window,), text=text)
+        case "garbage":
+            number = rng.randrange(len(members))
+            group = rng.sample(members[number], len(members[number]))
+            return Trouble(kind, at_s, end_s, processes=(number,), agents=tuple(group))
+        case _:
+            once = kind in ("kill", "clock")
+            power = kind == "kill" and rng.random() < ALL_AT_ONCE
+            hit = tuple(range(len(members))) if power else (rng.randrange(len(members)),)
+            return Trouble(
+                kind,
+                at_s,
+                at_s if once else end_s,
+                processes=hit,
+                agents=tuple(agent for number in hit for agent in members[number]),
+                ahead_s=rng.choice(AHEAD_S) if kind == "clock" else 0.0,
+            )
+
+
+def _told(window: FaultWindow) -> str:
+    between = " ".join(
+        f"{word} {' '.join(names)}"
+        for word, names in (("from", window.sources), ("to", window.targets))
+        if names is not None
+    )
+    change = window.faults
+    what = "cut" if change is None else ", ".join(f"{k} {v}" for k, v in change.to_dict().items())
+    return f"{what} {between or 'everywhere'}"

@@ -1,0 +1,261 @@
+"""Troubles as a seed draws them or a file says, and what a scorecard makes of what happened."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from peer.chaos.plan import (
+    CALM,
+    CALM_S,
+    KINDS,
+    LASTS_S,
+    Trouble,
+    draw,
+    from_scenario,
+    shared_out,
+    undisturbed,
+)
+from peer.chaos.record import Done, Exit, Life, Record
+from peer.chaos.scorecard import (
+    ERROR_MAX,
+    LOST_S_MAX,
+    STILL_S_MAX,
+    Line,
+    lost_work,
+    numbers,
+    scorecard,
+    standing_still,
+    to_dict,
+)
+from peer.scenario import member_names
+from peer.scenario_file import parse_scenario
+
+NAMES = member_names(6)
+MEMBERS = shared_out(NAMES, 3)
+
+
+def test_agents_are_shared_out_equally() -> None:
+    assert MEMBERS == (("agent-0", "agent-1"), ("agent-2", "agent-3"), ("agent-4", "agent-5"))
+    assert [len(group) for group in shared_out(member_names(12), 5)] == [2, 2, 3, 2, 3]
+    plan = undisturbed(MEMBERS, 10.0)
+    assert (plan.agents, plan.troubles, plan.faults) == (NAMES, (), CALM)
+    assert [plan.process_of(agent) for agent in NAMES] == [0, 0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_kind_is_drawn_in_time_and_then_it_is_quiet(seed: int) -> None:
+    plan = draw(MEMBERS, 66.0, seed)
+    assert plan == draw(MEMBERS, 66.0, seed)
+    assert sorted(trouble.kind for trouble in plan.troubles) == sorted(KINDS)
+    assert plan.quiet_s == 33.0
+    for trouble in plan.troubles:
+        assert CALM_S <= trouble.at_s <= trouble.end_s <= plan.quiet_s
+        assert trouble.end_s - trouble.at_s <= LASTS_S[1]
+        assert all(window.end_s <= plan.quiet_s for window in trouble.windows)
+        assert set(trouble.agents) <= set(NAMES)
+        assert bool(trouble.processes) != bool(trouble.windows)
+        assert trouble.told()
+    assert sum(len(trouble.windows) for trouble in plan.troubles) == len(plan.faults.windows)
+
+
+def test_much_time_has_many_rounds_and_little_time_not_one() -> None:
+    long = draw(MEMBERS, 300.0, 0)
+    assert long.quiet_s == 200.0
+    assert all(sum(trouble.kind == kind for trouble in long.troubles) >= 2 for kind in KINDS)
+    assert len(draw(MEMBERS, 20.0, 0).troubles) == 3
+    assert draw(MEMBERS, 3.0, 0).troubles == ()
+
+
+def test_a_power_failure_takes_all_processes() -> None:
+    kills = [
+        trouble
+        for seed in range(40)
+        for trouble in draw(MEMBERS, 66.0, seed).troubles
+        if trouble.kind == "kill"
+    ]
+    assert {trouble.processes for trouble in kills} == {(0,), (1,), (2,), (0, 1, 2)}
+    assert all(trouble.end_s == trouble.at_s for trouble in kills)
+
+
+def test_what_troubles_are_called() -> None:
+    told = {trouble.kind: trouble.told() for trouble in draw(MEMBERS, 66.0, 0).troubles}
+    assert told["kill"] == "SIGKILL: process 0 (agent-0 agent-1)"
+    assert told["clock"] == "clock 60 s ahead: process 0 (agent-0 agent-1)"
+    assert told["garbage"].startswith("garbage at full speed for 3.7 s: agent-5")
+    assert told["partition"] == "partition: agent-2 agent-3 agent-4 agent-5 | agent-0 agent-1 for 7.8 s"
+
+
+def test_a_scenario_file_says_what_happens_instead() -> None:
+    text = """
+        [[event]]
+        at = 9
+        cut = ["agent-0", "agent-1"]
+        [[event]]
+        at = 2
+        drop = 0.5
+        for = 3
+        [[event]]
+        at = 4
+        kill = "agent-3"
+        [[event]]
+        at = 99
+        drop = 0.7
+    """
+    plan = from_scenario(parse_scenario(text, "file", NAMES), MEMBERS, 60.0)
+    assert [trouble.told() for trouble in plan.troubles] == [
+        "drop 0.5 everywhere for 3.0 s",
+        "4 s: agent-3 is killed",
+        "cut from agent-0 to agent-1 for 51.0 s",
+    ]
+    assert plan.quiet_s == 60.0
+    assert len(plan.faults.windows) == 3
+    assert from_scenario(parse_scenario("", "file"), MEMBERS, 60.0).quiet_s == 0.0
+
+
+def good() -> Record:
+    """Two agents; the second was killed with its process, and came back."""
+    record = Record(
+        agents=("agent-0", "agent-1"),
+        quiet_s=20.0,
+        ended_s=40.0,
+        disks="disks",
+        done=[Done(Trouble("kill", 10.0, 10.0, processes=(1,), agents=("agent-1",)), 10.0, 10.0)],
+        lives=[
+            Life("agent-0", "agent-0-key", 1, 0.0),
+            Life("agent-1", "agent-1-key", 1, 0.0),
+            Life("agent-1", "agent-1-key", 2, 15.0, ticks=80),
+        ],
+        epochs={"agent-0-key": [1, 2], "agent-1-key": [1, 3]},
+        exits=[Exit(1, 10.0, "ended by SIGKILL", "killed")],
+        memory={0: 2**28, 1: 2**27},
+        scores={name: {"model": 1e-7, "adjoint": 2e-7} for name in ("agent-0", "agent-1")},
+        answered_s=33.0,
+        garbage={"messages": 1000},
+    )
+    for half_seconds in range(80):
+        record.see("agent-0", 10 * half_seconds, half_seconds / 2)
+        if not 20 <= half_seconds < 30:
+            kept = 0 if half_seconds < 20 else 80 - 10 * 30
+            record.see("agent-1", kept + 10 * half_seconds, half_seconds / 2)
+    return record
+
+
+def lost(record: Record, undisturbed: Record | None = None) -> list[str]:
+    return [text for line in scorecard(record, undisturbed) for text in line.lost]
+
+
+def test_nothing_lost_is_said_so() -> None:
+    record = good()
+    assert lost(record) == []
+    found = {line.asked: line.found for line in scorecard(record)}
+    assert found["every agent comes back as itself, in a later incarnation"] == "2 agents, 1 returns"
+    assert found[f"every agent's error against the closed form is below {ERROR_MAX:g}"] == (
+        "2.0e-07; all had it 13 s after the last trouble"
+    )
+    assert "at most 5.5 s of work were lost" in found.values()
+    assert "1 killed" in found.values()
+    assert numbers(record) == {
+        "troubles": "kill 1",
+        "full disks": "disks",
+        "longest time without a tick": "5.5 s: agent-1 from 9.5 s on (kill)",
+        "the same, process left alone": "less than 1 s",
+        "peak memory": "process 0: 256 MiB, process 1: 128 MiB",
+        "garbage": "1,000 messages",
+    }
+    written: Any = to_dict(record, scorecard(record))
+    assert written["nothing_lost"] is True
+    assert written["troubles"] == [
+        {"at_s": 10.0, "end_s": 10.0, "kind": "kill", "what": "SIGKILL: process 1 (agent-1)"}
+    ]
+    assert written["without_a_tick"] == [{"agent": "agent-1", "from_s": 9.5, "to_s": 15.0}]
+
+
+def test_nothing_at_all_is_a_scorecard_too() -> None:
+    assert lost(Record()) == []
+    assert numbers(Record())["peak memory"] == "not known"
+    assert numbers(Record())["troubles"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"lives": [Life("agent-0", "agent-0-key", 1, 0.0), Life("agent-0", "agent-0-other", 2, 9.0)]},
+            "agent-0 at 9.0 s: came back as agent-0-other, it was agent-0-key",
+        ),
+        (
+            {"lives": [Life("agent-0", "agent-0-key", 4, 0.0), Life("agent-0", "agent-0-key", 4, 9.0)]},
+            "agent-0 at 9.0 s: incarnation 4 after 4",
+        ),
+        ({"epochs": {"agent-0-key": [1, 5, 5]}}, "agent-0-key: entered epoch 5 after 5"),
+        ({"epochs": {"agent-0-key": [1, 5, 2]}}, "agent-0-key: entered epoch 2 after 5"),
+        (
+            {"exits": [Exit(1, 7.0, "ended with exit code 1: Error: a bug")]},
+            "process 1 at 7.0 s: ended with exit code 1: Error: a bug",
+        ),
+        ({"agents": ("agent-0", "agent-1", "agent-2")}, "agent-2: not there at the end"),
+        ({"ended_s": 39.0 + 1.1 * STILL_S_MAX}, "agent-0: no tick from 39.5 to 72.0 s"),
+        ({"scores": {"agent-0": {"model": 1e-3}, "agent-1": {}}}, "agent-0: model off by 1.0e-03"),
+        ({"scores": {"agent-0": {"model": math.nan}, "agent-1": {}}}, "agent-0: model off by nan"),
+        ({"left_behind": ["disk-0: busy"]}, "disk-0: busy"),
+    ],
+)
+def test_what_is_lost_is_said_with_where(changed: dict[str, Any], said: str) -> None:
+    assert said in lost(replace(good(), **changed))
+
+
+def test_an_answer_that_was_never_there_has_no_time() -> None:
+    line = scorecard(replace(good(), answered_s=None))[5]
+    assert line == Line(line.asked, "2.0e-07")
+
+
+def test_somebody_new_need_not_be_who_it_was() -> None:
+    record = good()
+    record.lives.append(Life("agent-1", "agent-1-another", 1, 30.0, anew=True))
+    assert lost(record) == []
+
+
+def test_whoever_should_not_be_there_does_not_stand_still() -> None:
+    record = Record(ended_s=50.0)
+    record.see("agent-0", 5, 1.0)
+    record.see("agent-0", None, 1.5)
+    record.see("agent-0", 5, 41.0)
+    record.see("agent-0", 6, 41.5)
+    assert [(gap.from_s, gap.to_s) for gap in standing_still(record)] == [(41.5, 50.0)]
+
+
+def test_work_is_lost_from_the_newest_checkpoint_on() -> None:
+    record = good()
+    record.lives[2] = replace(record.lives[2], ticks=35)
+    (gap,) = lost_work(record)
+    assert (gap.from_s, gap.to_s) == (1.5, 9.5)
+    assert lost(record) == []
+    late = Record(lives=[Life("agent-1", "agent-1-key", 2, 30.0)])
+    for second in range(20):
+        late.see("agent-1", second, float(second))
+    assert f"{LOST_S_MAX:g}" in scorecard(late)[2].asked
+    assert scorecard(late)[2].lost == ("agent-1: went on at 19.0 s from where it was at 0.0 s",)
+    full = Trouble("disk", 5.0, 8.0, agents=("agent-1",))
+    assert not scorecard(replace(late, done=[Done(full, 5.0, 8.0)]))[2].lost, "it could keep nothing"
+
+
+def test_a_trouble_that_could_not_be_made_is_told_but_not_counted() -> None:
+    done = Done(Trouble("stop", 5.0, 8.0, (1,), ("agent-1",)), 9.0, 9.0, "not done")
+    assert done.told() == "SIGSTOP for 3.0 s: process 1 (agent-1); not done"
+    assert numbers(replace(good(), done=[done]))["troubles"] == "none"
+
+
+def test_accuracies_are_compared_with_those_of_an_undisturbed_run() -> None:
+    calm = replace(good(), scores={"agent-0": {"shared": 0.9, "personal": 0.95}})
+    close = replace(good(), scores={name: {"shared": 0.89, "personal": 0.94} for name in good().scores})
+    assert lost(close, calm) == []
+    assert "shared 0.890 (undisturbed 0.900), personal 0.940 (undisturbed 0.950)" in {
+        line.found for line in scorecard(close, calm)
+    }
+    worse = replace(good(), scores={name: {"shared": 0.89, "personal": 0.8} for name in good().scores})
+    assert lost(worse, calm) == ["personal: 15.0 points below"]
+    assert lost(replace(good(), agents=(), scores={}), calm) == ["there are no scores to compare"]
