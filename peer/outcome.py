@@ -128,6 +128,8 @@ def verdict(outcome: Outcome) -> str:
         who = "any agent" if len(outcome.agents) > 1 else "this agent"
         truth = f"the closed form of {outcome.truth_of}"
         return f"The largest relative error of {who}, against {truth}, is {worst:.1e}."
+    if "local_all" not in outcome.columns:
+        return "Ended by SIGTERM: there was no time to compare with training alone."
     if len(outcome.agents) == 1:
         scores = outcome.agents[0].scores
         gain = 100 * (scores["personal"] - scores["local_all"])

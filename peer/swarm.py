@@ -58,11 +58,14 @@ def answer(service: AgentService) -> Answer:
     )
 
 
-async def score(service: AgentService, task: Task, shard: int, executor: ThreadPoolExecutor) -> AgentOutcome:
-    """Score one stopped agent, in a worker thread."""
+async def score(
+    service: AgentService, task: Task, shard: int, executor: ThreadPoolExecutor, *, in_haste: bool = False
+) -> AgentOutcome:
+    """Score one stopped agent, in a worker thread; in haste it is not compared with one that trains alone."""
     agent = service.agent
+    ticks = None if in_haste else agent.ticks
     scores = await asyncio.get_running_loop().run_in_executor(
-        executor, task.scores, shard, answer(service), agent.settings, agent.ticks
+        executor, task.scores, shard, answer(service), agent.settings, ticks
     )
     seen = view(service)
     return AgentOutcome(

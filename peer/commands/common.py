@@ -27,20 +27,26 @@ def configuration(
 
 
 @contextlib.contextmanager
-def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    """Ctrl-C or SIGTERM sets `stop`, once; a second one ends the program as usual."""
+def stopped_by_signals(stop: asyncio.Event) -> Iterator[asyncio.Event]:
+    """Ctrl-C or SIGTERM sets `stop`, once; a second one ends the program as usual.
+
+    Yields what SIGTERM sets as well: whoever sends it will not wait for long.
+    """
     loop = asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
+    in_haste = asyncio.Event()
 
-    def handle() -> None:
+    def handle(number: int) -> None:
+        if number == signal.SIGTERM:
+            in_haste.set()
         stop.set()
         for number in signals:
             loop.remove_signal_handler(number)
 
     for number in signals:
-        loop.add_signal_handler(number, handle)
+        loop.add_signal_handler(number, handle, number)
     try:
-        yield
+        yield in_haste
     finally:
         for number in signals:
             loop.remove_signal_handler(number)

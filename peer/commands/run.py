@@ -90,7 +90,7 @@ def main(options: argparse.Namespace) -> int:
         executor = worker_threads()
         stop = asyncio.Event()
         with (
-            stopped_by_signals(stop),
+            stopped_by_signals(stop) as in_haste,
             make_display(console, f"{peer}, shard {options.shard}") as display,
             one_trace(options, origin, display.say) as trace,
         ):
@@ -161,11 +161,12 @@ def main(options: argparse.Namespace) -> int:
                 interrupted = await learn(
                     Running([service]), end, stop, observe, changes=changes, watched=member.guards()
                 )
-                display.say("scoring, and training alone for comparison")
-                found = await score(service, task, index, executor)
+                if not in_haste.is_set():
+                    display.say("scoring, and training alone for comparison")
+                found = await score(service, task, index, executor, in_haste=in_haste.is_set())
                 outcome = Outcome(
                     config={**recorder.config, "id": peer},
-                    columns=task.columns,
+                    columns={name: told for name, told in task.columns.items() if name in found.scores},
                     agents=[found],
                     wall_s=time.monotonic() - began,
                     ticks=found.ticks,

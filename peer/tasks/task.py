@@ -58,8 +58,13 @@ class Task(Protocol):
     def settings(self) -> SettingKeywords:
         """Settings that suit it; the command line overrides them."""
 
-    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
-        """One number per column for the agent of this shard, which has done `ticks` ticks."""
+    def scores(
+        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+    ) -> dict[str, float]:
+        """One number per column for the agent of this shard, which has done `ticks` ticks.
+
+        None: there is no time to train alone for comparison, and columns may be missing.
+        """
 
     def among(self, shards: Sequence[int]) -> Task:
         """To score those who are left when only these shards take part at the end."""
@@ -96,13 +101,18 @@ class DigitsTask:
             digits_problem(data, chosen, seed) for data in split_digits(agents, seed)
         ]
 
-    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
+    def scores(
+        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+    ) -> dict[str, float]:
         """Test accuracies, with what the agent would have reached alone in as many ticks."""
         problem = self.problems[shard]
+        own = dict(problem.metrics(answer.model, answer.hyperparameters))
+        if ticks is None:
+            return own
         return {
             "local": train_alone(problem, settings, ticks, use_validation=False),
             "local_all": train_alone(problem, settings, ticks, use_validation=True),
-            **problem.metrics(answer.model, answer.hyperparameters),
+            **own,
         }
 
     def among(self, shards: Sequence[int]) -> Task:
@@ -142,7 +152,9 @@ class SyntheticTask:
         """The closed form is that of these shards."""
         return SyntheticTask(self._agents, self._seed, "none", shards)
 
-    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int) -> dict[str, float]:
+    def scores(
+        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+    ) -> dict[str, float]:
         """Against the closed form: at the initial hyperparameters if they are held, else at the solution."""
         del ticks
         place = self._shards.index(shard)

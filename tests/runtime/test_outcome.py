@@ -72,3 +72,10 @@ def test_one_agent_alone_has_no_interval() -> None:
     single = outcome([0.9], [0.8])
     assert math.isnan(single.compare("personal", "local").low)
     assert verdict(single) == "This agent is better off than alone on train + validation (+10.0 points)."
+
+
+def test_without_a_comparison_none_is_claimed() -> None:
+    agents = [AgentOutcome("a", 10, 1, 0.1, {"shared": 0.8, "personal": 0.9}, {})]
+    found = Outcome({}, {"shared": "c", "personal": "d"}, agents, 1.0, 10)
+    assert verdict(found) == "Ended by SIGTERM: there was no time to compare with training alone."
+    assert list(found.to_dict()["comparison"]) == ["personal - shared"]

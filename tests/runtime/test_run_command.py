@@ -132,6 +132,17 @@ def test_agents_find_each_other_say_goodbye_and_come_back(
     assert read(out / "result.json")["peers"] == []
 
 
+def test_sigterm_lets_nobody_wait_for_a_comparison(start: Any, tmp_path: Path) -> None:
+    found = str(tmp_path / "found.json")
+    one = start("--task", "digits", "--name", "me", "--json", found, "--state", str(tmp_path / "state"))
+    one.said("status and faults|tick ")
+    assert one.terminate() == 0
+    assert "Ended by SIGTERM: there was no time to compare with training alone." in "".join(one.lines)
+    (agent,) = read(tmp_path / "found.json")["agents"]
+    assert sorted(agent["accuracy"]) == ["personal", "shared"]
+    assert list((tmp_path / "state").glob("checkpoint-*.json")), "a clean leave keeps what was learned"
+
+
 def test_a_scenario_cuts_pauses_and_lets_leave(start: Any, tmp_path: Path) -> None:
     """Each agent does what the file says of it; the other notes that by silence, and that it is back."""
     file = tmp_path / "scenario.toml"

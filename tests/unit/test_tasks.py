@@ -77,6 +77,8 @@ def test_untrained_digits_agents_score_their_chance_and_training_alone_scores_mo
     assert scores["shared"] == scores["personal"] < 0.5
     assert scores["local"] > 0.6
     assert scores["local_all"] > 0.6
+    in_haste = task.scores(0, answer, AgentSettings(**task.settings), ticks=None)
+    assert in_haste == {name: scores[name] for name in ("shared", "personal")}
 
 
 def test_synthetic_answers_are_scored_against_the_truth() -> None:
