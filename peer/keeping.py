@@ -57,8 +57,10 @@ class Keeper:
             ) from None
 
     def keep(self, snapshot: Snapshot[Tensor]) -> None:
-        """Write this as soon as the one before is written."""
+        """Write this as soon as the one before is written. A bug in that surfaces here."""
         self._waiting = snapshot
+        if self._task is not None and self._task.done():
+            self._task.result()
         if self._task is None:
             self._task = asyncio.create_task(self._work())
 

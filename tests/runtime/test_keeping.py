@@ -148,3 +148,19 @@ async def test_a_swarm_of_which_all_were_killed_goes_on_where_it_was(tmp_path: P
                 before.append(unpack(kept.tensors)["learner.hyperparameters.h"])
             for hyperparameters, problem in zip(before, problems, strict=True):
                 assert not torch.equal(hyperparameters, problem.hyperparameters["h"]), "they had moved"
+
+
+async def test_a_bug_in_keeping_surfaces(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with group() as swarm:
+        one = await swarm.add(quadratics(1)[0], "one", founder=True, settings=OFTEN)
+
+        def fail(_: object) -> None:
+            raise RuntimeError("a bug")
+
+        monkeypatch.setattr(one.state, "keep_checkpoint", fail)
+        swarm.run()
+        with pytest.raises(RuntimeError, match="a bug"):
+            await swarm.ticks(1000, one)
+        swarm._runs.clear()
+        swarm.members.clear()
+        await one.transport.close()
