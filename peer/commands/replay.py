@@ -58,6 +58,8 @@ def main(options: argparse.Namespace) -> int:
         raise TraceError(f"trace: {str(options.file)!r} cannot be read: {error.strerror}") from None
     except TraceError as error:
         raise TraceError(f"trace: {str(options.file)!r}: {error}") from None
+    if teller is not None and not story:
+        console.print(escape(f"nothing of {options.story} is in these inputs"))
     for line in _verdict(found, beginning):
         console.print(escape(line))
     if options.json is not None:

@@ -70,9 +70,15 @@ class PeerStory:
         self._peer = peer
         self._newest = (-1, -1)  # incarnation and heartbeat, by hearsay
         self._is_target = False
+        self._is_known = False  # something has been told
 
     def look(self, seen: Seen) -> Iterator[str]:
         """As in `Teller`."""
+        for line in self._lines(seen):
+            self._is_known = True
+            yield line
+
+    def _lines(self, seen: Seen) -> Iterator[str]:
         yield from self._input(seen)
         for push in taken_in(seen) or ():
             if push.sender == self._peer:
@@ -89,7 +95,7 @@ class PeerStory:
         for event in seen.events:
             if getattr(event, "peer", None) == self._peer:
                 yield _event(event)
-            elif isinstance(event, EpochEntered):
+            elif isinstance(event, EpochEntered) and (self._is_known or self._peer in event.out_neighbours):
                 yield self._epoch(event)
 
     def _input(self, seen: Seen) -> Iterator[str]:

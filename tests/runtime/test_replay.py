@@ -154,6 +154,8 @@ def test_stories_are_told_and_written(
         assert found["difference"] is None
         assert found["inputs"] > 100
         assert found["beginning"]["origin"]["task"] == "synthetic"
+    lines = told(capsys, str(folder / "agent-0.0"), "--story", "peer:nobody")
+    assert lines[1] == "nothing of peer:nobody is in these inputs"
 
 
 def test_what_differs_is_told(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
