@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from peer.chaos.machine import Workplace
+    from peer.chaos.network import Network
     from peer.chaos.plan import Plan
 
 START_S: Final = 180.0  # for all processes to be there; loading torch takes seconds
@@ -48,6 +49,7 @@ class Director:
         self,
         plan: Plan,
         workplace: Workplace,
+        network: Network | None,
         *,
         task: str,
         seed: int,
@@ -55,8 +57,12 @@ class Director:
         say: Callable[[str], None],
         show: Callable[[float, str], None],
     ) -> None:
-        """`show` is told now and then how much of the time is over, and how all are doing."""
+        """`show` is told now and then how much of the time is over, and how all are doing.
+
+        Without a network of their own the processes are on that of this machine.
+        """
         self.record = Record(quiet_s=plan.quiet_s, disks=workplace.disks)
+        self._network = network
         self._plan = plan
         self._workplace = workplace
         self._task = task
@@ -77,13 +83,19 @@ class Director:
         self._unscored: set[str] = set()  # who is asked for scores and has not answered
         self._scored = asyncio.Event()  # all have
         self._hosts = [
-            Host(number, workplace.path / f"process-{number}.log", self._heard)
+            Host(
+                number,
+                workplace.path / f"process-{number}.log",
+                self._heard,
+                () if network is None else network.inside(number),
+            )
             for number in range(len(plan.members))
         ]
         self._mischief = Mischief(
             plan,
             self._hosts,
             workplace,
+            network,
             self.record,
             there=self._there,
             address_of=self._addresses.__getitem__,
@@ -135,6 +147,7 @@ class Director:
                 "hosts": hosts,
                 "faults": self._plan.faults.to_dict(),
                 "checkpoint_s": CHECKPOINT_S,
+                "listen_host": self._network.address(host.number) if self._network else "127.0.0.1",
             }
             code = await host.process.run("peer.chaos.worker", first=json.dumps(setup))
             self._ended(host, code)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from peer.chaos.machine import Workplace
+    from peer.chaos.network import Network
     from peer.chaos.plan import Plan, Trouble
     from peer.chaos.process import Host
     from peer.chaos.record import Record
@@ -35,6 +36,7 @@ class Mischief:
         plan: Plan,
         hosts: Sequence[Host],
         workplace: Workplace,
+        network: Network | None,
         record: Record,
         *,
         there: set[str],
@@ -48,6 +50,7 @@ class Mischief:
         self._plan = plan
         self._hosts = hosts
         self._workplace = workplace
+        self._network = network
         self._record = record
         self._there = there
         self._address_of = address_of
@@ -68,7 +71,8 @@ class Mischief:
         elif trouble.windows:  # every agent has them in its faults
             self._note(Done(trouble, trouble.at_s, trouble.end_s))
         else:
-            await asyncio.gather(*(self._hit(self._hosts[number], trouble) for number in trouble.processes))
+            hits = [self._plan.share(trouble, number) for number in trouble.processes]
+            await asyncio.gather(*(self._hit(self._hosts[hit.processes[0]], hit) for hit in hits))
 
     def _note(self, done: Done) -> None:
         self._record.done.append(done)
@@ -129,8 +133,23 @@ class Mischief:
                     machine.lift(pid)
                     process.send({"empty": True})
                 await asyncio.sleep(AFTERMATH_S)
+            case "unplug":
+                await self._unplug(host.number, trouble.ways, end_s)
             case _:
                 await self._talk(trouble.agents[0], end_s)
+
+    async def _unplug(self, process: int, ways: Sequence[str], end_s: float) -> None:
+        """Drop the packets between one process and all others; each task has rules of its own."""
+        network = self._network
+        assert network is not None, "else it is not drawn"
+        others = [host.number for host in self._hosts if host.number != process]
+        links = [(process, other) for other in others if "from" in ways]
+        links += [(other, process) for other in others if "to" in ways]
+        network.cut(links)
+        try:
+            await self._until(end_s)
+        finally:
+            network.mend(links)
 
     async def _until(self, end_s: float) -> None:
         await asyncio.sleep(max(0.0, end_s - self._now_s()))
@@ -142,7 +161,8 @@ class Mischief:
         def heard(line: Mapping[str, int]) -> None:
             told.update(line)
 
-        nonsense = Process(self._workplace.path / "nonsense.log", heard)
+        inside = () if self._network is None else self._network.inside(None)
+        nonsense = Process(self._workplace.path / "nonsense.log", heard, inside)
         arguments = (self._address_of(agent), str(len(self._record.done)))
         talking = nonsense.run("peer.chaos.nonsense", *arguments, first=self._swarm_key)
         try:

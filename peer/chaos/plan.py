@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 from peer.scenario import told
@@ -34,12 +34,13 @@ Kind = Literal[
     "cut",
     "partition",
     "loss",
+    "unplug",
     "scenario",
 ]
 KINDS: Final[tuple[Kind, ...]] = (
-    *("kill", "stop", "disk", "files", "memory", "clock", "garbage", "cut", "partition", "loss"),
+    *("kill", "stop", "disk", "files", "memory", "clock", "garbage", "cut", "partition", "loss", "unplug"),
 )
-"""Those that are drawn."""
+"""Those that are drawn. To `unplug` processes they need networks of their own."""
 
 SWARM: Final = "chaos"  # its name
 CALM: Final = FaultPlan(drop=0.1, delay_s=0.005)  # what the links do anyway
@@ -64,11 +65,12 @@ class Trouble:
     windows: tuple[FaultWindow, ...] = ()
     ahead_s: float = 0.0  # of clocks
     change: AnyChange[str] | None = None  # of a scenario file
+    ways: tuple[str, ...] = ()  # of packets that do not pass: `from` the process, `to` it
     text: str = ""  # of what the other fields do not tell
 
     def told(self) -> str:
         """One line for people."""
-        where = f"process {' and '.join(map(str, self.processes))} ({' '.join(self.agents)})"
+        where = f"process {', '.join(map(str, self.processes))} ({' '.join(self.agents)})"
         lasts = f" for {self.end_s - self.at_s:.1f} s"
         match self.kind:
             case "kill":
@@ -83,6 +85,8 @@ class Trouble:
                 return f"memory limit reached{lasts}: {where}"
             case "clock":
                 return f"clock {self.ahead_s:g} s ahead: {where}"
+            case "unplug":
+                return f"packets {' and '.join(self.ways)} {where} dropped{lasts}"
             case "garbage":
                 return f"garbage at full speed{lasts}: {self.agents[0]}"
             case _:
@@ -104,6 +108,11 @@ class Plan:
         """All of them, in the order of their numbers."""
         return tuple(agent for group in self.members for agent in group)
 
+    def share(self, trouble: Trouble, process: int) -> Trouble:
+        """What one of its processes has of a trouble."""
+        own = tuple(agent for agent in trouble.agents if agent in self.members[process])
+        return replace(trouble, processes=(process,), agents=own)
+
     def process_of(self, agent: PeerId) -> int:
         """The process that hosts this agent."""
         return next(number for number, group in enumerate(self.members) if agent in group)
@@ -120,18 +129,25 @@ def undisturbed(members: tuple[tuple[PeerId, ...], ...], seconds: float) -> Plan
     return Plan(members, (), 0.0, seconds)
 
 
-def draw(members: tuple[tuple[PeerId, ...], ...], seconds: float, seed: int) -> Plan:
-    """In every round each of KINDS once, in an order and to whom the seed says. Of two agents or more."""
+def draw(
+    members: tuple[tuple[PeerId, ...], ...], seconds: float, seed: int, kinds: Sequence[Kind] = KINDS
+) -> Plan:
+    """In every round each of these kinds once, in an order and to whom the seed says.
+
+    Of two agents or more; of two processes, if they are to be unplugged.
+    """
     rng = random.Random(f"{seed}/chaos")
     quiet_s = seconds - min(QUIET_S_MAX, QUIET_SHARE * seconds)
-    every_s = min(max((quiet_s - CALM_S) / len(KINDS), EVERY_S[0]), EVERY_S[1])
+    every_s = min(max((quiet_s - CALM_S) / len(kinds), EVERY_S[0]), EVERY_S[1])
     troubles: list[Trouble] = []
-    at_s, waiting = CALM_S, list[Kind]()
+    at_s, waiting, turns = CALM_S, list[Kind](), list[int]()
     while at_s + EVERY_S[0] <= quiet_s:
         if not waiting:
-            waiting = rng.sample(KINDS, len(KINDS))
+            waiting = rng.sample(kinds, len(kinds))
+        if not turns:
+            turns = rng.sample(range(len(members)), len(members))
         end_s = min(at_s + rng.uniform(*LASTS_S), quiet_s)
-        troubles.append(_drawn(waiting.pop(), at_s, end_s, members, rng))
+        troubles.append(_drawn(waiting.pop(), at_s, end_s, members, turns.pop(), rng))
         at_s += every_s
     windows = tuple(window for trouble in troubles for window in trouble.windows)
     return Plan(members, tuple(troubles), quiet_s, seconds, _with(windows))
@@ -159,8 +175,14 @@ def _with(windows: tuple[FaultWindow, ...]) -> FaultPlan:
 
 
 def _drawn(
-    kind: Kind, at_s: float, end_s: float, members: tuple[tuple[PeerId, ...], ...], rng: random.Random
+    kind: Kind,
+    at_s: float,
+    end_s: float,
+    members: tuple[tuple[PeerId, ...], ...],
+    number: int,
+    rng: random.Random,
 ) -> Trouble:
+    """One of this kind; to this process, if it is done to one."""
     everybody = [agent for group in members for agent in group]
     match kind:
         case "cut":
@@ -182,14 +204,16 @@ def _drawn(
             window = FaultWindow(at_s, end_s, change)
             text = f"{drop:.0%} of all messages lost, the others 50 ms late and more"
             return Trouble(kind, at_s, end_s, windows=(window,), text=text)
+        case "unplug":
+            ways = rng.choice((("from",), ("to",), ("from", "to")))
+            return Trouble(kind, at_s, end_s, (number,), members[number], ways=ways)
         case "garbage":
-            number = rng.randrange(len(members))
             group = rng.sample(members[number], len(members[number]))
             return Trouble(kind, at_s, end_s, processes=(number,), agents=tuple(group))
         case _:
             once = kind in ("kill", "clock")
             power = kind == "kill" and rng.random() < ALL_AT_ONCE
-            hit = tuple(range(len(members))) if power else (rng.randrange(len(members)),)
+            hit = tuple(range(len(members))) if power else (number,)
             return Trouble(
                 kind,
                 at_s,

@@ -15,7 +15,7 @@ import peer
 from peer.chaos.machine import end_with
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 LINE_BYTES_MAX: Final = 2**20
 _START: Final = "import importlib, sys; importlib.import_module(sys.argv[1]).main(*sys.argv[2:])"
@@ -25,8 +25,12 @@ ROOT: Final = Path(peer.__file__).resolve().parents[1]  # so that the same code 
 class Process:
     """A child of ours: lines of JSON in both directions; what it prints besides is in `log`."""
 
-    def __init__(self, log: Path, on_line: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self, log: Path, on_line: Callable[[Mapping[str, Any]], None], inside: Sequence[str] = ()
+    ) -> None:
+        """`inside` is a command that starts it, on another network for example."""
         self._log = log
+        self._inside = inside
         self._on_line = on_line
         self._child: asyncio.subprocess.Process | None = None
 
@@ -39,7 +43,7 @@ class Process:
         """Start it with `first` on stdin, listen until it ends; the exit code, negative for a signal."""
         with self._log.open("ab") as log:
             self._child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-c", _START, module, *arguments),
+                *(*self._inside, sys.executable, "-c", _START, module, *arguments),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -86,9 +90,15 @@ class Process:
 class Host:
     """One worker, whichever process it is at the moment, and what is done to it."""
 
-    def __init__(self, number: int, log: Path, on_line: Callable[[Host, Mapping[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        number: int,
+        log: Path,
+        on_line: Callable[[Host, Mapping[str, Any]], None],
+        inside: Sequence[str] = (),
+    ) -> None:
         self.number = number
-        self.process = Process(log, lambda line: on_line(self, line))
+        self.process = Process(log, lambda line: on_line(self, line), inside)
         self.up = asyncio.Event()  # all its agents listen
         self.starting: set[str] = set()  # agents that do not yet
         self.hit_by: list[str] = []  # the troubles that it is in

@@ -68,6 +68,7 @@ class Setup:
     hosts: Sequence[str]  # the agents that start here
     faults: Mapping[str, Any]
     checkpoint_s: float
+    listen_host: str
 
 
 @dataclasses.dataclass(slots=True)
@@ -178,6 +179,7 @@ class Worker:
             seed=self._setup.seed,
             founder=False,
             executor=self._executor,
+            listen_host=self._setup.listen_host,
             faults=self._faults,
             on_event=lambda peer, event: self._note(name, peer, event),
             on_problem=lambda problem: self.tell("said", f"{name}: {problem}"),
@@ -197,7 +199,7 @@ class Worker:
         hosted = self._hosted[name]
         hosted.member = Member(
             hosted.service,
-            listen_host="127.0.0.1",
+            listen_host=self._setup.listen_host,
             seeds=self._seeds,
             zeroconf=False,
             ending=Ending(),

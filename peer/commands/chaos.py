@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sys
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,8 @@ from rich.text import Text
 
 from peer.chaos.director import Director
 from peer.chaos.machine import Workplace
-from peer.chaos.plan import draw, from_scenario, shared_out, undisturbed
+from peer.chaos.network import Network, remove_stale
+from peer.chaos.plan import KINDS, draw, from_scenario, shared_out, undisturbed
 from peer.chaos.scorecard import numbers, scorecard, to_dict
 from peer.commands.common import stopped_by_signals
 from peer.commands.scenario import read_scenario
@@ -50,15 +52,21 @@ def main(options: argparse.Namespace) -> int:
     names = member_names(options.agents)
     seconds = 60 * options.minutes
     members = shared_out(names, options.processes)
-    if options.scenario is None:
-        plan = draw(members, seconds, options.seed)
-    else:
-        plan = from_scenario(read_scenario(options.scenario, names), members, seconds)
-    record = _run(console, plan, options, "making trouble")
-    calm = None
-    if options.task != "synthetic" and not record.interrupted:
-        console.print("the same without troubles, for comparison")
-        calm = _run(console, undisturbed(members, record.ended_s), options, "undisturbed")
+    network = _network(options.processes)
+    try:
+        if options.scenario is None:
+            kinds = [kind for kind in KINDS if network is not None or kind != "unplug"]
+            plan = draw(members, seconds, options.seed, kinds)
+        else:
+            plan = from_scenario(read_scenario(options.scenario, names), members, seconds)
+        record = _run(console, plan, network, options)
+        calm = None
+        if options.task != "synthetic" and not record.interrupted:
+            console.print("the same without troubles, for comparison")
+            calm = _run(console, undisturbed(members, record.ended_s), network, options)
+    finally:
+        if network is not None:
+            network.close()
     if record.interrupted or (calm is not None and calm.interrupted):
         console.print("interrupted; all processes have ended, and nothing is left behind")
         for left in record.left_behind:
@@ -71,8 +79,16 @@ def main(options: argparse.Namespace) -> int:
     return 1 if any(line.lost for line in lines) else 0
 
 
-def _run(console: Console, plan: Plan, options: argparse.Namespace, title: str) -> Record:
-    """One swarm from start to end; nothing of it is left."""
+def _network(processes: int) -> Network | None:
+    """Networks that can be unplugged, where they are permitted and there is more than one process."""
+    remove_stale()
+    with contextlib.suppress(OSError):
+        return Network(processes) if processes > 1 else None
+    return None
+
+
+def _run(console: Console, plan: Plan, network: Network | None, options: argparse.Namespace) -> Record:
+    """One swarm from start to end; nothing of it is left but the network."""
     workplace = Workplace(len(plan.members))
     looks = 0
 
@@ -83,7 +99,7 @@ def _run(console: Console, plan: Plan, options: argparse.Namespace, title: str) 
             stopped_by_signals(stop),
             Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress,
         ):
-            bar = progress.add_task(title, total=1.0)
+            bar = progress.add_task("starting", total=1.0)
 
             def show(share: float, line: str) -> None:
                 nonlocal looks
@@ -95,6 +111,7 @@ def _run(console: Console, plan: Plan, options: argparse.Namespace, title: str) 
             director = Director(
                 plan,
                 workplace,
+                network,
                 task=options.task,
                 seed=options.seed,
                 tick_s=options.tick_ms / 1000,
@@ -105,6 +122,7 @@ def _run(console: Console, plan: Plan, options: argparse.Namespace, title: str) 
                 f"{len(plan.agents)} agents in {len(plan.members)} processes, {options.task}, "
                 f"{len(plan.troubles)} troubles until {plan.quiet_s:.0f} s, {plan.end_s:.0f} s at most"
             )
+            console.print(f"full disks: {workplace.disks}; network: {_told(network)}")
             return await director.run(stop)
 
     try:
@@ -113,6 +131,12 @@ def _run(console: Console, plan: Plan, options: argparse.Namespace, title: str) 
         left = workplace.close()
     record.left_behind = left
     return record
+
+
+def _told(network: Network | None) -> str:
+    if network is None:
+        return "loopback, agents drop the messages (network namespaces need root, ip, two processes)"
+    return "a namespace for each process, a router drops the packets"
 
 
 def _print(console: Console, record: Record, lines: Sequence[Line]) -> None:

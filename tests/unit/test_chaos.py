@@ -51,6 +51,8 @@ def test_every_kind_is_drawn_in_time_and_then_it_is_quiet(seed: int) -> None:
     plan = draw(MEMBERS, 66.0, seed)
     assert plan == draw(MEMBERS, 66.0, seed)
     assert sorted(trouble.kind for trouble in plan.troubles) == sorted(KINDS)
+    without = draw(MEMBERS, 66.0, seed, [kind for kind in KINDS if kind != "unplug"])
+    assert {trouble.kind for trouble in without.troubles} == set(KINDS) - {"unplug"}
     assert plan.quiet_s == 33.0
     for trouble in plan.troubles:
         assert CALM_S <= trouble.at_s <= trouble.end_s <= plan.quiet_s
@@ -79,14 +81,27 @@ def test_a_power_failure_takes_all_processes() -> None:
     ]
     assert {trouble.processes for trouble in kills} == {(0,), (1,), (2,), (0, 1, 2)}
     assert all(trouble.end_s == trouble.at_s for trouble in kills)
+    power = next(trouble for trouble in kills if len(trouble.processes) == 3)
+    share = draw(MEMBERS, 66.0, 0).share(power, 1)
+    assert (share.processes, share.agents, share.at_s) == ((1,), MEMBERS[1], power.at_s)
 
 
 def test_what_troubles_are_called() -> None:
-    told = {trouble.kind: trouble.told() for trouble in draw(MEMBERS, 66.0, 0).troubles}
-    assert told["kill"] == "SIGKILL: process 0 (agent-0 agent-1)"
-    assert told["clock"] == "clock 60 s ahead: process 0 (agent-0 agent-1)"
-    assert told["garbage"].startswith("garbage at full speed for 3.7 s: agent-5")
-    assert told["partition"] == "partition: agent-2 agent-3 agent-4 agent-5 | agent-0 agent-1 for 7.8 s"
+    one = Trouble(
+        "kill", 5.0, 9.0, (0,), ("agent-0", "agent-1"), ahead_s=60.0, ways=("from", "to"), text="cut"
+    )
+    told = {kind: replace(one, kind=kind).told() for kind in KINDS}
+    assert told == {
+        "kill": "SIGKILL: process 0 (agent-0 agent-1)",
+        "stop": "SIGSTOP for 4.0 s: process 0 (agent-0 agent-1)",
+        "disk": "disk full for 4.0 s: process 0 (agent-0 agent-1)",
+        "files": "no file descriptors left for 4.0 s: process 0 (agent-0 agent-1)",
+        "memory": "memory limit reached for 4.0 s: process 0 (agent-0 agent-1)",
+        "clock": "clock 60 s ahead: process 0 (agent-0 agent-1)",
+        "garbage": "garbage at full speed for 4.0 s: agent-0",
+        "unplug": "packets from and to process 0 (agent-0 agent-1) dropped for 4.0 s",
+        **dict.fromkeys(("cut", "partition", "loss"), "cut for 4.0 s"),
+    }
 
 
 def test_a_scenario_file_says_what_happens_instead() -> None:
@@ -221,6 +236,7 @@ def test_somebody_new_need_not_be_who_it_was() -> None:
 
 def test_whoever_should_not_be_there_does_not_stand_still() -> None:
     record = Record(ended_s=50.0)
+    record.see("agent-0", 5, 0.8)
     record.see("agent-0", 5, 1.0)
     record.see("agent-0", None, 1.5)
     record.see("agent-0", 5, 41.0)
