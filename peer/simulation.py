@@ -264,13 +264,13 @@ class Simulation(Generic[V]):
                         return False
                 case Compute(work):
                     agent.computed(work(), node.clock.read(self.now))
+                    node.effects.extend(agent.take_effects())
                 case Send(targets, push):
                     self._send(node, targets, push)
                 case Checkpoint(snapshot):
                     self.storage.keep_snapshot(peer, snapshot)
                 case _:
                     pass  # Reach: every address leads somewhere here
-            node.effects.extend(agent.take_effects())
         return True
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:

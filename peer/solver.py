@@ -83,6 +83,9 @@ class Solver(Generic[V]):
         self.model = self._make_stream(initial)
         self.adjoint = self._make_stream(algebra.copy(initial) * 0)
         self.streams = (self.model, self.adjoint)
+        self._array_lengths = [
+            self.model.array_lengths(span) + self.adjoint.array_lengths(span) for span in self.spans
+        ]
         self._sequences = [0] * len(self.spans)
         self._order = list(range(len(self.spans)))
         rng.shuffle(self._order)  # so that agents do not all push the same block at the same time
@@ -101,8 +104,7 @@ class Solver(Generic[V]):
 
     def array_lengths(self, block: int) -> tuple[int, ...]:
         """Elements of each array in a message about this block: model's, then adjoint's."""
-        span = self.spans[block]
-        return self.model.array_lengths(span) + self.adjoint.array_lengths(span)
+        return self._array_lengths[block]
 
     @property
     def numbers_per_block(self) -> int:
@@ -227,7 +229,8 @@ class Solver(Generic[V]):
         settings, algebra = self._settings, self._algebra
         steps = settings.local_steps if orders.moving else 1
         model, adjoint = algebra.copy(self.model.estimate), algebra.copy(self.adjoint.estimate)
-        model_gradients, adjoint_gradients = algebra.zeros(len(model)), algebra.zeros(len(model))
+        model_gradients: V | None = None
+        adjoint_gradients: V | None = None
         model_correction, adjoint_correction = self.model.correction(), self.adjoint.correction()
         local_step_size = settings.local_step_size or settings.model_step_size
         report = TickReport()
@@ -241,8 +244,8 @@ class Solver(Generic[V]):
                 evaluation.training_loss,
                 evaluation.validation_loss,
             )
-            model_gradients = model_gradients + model_gradient
-            adjoint_gradients = adjoint_gradients + adjoint_gradient
+            model_gradients = _plus(model_gradients, model_gradient)
+            adjoint_gradients = _plus(adjoint_gradients, adjoint_gradient)
             if orders.moving:
                 model = model - (model_gradient + model_correction) * settings.model_step_size
                 adjoint = adjoint - (adjoint_gradient + adjoint_correction) * settings.adjoint_step_size
@@ -253,8 +256,10 @@ class Solver(Generic[V]):
                 for stream in self.streams:
                     stream.rest()
                 return report
-        self.model.learn(model, model_gradients / steps)
-        self.adjoint.learn(adjoint, adjoint_gradients / steps)
+        assert model_gradients is not None
+        assert adjoint_gradients is not None
+        self.model.learn(model, model_gradients if steps == 1 else model_gradients / steps)
+        self.adjoint.learn(adjoint, adjoint_gradients if steps == 1 else adjoint_gradients / steps)
         hyper = self.learner.finish_tick(orders.hyper_step_size)
         report.hypergradient_norm = hyper.norm
         report.hyper = hyper if orders.hyper_step_size else None
@@ -280,6 +285,11 @@ class Solver(Generic[V]):
             )
             pushes.append(BlockPush(block, self._sequences[block], arrays))
         return tuple(pushes)
+
+
+def _plus(total: V | None, vector: V) -> V:
+    """Their sum; the vector itself, where there is nothing to add to."""
+    return vector if total is None else total + vector
 
 
 def _arrays_of(push: Push[V], stream: int) -> tuple[V, ...]:

@@ -753,7 +753,7 @@ def test_a_goodbye_is_newer_than_anything_said_before_and_the_last_word() -> Non
     agent.handle_timer(99.0)
     assert agent.take_effects() == []
     assert agent.next_deadline() is None
-    alone = start()
+    alone = start(checkpoint_s=0.0)
     alone.agent.leave(0.0)
     assert alone.agent.take_effects() == [], "nobody to say it to"
 
