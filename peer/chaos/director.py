@@ -136,7 +136,7 @@ class Director:
         """Start a worker again whenever it has ended, until it is told to finish."""
         while not host.finishing.is_set():
             hosts = [agent for agent in self._plan.members[host.number] if agent in self._there]
-            host.starting, host.killed, host.refused = set(hosts), False, ""
+            host.killed, host.refused = False, ""
             setup = {
                 "task": self._task,
                 "agents": self._plan.agents,
@@ -175,7 +175,7 @@ class Director:
         words = [host.refused] if host.refused else host.process.last_words(LAST_WORDS)
         if not excuse:
             how = f"{how}: {words[-1].strip() if words else 'nothing was said'}"
-        self.record.exits.append(Exit(host.number, self._now_s(), how, excuse))
+        self.record.exits.append(Exit(host.number, max(0.0, self._now_s()), how, excuse))
         self._tell(f"process {host.number} {how}" + (f" ({excuse})" if excuse else ""))
         if not excuse:
             for line in words:
@@ -193,7 +193,12 @@ class Director:
                 _, peer, epoch = value
                 self.record.epochs.setdefault(peer, []).append(epoch)
             case "ready":
-                self._ready(host, *value)
+                self._ready(*value)
+            case "listening":
+                host.up.set()
+                if self._began_at < math.inf:
+                    self._go(host)
+                    self._tell(f"process {host.number} is back")
             case "scores":
                 for agent, scores in value.items():
                     self.record.scores[agent] = _finite(scores)
@@ -205,20 +210,13 @@ class Director:
             case _:
                 self._tell(value)
 
-    def _ready(self, host: Host, agent: str, peer: str, incarnation: int, address: str, ticks: int) -> None:
-        """An agent listens; if it was the last of its process, they may begin."""
+    def _ready(self, agent: str, peer: str, incarnation: int, address: str, ticks: int) -> None:
+        """An agent listens."""
         at_s = max(0.0, self._now_s())
-        self.record.lives.append(
-            Life(agent, peer, incarnation, at_s, ticks, anew=agent in self._mischief.anew)
-        )
+        anew = agent in self._mischief.anew
+        self.record.lives.append(Life(agent, peer, incarnation, at_s, ticks, anew))
         self._mischief.anew.discard(agent)
         self._addresses[agent] = address
-        host.starting.discard(agent)
-        if not host.starting and not host.up.is_set():
-            host.up.set()
-            if self._began_at < math.inf:
-                self._go(host)
-                self._tell(f"process {host.number} is back")
 
     def _go(self, host: Host) -> None:
         seeds = sorted(self._addresses.values())

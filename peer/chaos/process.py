@@ -100,7 +100,6 @@ class Host:
         self.number = number
         self.process = Process(log, lambda line: on_line(self, line), inside)
         self.up = asyncio.Event()  # all its agents listen
-        self.starting: set[str] = set()  # agents that do not yet
         self.hit_by: list[str] = []  # the troubles that it is in
         self.killed = False
         self.finishing = asyncio.Event()  # it is not started again

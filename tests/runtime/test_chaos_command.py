@@ -160,7 +160,7 @@ def test_a_scenario_file_happens_to_agents_in_their_processes(
         """,
         encoding="utf-8",
     )
-    arguments = ("--agents", "4", "--processes", "2", "--scenario", str(scenario), "--json", str(file))
+    arguments = ("--agents", "4", "--processes", "4", "--scenario", str(scenario), "--json", str(file))
     code = chaos(*arguments, "--minutes", "1")
     told = capsys.readouterr().out
     assert code == 0, told
