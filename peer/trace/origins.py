@@ -12,19 +12,17 @@ What is written there:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from peer import assembly
 from peer.errors import HyperpushError, SettingError
 from peer.settings import AgentSettings
 from peer.simulation import Clock
 from peer.tasks import make_task
-from peer.trace import values
 from peer.trace.records import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import ModuleType
 
     from peer.agent import Agent
     from peer.problem import BilevelProblem
@@ -32,10 +30,9 @@ if TYPE_CHECKING:
     from peer.trace.outline import Codec
 
 
-def codec_of(origin: Mapping[str, object]) -> Codec:
-    """How messages are written; those of the hunt may be what real ones cannot."""
-    module: ModuleType = values if origin["kind"] == "hunt" else assembly
-    return cast("Codec", module)
+def codec_of(origin: Mapping[str, object]) -> Codec | None:
+    """How messages are written: those of the hunt, which real ones need not be able to say, by no codec."""
+    return None if origin["kind"] == "hunt" else assembly
 
 
 def make(beginning: Mapping[str, Any], problem: BilevelProblem[Any] | None = None) -> Agent[Any]:

@@ -49,18 +49,23 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[: 2 * DIGEST_BYTES]  # processors do this one themselves
 
 
-def write_push(push: Push[Any], codec: Codec) -> tuple[str, bytes]:
-    """A message as arguments of an input."""
-    try:
-        return "frame", codec.encode(push)
-    except EncodeError:  # of an older version, say
-        return "value", values.encode(push)
+def write_push(push: Push[Any], codec: Codec | None) -> tuple[str, bytes]:
+    """A message as arguments of an input; without a codec, or where it cannot say it, as a value."""
+    frame = _frame(push, codec)
+    return ("value", values.encode(push)) if frame is None else ("frame", frame)
 
 
-def read_push(form: str, data: bytes, codec: Codec) -> Push[Any]:
+def read_push(form: str, data: bytes, codec: Codec | None) -> Push[Any]:
     """The inverse of `write_push`."""
-    found: Push[Any] = codec.decode(data) if form == "frame" else values.decode(data)
+    found: Push[Any] = values.decode(data) if form == "value" or codec is None else codec.decode(data)
     return found
+
+
+def _frame(push: Push[Any], codec: Codec | None) -> bytes | None:
+    try:
+        return None if codec is None else codec.encode(push)
+    except EncodeError:  # of an older version, say
+        return None
 
 
 def of_error(error: Exception) -> str:
@@ -72,7 +77,7 @@ def of_error(error: Exception) -> str:
 
 def of_input(
     agent: Agent[Any],
-    codec: Codec,
+    codec: Codec | None,
     raised: str | None,
     outputs: tuple[Sequence[Effect[Any]], Sequence[Event]],
     result: TickResult[Any] | None,
@@ -88,10 +93,11 @@ def of_input(
     return {name: value for name, value in found.items() if value}
 
 
-def of_output(one: object, codec: Codec) -> Outline:
+def of_output(one: object, codec: Codec | None) -> Outline:
     """An effect or event."""
     match one:
         case Send(targets, push):
+            bare: Push[Any] = push.with_arrays(())
             shown: dict[str, object] = {
                 "targets": list(targets),
                 "epoch": push.epoch,
@@ -99,7 +105,7 @@ def of_output(one: object, codec: Codec) -> Outline:
                 "sequence": push.sequence,
                 "tick": push.tick,
                 "arrays": _digest_of(push.arrays),
-                "envelope": digest(write_push(push.with_arrays(()), codec)[1]),
+                "envelope": digest(_frame(bare, codec) or values.content(bare)),
             }
         case Compute():
             shown = {}
@@ -150,7 +156,7 @@ def difference(expected: object, found: object, where: str = "") -> str | None:
 
 
 def _digest_of(vectors: Sequence[object]) -> str | None:
-    return digest(b"".join(map(values.content, vectors))) if vectors else None
+    return digest(values.content(vectors)) if vectors else None
 
 
 def _shown(value: object) -> object:
@@ -160,7 +166,7 @@ def _shown(value: object) -> object:
         return value if -(2**63) <= value < 2**63 else str(value)
     if isinstance(value, tuple) and all(isinstance(one, str) for one in value):
         return list(value)
-    return digest(values.encode(value))
+    return digest(values.content(value))
 
 
 def _told(value: object) -> str:

@@ -76,7 +76,7 @@ class Replayed:
 class Player:
     """Gives inputs to an agent and compares what comes of them."""
 
-    def __init__(self, agent: Agent[Any], codec: Codec) -> None:
+    def __init__(self, agent: Agent[Any], codec: Codec | None) -> None:
         self.agent = agent
         self._codec = codec
         self._work: Callable[[], TickResult[Any]] | None = None

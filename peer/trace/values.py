@@ -61,9 +61,10 @@ def decode(data: bytes, outside: Mapping[str, object] | None = None) -> Any:
         raise ValueFormatError(f"this is no state of an agent: {type(error).__name__}: {error}") from None
 
 
-def content(vector: object) -> bytes:
-    """The elements of a tensor, or any other value, for a digest."""
-    return vector.contiguous().numpy().tobytes() if isinstance(vector, Tensor) else encode(vector)
+def content(value: object) -> bytes:
+    """Equal bytes for equal values, whatever is one object in them: for digests. Nothing contains itself."""
+    writer = _Writer({}, as_tree=True)
+    return bytes(msgpack.packb([writer.reference(value), writer.nodes]))
 
 
 # ---- writing
@@ -72,8 +73,9 @@ def content(vector: object) -> bytes:
 class _Writer:
     """Gives every object one node."""
 
-    def __init__(self, outside: Mapping[str, object]) -> None:
+    def __init__(self, outside: Mapping[str, object], *, as_tree: bool = False) -> None:
         self.nodes: list[list[object]] = []
+        self._as_tree = as_tree  # what is referred to twice gets two nodes
         self._alive: list[object] = []  # while it is, no other object has its identity
         self._known: dict[int, msgpack.ExtType] = {}
         self._storages: dict[int, msgpack.ExtType] = {}  # by address
@@ -90,7 +92,7 @@ class _Writer:
         kind = type(value)
         if kind in INLINE or (kind is int and -(2**63) <= value < 2**64):  # type: ignore[operator]
             return value
-        known = self._known.get(id(value))
+        known = None if self._as_tree else self._known.get(id(value))
         if known is None:
             node: list[object] = []
             known = self._known[id(value)] = self._add(node, value)
@@ -110,6 +112,8 @@ class _Writer:
         """A view of a storage."""
         if value.device.type != "cpu" or value.layout is not torch.strided or str(value.dtype) not in DTYPES:
             raise ValueFormatError(f"a trace cannot hold a tensor of {value.dtype} on {value.device}")
+        if self._as_tree:
+            return ["elements", str(value.dtype), list(value.shape), value.contiguous().numpy().tobytes()]
         storage = value.untyped_storage()
         known = self._storages.get(storage.data_ptr())
         if known is None:

@@ -50,7 +50,7 @@ OWN: Final = ("_sink", "_codec", "_number", "_latest", "_due_effects", "_due_eve
 class WatchedAgent(Agent[V]):
     """Takes the place of `agent`, which has had no input and is not to be used any more."""
 
-    def __init__(self, agent: Agent[V], sink: Sink, codec: Codec, now: float) -> None:
+    def __init__(self, agent: Agent[V], sink: Sink, codec: Codec | None, now: float) -> None:
         vars(self).update(vars(agent))
         self._sink = sink
         self._codec = codec

@@ -131,9 +131,13 @@ def test_what_the_reader_has_is_left_out() -> None:
     assert found["also"][0] is problem
 
 
-def test_the_content_of_a_vector_is_that_of_its_elements() -> None:
+def test_content_does_not_tell_what_is_one_object() -> None:
+    one, other = Persist(1), Persist(1)
+    assert encode((one, one)) != encode((one, other))
+    assert content((one, one)) == content((one, other))
     whole = torch.arange(6, dtype=torch.float32)
-    assert content(whole[::2]) == content(torch.tensor([0.0, 2.0, 4.0]))
+    assert content([whole[::2]]) == content([torch.tensor([0.0, 2.0, 4.0])])
+    assert content(whole) != content(whole.reshape(2, 3))
     assert content(FixedVector([1])) == content(FixedVector([1]))
     assert content(FixedVector([1])) != content(FixedVector([2]))
 
