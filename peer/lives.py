@@ -31,6 +31,7 @@ class Life:
     patience: float = 1.0
     is_believed: bool = False  # somebody who must know says that it lives, or it has risen for long enough
     rises: int = 0  # since it was last lost; one in an own tick at most
+    counted_on: int = 0  # own heartbeat when the last of them was
     rising_since: float = 0.0  # when the first of them was seen
     losses: int = 0
     left: bool = False
@@ -65,9 +66,11 @@ class Life:
         """News of the peer has come; time is what proves it, not the number of messages."""
         if not self.rises:
             self.rising_since = now
-        is_counted = not self.rises or self.rose_on != own_heartbeat
+        is_counted = not self.rises or self.counted_on != own_heartbeat
         self.note_rise(heartbeat, own_heartbeat, now)
-        self.rises += is_counted
+        if is_counted:
+            self.rises += 1
+            self.counted_on = own_heartbeat
         held_off_s = (self.ticks_wanted() - 1) * tick_s
         self.is_believed |= self.rises >= RISES_WANTED and now - self.rising_since >= held_off_s
 

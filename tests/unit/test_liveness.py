@@ -492,3 +492,13 @@ def test_a_lie_of_a_restart_is_not_held_against_the_peer() -> None:
     losses = found.lives["a"].losses
     assert found.hear(says(4), 1.0, now) == [News("a", 9, alive=False)]
     assert found.lives["a"].losses == losses
+
+
+def test_who_speaks_itself_is_believed_even_if_others_confirm_it_first_in_every_tick() -> None:
+    """A teller that was always faster kept its peer a stranger for ever (found by hypothesis)."""
+    found = liveness()
+    for number in range(1, RISES_WANTED + 1):
+        now = beat(found, 1)
+        found.hear_of([says(24)], "teller", now)
+        news = found.hear(says(number), 1.0, now)
+    assert news == [ALIVE]
