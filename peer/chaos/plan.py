@@ -47,6 +47,7 @@ CALM: Final = FaultPlan(drop=0.1, delay_s=0.005)  # what the links do anyway
 CALM_S: Final = 3.0
 QUIET_SHARE: Final = 0.5  # of the time
 QUIET_S_MAX: Final = 100.0
+QUIET_S_MIN: Final = 60.0  # if the answer takes so long, and whatever time there was: machines may be busy
 EVERY_S: Final = (2.0, 7.0)  # from one trouble to the next: at least, if there is little time; at most
 LASTS_S: Final = (3.0, 8.0)
 AHEAD_S: Final = (5.0, 60.0, 3600.0, 86400.0)  # how far a clock jumps
@@ -150,7 +151,7 @@ def draw(
         troubles.append(_drawn(waiting.pop(), at_s, end_s, members, turns.pop(), rng))
         at_s += every_s
     windows = tuple(window for trouble in troubles for window in trouble.windows)
-    return Plan(members, tuple(troubles), quiet_s, seconds, _with(windows))
+    return Plan(members, tuple(troubles), quiet_s, max(seconds, quiet_s + QUIET_S_MIN), _with(windows))
 
 
 def from_scenario(scenario: Scenario, members: tuple[tuple[PeerId, ...], ...], seconds: float) -> Plan:

@@ -10,8 +10,8 @@ Lines of JSON, one object each. In, on stdin, the first one a `Setup`; then any 
     {"score": SHARDS}                           against the truth of these shards
     {"finish": true}                            all say goodbye, and the process ends
 
-Out, on stdout: `ready` (an agent listens), `listening` (all that start here do), `entered` (an epoch), `status`
-(of all agents, twice a second), `said`, `scores`, `refused` (a state directory cannot be used now).
+Out, on stdout: `ready` (an agent listens), `listening` (all that start here do), `entered` (an epoch),
+`status` (of all agents, twice a second), `said`, `scores`, `refused` (a state directory cannot be used now).
 
 A bug ends the process, as it ends `hyperpush run`; so does the death of its parent.
 """

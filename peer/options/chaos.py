@@ -21,7 +21,7 @@ CHAOS_OPTIONS: Final = (
     Option(
         name="minutes",
         read=readers.positive,
-        help="at most so long; the second half, but not more than 100 s, is quiet",
+        help="so long; the second half, but not more than 100 s, is quiet, until all have the answer",
         commands=CHAOS,
         metavar="M",
         default=5.0,

@@ -81,7 +81,7 @@ def test_everything_happens_and_nothing_is_lost(
 ) -> None:
     """The short one: six agents, every trouble once."""
     file = tmp_path / "scorecard.json"
-    code = chaos("--agents", "6", "--processes", "3", "--minutes", "1.2", "--json", str(file))
+    code = chaos("--agents", "6", "--processes", "3", "--minutes", "1", "--json", str(file))
     told = capsys.readouterr().out
     assert code == 0, told
     assert "nothing was lost" in told
@@ -102,6 +102,7 @@ def test_an_agent_that_does_not_come_back_is_missed(
 ) -> None:
     monkeypatch.setattr("peer.commands.chaos.KINDS", ("kill",))
     monkeypatch.setattr("peer.chaos.plan.ALL_AT_ONCE", 0.0)
+    monkeypatch.setattr("peer.chaos.plan.QUIET_S_MIN", 0.0)
     monkeypatch.setattr("peer.chaos.director.RESTART_S", 1e6)
     assert chaos("--agents", "2", "--processes", "2", "--minutes", "0.18") == 1
     told = capsys.readouterr().out
@@ -114,6 +115,7 @@ def test_an_agent_whose_state_is_taken_away_is_not_itself_any_more(
 ) -> None:
     monkeypatch.setattr("peer.commands.chaos.KINDS", ("kill",))
     monkeypatch.setattr("peer.chaos.plan.ALL_AT_ONCE", 0.0)
+    monkeypatch.setattr("peer.chaos.plan.QUIET_S_MIN", 0.0)
     disk = Workplace.disk
 
     def emptied(workplace: Workplace, process: int) -> Path:
