@@ -17,9 +17,10 @@ from peer.events import EpochEntered
 from peer.hunt import fixed_point
 from peer.hunt.checkers import Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
-from peer.hunt.hostile import LIAR, speak
+from peer.hunt.hostile import speak
 from peer.hunt.processes import HuntSeat, Processes
 from peer.hunt.quadratics import QuadraticLearner, closed_form
+from peer.hunt.wiretap import Wiretap
 from peer.hunt.world import TICK_S, World
 from peer.scenario import Join
 from peer.simulation import Clock, Simulation
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from peer.events import Event
     from peer.hunt.storage import CameBack
+    from peer.hunt.wiretap import Replays
     from peer.hunt.world import Jump, Lies
     from peer.trace.files import Traces
     from wire import PeerId, Push
@@ -94,6 +96,9 @@ class Trial(Processes):
         self.listener: Callable[[float, PeerId, Event], None] | None = None  # for people
         self.traces: Traces | None = None
         self._frames: list[Push[FixedVector]] = []
+        self._injected: Push[FixedVector] | None = None  # what no agent has sent
+        replays = any(trouble.replays for trouble in world.troubles)
+        self._wiretap = Wiretap(world.seed) if replays else None
         self._checkers = all_checkers()
         simulation: Simulation[FixedVector] = Simulation(
             faults=world.plan(), seed=world.seed, codec=self, on_event=self._on_event
@@ -110,7 +115,10 @@ class Trial(Processes):
 
     def encode(self, push: Push[FixedVector]) -> bytes:
         """One frame; what it announces is noted. In most worlds a number stands for it, which is faster."""
-        if push.arrays and push.sender != LIAR:
+        is_honest = push is not self._injected
+        if is_honest and self._wiretap is not None:
+            self._wiretap.hear(push)
+        if push.arrays and is_honest:
             self.told[push.sender, push.epoch, push.block].append(push.arrays[1])
         if self.world.seed % CODED_EVERY == 0:
             return fixed_point.encode(push)
@@ -217,6 +225,8 @@ class Trial(Processes):
                 simulation.at(jump.at_s, lambda jump=jump: self._jump(jump))  # type: ignore[misc]
             for lies in trouble.lies:
                 self._lie(lies)
+            for replays in trouble.replays:
+                self._replay(replays)
             self.spoil(trouble.deaths, trouble.disks)
         while simulation.now < world.quiet_s:
             self._tick()
@@ -263,10 +273,27 @@ class Trial(Processes):
                     for push in speak(lies.kind, member.agent, simulation.now):
                         if push.arrays:
                             self.tainted.add(push.epoch)
-                        simulation.inject(member.peer, push)
+                        self._inject(member, push)
         next_s = max(lies.start_s, simulation.now + TICK_S)
         if next_s < lies.end_s:
             simulation.at(next_s, lambda: self._lie(lies))
+
+    def _replay(self, replays: Replays) -> None:
+        """Send again to all what was recorded, and again a tick later."""
+        simulation = self.simulation
+        if simulation.now >= replays.start_s and self._wiretap is not None:
+            for member in self.members:
+                if member.alive and member.agent is not None:
+                    for push in self._wiretap.speak(replays.kind, member.agent):
+                        self._inject(member, push)
+        next_s = max(replays.start_s, simulation.now + TICK_S)
+        if next_s < replays.end_s:
+            simulation.at(next_s, lambda: self._replay(replays))
+
+    def _inject(self, member: HuntSeat, push: Push[FixedVector]) -> None:
+        self._injected = push
+        self.simulation.inject(member.peer, push)
+        self._injected = None
 
     def _is_connected(self, core: list[HuntSeat]) -> bool:
         """Whether everybody reaches everybody over links that are not cut for ever, one after another."""

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from peer.hunt import hostile
 from peer.hunt.disk_troubles import bad_disks, checkpoint_ticks, deaths
 from peer.hunt.quadratics import Quadratic
+from peer.hunt.wiretap import replays
 from peer.scenario import Join, Kill, Leave, Pause, Restart, member_names
 from peer.settings import AgentSettings
 from wire import FaultChange, FaultPlan, FaultWindow, Uniform, cut, partition
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Sequence
 
     from peer.hunt.disk_troubles import BadDisk, Death
+    from peer.hunt.wiretap import Replays
     from peer.scenario import Change
     from wire import PeerId
 
 TICK_S = 1.0
 AGENTS = (1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 7, 9)
+FAR, FAR_SHARE, FAR_TOLERANCE = 1000.0, 0.08, 1e-13  # sums of thousands are coarser than that
 MANY = 20  # more than tell each other whom they hear
 
 
@@ -60,6 +63,7 @@ class Trouble:
     lies: tuple[Lies, ...] = ()
     deaths: tuple[Death, ...] = ()
     disks: tuple[BadDisk, ...] = ()
+    replays: tuple[Replays, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +136,13 @@ def draw(seed: int) -> World:
     ]
     troubles = [replace(one, deaths=deaths(seed, one.changes)) for one in troubles]
     troubles += [_bad_disk(disk, names) for disk in bad_disks(seed, count, quiet_s)]
+    troubles += [
+        Trouble(one.kind, f"from {one.start_s:g} to {one.end_s:g}", replays=(one,))
+        for one in replays(seed, count, quiet_s)
+    ]
     if not any(_stays(troubles, agent) for agent in range(count)):
         troubles = [one for one in troubles if not any(change.agent == 0 for change in one.changes)]
-    return World(
+    world = World(
         seed=seed,
         tasks=tuple(_task(rng, dimension) for _ in range(count)),
         settings=replace(_settings(rng, count), checkpoint_s=0.0, checkpoint_ticks=checkpoint_ticks(seed)),
@@ -150,6 +158,20 @@ def draw(seed: int) -> World:
         troubles=tuple(troubles),
         quiet_s=quiet_s,
     )
+    return _far(world) if random.Random(f"hunt/{seed}/far").random() < FAR_SHARE else world
+
+
+def _far(world: World) -> World:
+    """The same world with an answer far from where all begin: sums become large, and epochs too coarse.
+
+    They must not stay so: near the answer all gradients are as small as ever.
+    """
+
+    def moved(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(FAR + value for value in values)
+
+    tasks = tuple(replace(task, centre=moved(task.centre), goal=moved(task.goal)) for task in world.tasks)
+    return replace(world, tasks=tasks, settings=replace(world.settings, precision_tolerance=FAR_TOLERANCE))
 
 
 def _bad_disk(disk: BadDisk, names: Sequence[PeerId]) -> Trouble:
