@@ -13,11 +13,11 @@ from peer.chaos.record import Seen
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from peer.chaos.record import Life, Record
+    from peer.chaos.record import Done, Life, Record
 
 ERROR_MAX: Final = 1e-6  # relative, against the closed form
 POINTS_MAX: Final = 2.0  # of accuracy, fewer than undisturbed
-STILL_S_MAX: Final = 30.0  # nobody stands still for longer, whatever was done to its process
+STILL_S_MAX: Final = 30.0  # nobody stands still for longer once its process is left alone
 GAP_S: Final = 1.0  # shorter times without a tick are not told: agents are looked at twice a second
 CHECKPOINT_S: Final = 3.0  # agents keep what they have learned so often,
 LOST_S_MAX: Final = 10.0  # and lose no more work than this when their process ends: disks take their time
@@ -209,11 +209,11 @@ def _progress(record: Record) -> Line:
     still = [
         f"{gap.agent}: no tick from {gap.from_s:.1f} to {gap.to_s:.1f} s{_told_causes(record, gap)}"
         for gap in standing_still(record)
-        if gap.seconds > STILL_S_MAX
+        if gap.to_s - _left_alone_at(record, gap) > STILL_S_MAX
     ]
     there = len(record.agents) - len(absent)
     return Line(
-        f"all are there at the end, nobody stands still for {STILL_S_MAX:g} s",
+        f"all are there at the end, nobody left alone stands still for {STILL_S_MAX:g} s",
         f"{there} of {len(record.agents)}",
         (*absent, *still),
     )
@@ -251,13 +251,26 @@ def _mean(scores: Mapping[str, Mapping[str, float]]) -> dict[str, float]:
     return {name: statistics.fmean(one[name] for one in every) for name in (every[0] if every else ())}
 
 
-def _causes(record: Record, gap: Gap) -> list[str]:
-    """The troubles of an agent's process while it did not tick."""
+def _left_alone_at(record: Record, gap: Gap) -> float:
+    """Since when, while an agent did not tick, nothing was done to its process and it was there."""
+    ends = [done.end_s for done in _troubles(record, gap)]
+    returns = [
+        life.at_s for life in record.lives if life.agent == gap.agent and gap.from_s < life.at_s < gap.to_s
+    ]
+    return max([gap.from_s, *ends, *returns])
+
+
+def _troubles(record: Record, gap: Gap) -> list[Done]:
+    """Those of an agent's process while it did not tick."""
     return [
-        done.trouble.kind
+        done
         for done in record.done
         if gap.agent in done.trouble.agents and done.at_s <= gap.to_s and gap.from_s <= done.end_s
     ]
+
+
+def _causes(record: Record, gap: Gap) -> list[str]:
+    return [done.trouble.kind for done in _troubles(record, gap)]
 
 
 def _told_causes(record: Record, gap: Gap) -> str:

@@ -244,6 +244,19 @@ def test_whoever_should_not_be_there_does_not_stand_still() -> None:
     assert [(gap.from_s, gap.to_s) for gap in standing_still(record)] == [(41.5, 50.0)]
 
 
+def test_the_time_in_which_nobody_may_stand_still_begins_when_its_process_is_left_alone() -> None:
+    record = Record(ended_s=80.0, agents=("agent-0",), scores={"agent-0": {}})
+    record.see("agent-0", 5, 1.0)
+    stop = Trouble("stop", 5.0, 9.0, (0,), ("agent-0",))
+    elsewhere = Trouble("stop", 5.0, 70.0, (1,), ("agent-1",))
+    record.done = [Done(stop, 40.0, 55.0), Done(elsewhere, 5.0, 70.0)]
+    assert lost(record) == []
+    record.done[0] = Done(stop, 30.0, 45.0)
+    assert lost(record) == ["agent-0: no tick from 1.0 to 80.0 s (stop)"]
+    record.lives = [Life("agent-0", "agent-0-key", 1, 60.0)]
+    assert lost(record) == []
+
+
 def test_work_is_lost_from_the_newest_checkpoint_on() -> None:
     record = good()
     record.lives[2] = replace(record.lives[2], ticks=35)
