@@ -15,7 +15,7 @@ from peer.commands.common import stopped_by_signals
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
 from peer.soak.measures import SAMPLES_MIN, told
-from peer.soak.meter import HOUR_S, MILLION, Meter
+from peer.soak.meter import Meter
 from peer.soak.virtual import SETTLE_TICKS, VirtualSoak
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def _simulated(
     if wanted < least:
         raise SettingError("agent_ticks", wanted, f"give {least} or more: tables have to fill first")
     soaked = VirtualSoak(agents, options.seed)
-    meter = Meter(soaked, record, hours=False, warm_up=agents * liveness.OWN_BEATS_MAX / MILLION)
+    meter = Meter(soaked, record, hours=False, filling=agents * liveness.OWN_BEATS_MAX)
     with contextlib.suppress(KeyboardInterrupt):
         while soaked.agent_ticks < wanted:
             soaked.go_on(wanted / agents / samples)
@@ -84,8 +84,9 @@ def _real(options: argparse.Namespace, record: TextIO | None, progress: Callable
         raise SettingError("minutes", options.minutes, f"give {least:.2f} or more: tables have to fill first")
 
     async def run() -> Meter:
-        soaked = RealSoak(options.agents or 8, options.seed, samples, seconds / samples)
-        meter = Meter(soaked, record, hours=True, warm_up=warm_up_s / HOUR_S)
+        agents = options.agents or 8
+        soaked = RealSoak(agents, options.seed, samples, seconds / samples)
+        meter = Meter(soaked, record, hours=True, filling=agents * liveness.OWN_BEATS_MAX)
         stop = asyncio.Event()
 
         def take() -> None:

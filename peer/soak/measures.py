@@ -114,12 +114,13 @@ def judge(row: Row, xs: Sequence[float], ys: Sequence[float]) -> Finding:
 class Samples:
     """All that was sampled, in arrays, so that sampling itself allocates next to nothing.
 
-    `work` rises from sample to sample: million agent-ticks, or hours; so much of it is warm-up at least.
+    `work` rises from sample to sample: million agent-ticks, or hours. The first `filling` samples are of the
+    warm-up.
     """
 
-    def __init__(self, rows: Sequence[Row], warm_up: float = 0.0) -> None:
+    def __init__(self, rows: Sequence[Row]) -> None:
         self.work = array("d")
-        self._warm_up = warm_up
+        self.filling = 0
         self._rows = {row.name: row for row in rows}
         self._values = {name: array("d") for name in self._rows}
         self._tables: defaultdict[str, array[float]] = defaultdict(lambda: array("d"))
@@ -141,8 +142,8 @@ class Samples:
 
     def findings(self) -> list[Finding]:
         """Of every row and of the tables that people should see; none if there are too few samples."""
-        warm_up = max(self._warm_up, WARM_UP * max(self.work, default=0.0))
-        begin = sum(work < warm_up for work in self.work)
+        warm_up = WARM_UP * max(self.work, default=0.0)
+        begin = max(self.filling, sum(work < warm_up for work in self.work))
         xs = self.work[begin:]
         if len(xs) < SAMPLES_MIN:
             return []

@@ -36,20 +36,23 @@ class Soaked(Protocol):
 
 
 class Meter:
-    """Samples `soaked`. Work, such as `warm_up`, is counted in hours, or else in million agent-ticks.
+    """Samples `soaked`. Work is counted in hours, or else in million agent-ticks.
+
+    Tables fill until so many agent-ticks are made.
 
     What sampling itself takes is not counted as the agents' time.
     """
 
-    def __init__(self, soaked: Soaked, record: TextIO | None, *, hours: bool, warm_up: float) -> None:
+    def __init__(self, soaked: Soaked, record: TextIO | None, *, hours: bool, filling: int) -> None:
         rows = [
             *(measures.MEMORY, measures.BLOCKS, measures.DESCRIPTORS, measures.THREADS),
             *(measures.LARGEST_SUM, measures.SPACING, measures.ERROR, measures.SPEED),
         ]
-        self.samples = Samples([*rows, measures.PACE] if hours else rows, warm_up)
+        self.samples = Samples([*rows, measures.PACE] if hours else rows)
         self._soaked = soaked
         self._record = record
         self._hours = hours
+        self._filling = filling
         self._began_at = time.monotonic()
         self._go_on()
 
@@ -75,6 +78,8 @@ class Meter:
         }
         entries = tables(soaked.roots)
         self.samples.add(hours if self._hours else millions, values, entries)
+        if soaked.agent_ticks < self._filling:
+            self.samples.filling = len(self.samples.work)
         if self._record is not None:
             sample = {"hours": hours, "million agent-ticks": millions, **values, "tables": dict(entries)}
             self._record.write(json.dumps(sample) + "\n")

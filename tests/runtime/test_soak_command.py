@@ -90,7 +90,7 @@ def test_speed_is_that_of_the_agents_alone() -> None:
     soaked = SimpleNamespace(agent_ticks=0, roots=[], largest_sum=lambda: 1.0, error=lambda: 0.0)
     clock = [0.0, 5.0, 7.0, 9.0, 100.0]
     with mock.patch("peer.soak.meter.time.process_time", side_effect=clock):
-        meter = Meter(soaked, None, hours=False, warm_up=0.0)
+        meter = Meter(soaked, None, hours=False, filling=0)
         for ticks in (1_000, 1_300):
             soaked.agent_ticks = ticks
             meter.take()
@@ -98,10 +98,20 @@ def test_speed_is_that_of_the_agents_alone() -> None:
     assert list(meter.samples.work) == [0.001, 0.0013]
 
 
+def test_the_time_in_which_tables_fill_is_not_judged() -> None:
+    """Found by a soak over sockets: agents made fewer ticks than was thought, so a table filled for longer."""
+    soaked = SimpleNamespace(agent_ticks=0, roots=[], largest_sum=lambda: 1.0, error=lambda: 0.0)
+    meter = Meter(soaked, None, hours=True, filling=500)
+    for ticks in range(100, 2_001, 100):
+        soaked.agent_ticks = ticks
+        meter.take()
+    assert meter.samples.filling == 4
+
+
 async def test_a_short_real_soak_is_exact_and_tells_all() -> None:
     """A restart, and looks long after it."""
     soaked = RealSoak(agents=3, seed=1, samples=3, sample_s=3.0)
-    meter = Meter(soaked, None, hours=True, warm_up=0.0)
+    meter = Meter(soaked, None, hours=True, filling=0)
     found: list[dict[str, Any]] = []
 
     def look() -> None:

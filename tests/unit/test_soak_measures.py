@@ -90,8 +90,9 @@ def test_a_table_that_grows_is_named() -> None:
 
 
 def test_the_warm_up_is_left_out() -> None:
-    for warm_up, first in ((0.0, 1.0), (2.0, 2.0)):
-        samples = Samples([ERROR], warm_up)
+    for filling, first in ((0, 1.0), (19, 2.0)):
+        samples = Samples([ERROR])
+        samples.filling = filling
         for number in range(1, 101):
             samples.add(number / 10, {"relative error": 10.0 ** -(number // 10)}, {})
         assert [finding.first for finding in samples.findings()] == [10.0**-first]
