@@ -16,7 +16,7 @@ from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
 from peer.soak.measures import SAMPLES_MIN, told
 from peer.soak.meter import Meter
-from peer.soak.virtual import SETTLE_TICKS, VirtualSoak
+from peer.soak.virtual import SETTLE_TICKS, VirtualSoak, meeting_ticks
 
 if TYPE_CHECKING:
     import argparse
@@ -59,11 +59,12 @@ def _simulated(
     """Until so many agent-ticks are made, or somebody presses Ctrl-C."""
     agents, wanted = options.agents or 50, options.agent_ticks
     samples = min(SAMPLES, wanted // (agents * SETTLE_TICKS))
-    least = agents * (liveness.OWN_BEATS_MAX + FEWEST * SETTLE_TICKS)
+    filling = agents * (meeting_ticks(agents) + liveness.OWN_BEATS_MAX)
+    least = filling + FEWEST * agents * SETTLE_TICKS
     if wanted < least:
         raise SettingError("agent_ticks", wanted, f"give {least} or more: tables have to fill first")
     soaked = VirtualSoak(agents, options.seed)
-    meter = Meter(soaked, record, hours=False, filling=agents * liveness.OWN_BEATS_MAX)
+    meter = Meter(soaked, record, hours=False, filling=filling)
     with contextlib.suppress(KeyboardInterrupt):
         while soaked.agent_ticks < wanted:
             soaked.go_on(wanted / agents / samples)

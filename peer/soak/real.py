@@ -53,7 +53,9 @@ class SoakTask:
         """Those of SETTINGS."""
         return {}
 
-    def scores(self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None) -> dict[str, float]:
+    def scores(
+        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+    ) -> dict[str, float]:
         """None: errors are looked at all the time."""
         del shard, answer, settings, ticks
         return {}

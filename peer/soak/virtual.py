@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from peer.algebra import V
+    from peer.scenario import Change
 
 DIMENSION = 3
 TICK_S = 1.0
@@ -31,6 +32,9 @@ DOWN = 0.25  # of the time between two samples
 RESTART_EVERY = 4  # samples: who comes back more often is held off for flapping
 RESTARTED = 0.25  # of the members: what grows in a member would not be seen if all began anew in turn
 SETTLE_TICKS = 300  # from one sample to the next at least, so that the answer is there again
+BRIEFLY_S = 5.0
+MEETINGS = 2  # restarts of each member at first: each begins an epoch, so that all get to know all soon
+MEETING_TICKS = 70  # a little longer than the shortest epoch
 SETTINGS = AgentSettings(
     tick_s=TICK_S,
     momentum=0.5,
@@ -65,6 +69,9 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
         simulation: Simulation[FloatVector] = Simulation(faults=FAULTS, seed=seed, codec=floats)
         super().__init__(simulation, seats, seed=seed, notice_s=None)
         self.found(())
+        for number in range(MEETINGS * agents):
+            at_s = (number + 1) * MEETING_TICKS * TICK_S
+            self.follow([Kill(number % agents, at_s), Restart(number % agents, at_s + BRIEFLY_S)])
 
     def make_agent(self, member: SoakSeat, *, founder: bool, epoch_floor: int) -> Agent[FloatVector]:
         """A new life."""
@@ -82,17 +89,23 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
             epoch_floor=epoch_floor,
         )
 
+    def change(self, change: Change) -> None:
+        """Keep count of the ticks made by who goes."""
+        if isinstance(change, Kill):
+            self._former_ticks += self.agents[change.agent].ticks
+        super().change(change)
+        if isinstance(change, Restart):
+            self._former_ticks -= self.agents[change.agent].ticks
+
     def go_on(self, ticks: float) -> None:
-        """Run for so long; every other time a member is down at the beginning."""
+        """Run for so long; now and then a member is down at the beginning, once all know all."""
         begun_s = self.simulation.now
         index = who_restarts(self._turn, len(self.members))
-        if index is not None:
-            self._former_ticks += self.agents[index].ticks
+        self._turn += 1
+        if index is not None and begun_s > meeting_ticks(len(self.members)) * TICK_S:
             self.change(Kill(index, begun_s))
             self.simulation.run_until(begun_s + DOWN * ticks * TICK_S)
             self.change(Restart(index, self.simulation.now))
-            self._former_ticks -= self.agents[index].ticks
-        self._turn += 1
         self.simulation.run_until(begun_s + ticks * TICK_S)
 
     @property
@@ -119,6 +132,11 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
         truths = (self._answer.model, self._answer.adjoint) * len(self.members)
         found = [stream.stepped.values for stream in tracking(self.agents)]
         return max(_distance(one, truth) for one, truth in zip(found, truths, strict=True))
+
+
+def meeting_ticks(members: int) -> int:
+    """How long it takes at first until all know all."""
+    return (MEETINGS * members + 1) * MEETING_TICKS
 
 
 def who_restarts(turn: int, members: int) -> int | None:
