@@ -2,6 +2,7 @@
 
     world       what a seed draws: agents, settings, troubles
     trial       one world from beginning to end; a fault of ours is a Violation
+    wiretap     messages recorded and sent again, altered or as they were, and what is promised then
     checkers    one property each
     shrink      the fewest troubles that still show a violation
     campaign    many seeds in several processes
