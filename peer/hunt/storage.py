@@ -102,7 +102,6 @@ class DiskStorage(Storage[FixedVector]):
         machine = self.machine(peer)
         machine.files = machine.store = None
         machine.ends_after = 0
-        machine.damaged = False
         if power_fails or machine.power_fails:
             self._marks["power failed"] += 1
             machine.power_fails = False

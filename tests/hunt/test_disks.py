@@ -196,3 +196,12 @@ def test_a_disk_has_only_what_it_was_made_to_keep() -> None:
         outcomes.add((disk.read("kept", 9), "other" in disk.names()))
     assert {content for content, _ in outcomes} >= {b"old", b"newer", b"", b"\0\0\0\0\0"}
     assert {there for _, there in outcomes} == {True, False}
+
+
+def test_a_damaged_file_stays_so_for_who_dies_again_before_it_is_back() -> None:
+    """Found by the hunt: a process that ended while it started made the checker forget the damage."""
+    world = draw(195)
+    flaps = next(trouble for trouble in world.troubles if trouble.kind == "flaps" and trouble.deaths)
+    found = Trial(replace(world, troubles=(flaps,))).run()
+    assert found.marks["file damaged"] == 1
+    assert not found.violation

@@ -27,8 +27,9 @@ class Loadable(Checker):
         )
         machine.incarnation = found.incarnation + 1
         promised = sorted(machine.checkpoints)
-        if machine.damaged:
-            promised = promised[:-1]
+        if machine.damaged and promised and found.number < promised[-1]:
+            del machine.checkpoints[promised.pop()]
+        machine.damaged = False
         if promised:
             self.require(
                 found.number >= promised[-1],
