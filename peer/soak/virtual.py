@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -33,8 +34,8 @@ RESTART_EVERY = 4  # samples: who comes back more often is held off for flapping
 RESTARTED = 0.25  # of the members: what grows in a member would not be seen if all began anew in turn
 SETTLE_TICKS = 300  # from one sample to the next at least, so that the answer is there again
 BRIEFLY_S = 5.0
-MEETINGS = 2  # restarts of each member at first: each begins an epoch, so that all get to know all soon
-MEETING_TICKS = 70  # a little longer than the shortest epoch
+MEETING_TICKS = 70  # from one restart to the next at first: a little longer than the shortest epoch
+FORGIVEN_TICKS = 800  # so long after its last restart a member is forgiven that it flapped
 SETTINGS = AgentSettings(
     tick_s=TICK_S,
     momentum=0.5,
@@ -69,9 +70,10 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
         simulation: Simulation[FloatVector] = Simulation(faults=FAULTS, seed=seed, codec=floats)
         super().__init__(simulation, seats, seed=seed, notice_s=None)
         self.found(())
-        for number in range(MEETINGS * agents):
-            at_s = (number + 1) * MEETING_TICKS * TICK_S
-            self.follow([Kill(number % agents, at_s), Restart(number % agents, at_s + BRIEFLY_S)])
+        restarted, rounds, gap_ticks = meeting(agents)
+        for number in range(rounds):
+            at_s = (number + 1) * gap_ticks * TICK_S
+            self.follow([Kill(number % restarted, at_s), Restart(number % restarted, at_s + BRIEFLY_S)])
 
     def make_agent(self, member: SoakSeat, *, founder: bool, epoch_floor: int) -> Agent[FloatVector]:
         """A new life."""
@@ -134,9 +136,21 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
         return max(_distance(one, truth) for one, truth in zip(found, truths, strict=True))
 
 
+def meeting(members: int) -> tuple[int, int, int]:
+    """Who restarts at first, how often in all, every how many ticks: each time an epoch draws new neighbours.
+
+    Whatever is kept of each neighbour is full once all have met, so as many epochs as it takes to draw all.
+    """
+    restarted = max(1, round(RESTARTED * members))
+    drawn = SETTINGS.fanout - 1
+    rounds = math.ceil(members / drawn * math.log(5 * members)) if members > SETTINGS.fanout + 1 else 0
+    return restarted, rounds, max(MEETING_TICKS, FORGIVEN_TICKS // restarted)
+
+
 def meeting_ticks(members: int) -> int:
-    """How long it takes at first until all know all."""
-    return (MEETINGS * members + 1) * MEETING_TICKS
+    """How long that takes."""
+    _, rounds, gap_ticks = meeting(members)
+    return (rounds + 1) * gap_ticks
 
 
 def who_restarts(turn: int, members: int) -> int | None:

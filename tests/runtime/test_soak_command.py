@@ -25,7 +25,7 @@ from peer.soak.virtual import VirtualSoak
 if TYPE_CHECKING:
     from pathlib import Path
 
-SHORT = ["soak", "--agents", "3", "--agent-ticks", "17000"]
+SHORT = ["soak", "--agents", "3", "--agent-ticks", "18000"]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def test_a_short_simulated_soak_is_flat(tmp_path: Path, capsys: pytest.CaptureFi
     assert {"resident memory, MB", "allocated blocks", "relative error", "contacts"} <= set(found)
     samples = [json.loads(line) for line in record.read_text().splitlines()]
     assert len(samples) >= 16
-    assert samples[-1]["million agent-ticks"] >= 0.017
+    assert samples[-1]["million agent-ticks"] >= 0.018
     assert samples[-1]["tables"]["Liveness.lives"] == 6
     assert samples[-1]["relative error"] < 1e-5
 
@@ -144,7 +144,7 @@ def test_every_table_is_counted_once() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--agent-ticks", "1000"], "--agent-ticks: 1000 is not possible; give 598500 or more: tables have"),
+        (["--agent-ticks", "1000"], "--agent-ticks: 1000 is not possible; give 735000 or more: tables have"),
         (["--real", "--minutes", "0.1"], "--minutes: 0.1 is not possible; give 1.63 or more: tables have"),
         (["--agents", "1"], "--agents: "),
         (["--record", "/nowhere/else"], "record: '/nowhere/else' cannot be written: No such file"),
