@@ -13,7 +13,7 @@ from torch import nn
 
 import peer
 import wire
-from tests.trace import first_difference, recorded
+from tests.recording import first_difference, recorded
 
 ROOT = Path(__file__).resolve().parents[1]
 TICK_S = 0.05

@@ -17,14 +17,9 @@ from peer.hunt.storage import DiskStorage
 from peer.hunt.trial import Trial
 from peer.hunt.world import Trouble, draw
 from peer.scenario import Kill, Restart
-from peer.simulation import Simulation
 from peer.snapshot import Snapshot
 from peer.solver import Solver
-from peer.storage import ProcessEndedError, Storage
 from peer.tracking import TrackingStream
-from tests.unit.driving import start
-from tests.unit.test_simulation import NoCodec
-from wire import FaultPlan
 
 if TYPE_CHECKING:
     from peer.hunt.trial import Verdict
@@ -138,49 +133,6 @@ def test_what_an_agent_was_promised_is_told_apart_from_what_it_was_not() -> None
     snapshot = storage.snapshot("a")
     assert snapshot is not None
     assert snapshot.values == {"ticks": 1}
-
-
-class SlowAndDeadly(Storage[Any]):
-    """Takes 3 s for the first epoch, refuses the second once, and ends the process at the third."""
-
-    def keep_epoch(self, peer: str, epoch: int) -> tuple[bool, float]:
-        match epoch:
-            case 1:
-                return super().keep_epoch(peer, epoch)[0], 3.0
-            case 2 if self.epoch(peer) == 1 and not self.refused:
-                self.refused = True
-                return False, 2.0
-            case 3:
-                raise ProcessEndedError
-        return super().keep_epoch(peer, epoch)
-
-    refused = False
-
-
-def test_a_simulated_agent_stands_still_while_its_disk_works_and_ends_with_its_process() -> None:
-    died: list[str] = []
-    world: Simulation[Any] = Simulation(faults=FaultPlan(), seed=0, codec=NoCodec())
-    world.storage = SlowAndDeadly()
-    world.on_death = died.append
-    agent = start(founder=True).agent
-    world.start(agent)
-    world.run_until(1.5)
-    assert agent.epoch == 1
-    assert agent.progress.report.training_loss != 0.0, "nothing was computed yet"
-    world.run_until(6.0)
-    assert agent.progress.report.training_loss == 0.0
-    assert world.storage.epoch("b") == 1
-    world.tell_seen("b", "a", 0)
-    while not world.storage.refused:
-        world.run_until(world.now + 0.5)
-    assert world.storage.epoch("b") == 1
-    world.run_until(world.now + 4.0)
-    assert world.storage.epoch("b") == 2
-    assert not died
-    world.tell_seen("b", "c", 0)
-    world.run_until(world.now + 60.0)
-    assert died == ["b"]
-    assert not world.nodes
 
 
 def test_a_disk_has_only_what_it_was_made_to_keep() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 from dataclasses import replace
@@ -13,7 +14,7 @@ from peer.checkpoints import Checkpoint, CheckpointError, CheckpointStore, diges
 from peer.disk import COPY
 from peer.errors import NewerReleaseError, StateError
 from peer.hunt.disk import VirtualDisk
-from peer.state_files import IDENTITY, NUMBERS, StateFiles
+from peer.state_files import IDENTITY, NUMBERS, StateFiles, look
 from wire.envelope import ReplayMark
 
 if TYPE_CHECKING:
@@ -152,6 +153,33 @@ def test_both_damaged_are_refused() -> None:
             disk.write(one, b"nonsense")
         with pytest.raises(StateError, match=rf"{name} is damaged.*{lost}; delete {IDENTITY}, {NUMBERS} and"):
             StateFiles(disk, lambda: bytes(32))
+
+
+def test_what_cannot_be_trusted_is_refused_with_a_remedy() -> None:
+    """No numbers, another identity's, those of a newer release, or a disk that cannot be read."""
+    remedy = f"delete {IDENTITY}, {NUMBERS} and"
+    disk = VirtualDisk(random.Random(1))
+    StateFiles(disk, lambda: bytes(32))
+    for one in (NUMBERS, NUMBERS + COPY):
+        disk.remove(one)
+    with pytest.raises(StateError, match=rf"{NUMBERS} is missing, so what the identity .* is lost; {remedy}"):
+        look(disk)
+    other = VirtualDisk(random.Random(2))
+    StateFiles(other, lambda: bytes(range(32)))
+    whole = other.read(NUMBERS, 2**20)
+    disk.write(NUMBERS, whole)
+    with pytest.raises(StateError, match=rf"{NUMBERS} belongs to \S+, {IDENTITY} beside it to \S+; {remedy}"):
+        look(disk)
+    newer = json.loads(whole) | {"version": 2}
+    del newer["check"]
+    check = hashlib.blake2b(json.dumps(newer).encode(), digest_size=16).hexdigest()
+    other.write(NUMBERS, json.dumps(newer | {"check": check}).encode())
+    with pytest.raises(StateError, match=rf"was written by a newer release: use that one; or {remedy}"):
+        look(other)
+    unreadable = VirtualDisk(random.Random(3), Countdown(lambda: OSError(5, "Input/output error")))
+    unreadable._before.left = 1  # type: ignore[attr-defined]
+    with pytest.raises(StateError, match=rf"{IDENTITY} cannot be used: Input/output error; give a directory"):
+        look(unreadable)
 
 
 def test_the_higher_of_two_numbers_counts() -> None:
