@@ -123,7 +123,7 @@ def _show(console: Console, samples: Samples, unit: str) -> int:
         console.print("too few samples to say anything")
         return INTERRUPTED
     table = Table(header_style="bold")
-    for heading in ("", "first", "last", f"slope per {unit}", "allowed", "verdict"):
+    for heading in ("", "first", "last", f"slope per\n{unit}", "allowed", "verdict"):
         table.add_column(heading, justify="left" if heading in ("", "allowed", "verdict") else "right")
     for cells in told(findings):
         table.add_row(*cells)

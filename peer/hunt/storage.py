@@ -92,6 +92,7 @@ class DiskStorage(Storage[FixedVector]):
         store = CheckpointStore(machine.disk, keep=KEEP)
         number, checkpoint, _ = store.newest()
         machine.files, machine.store = files, store
+        machine.ends_after = 0  # it has started: whatever was to end its start is over
         self._found[peer] = checkpoint
         self._marks["checkpoint found"] += checkpoint is not None
         self._marks["file mended"] += len(files.findings)

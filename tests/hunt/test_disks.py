@@ -157,3 +157,14 @@ def test_a_damaged_file_stays_so_for_who_dies_again_before_it_is_back() -> None:
     found = Trial(replace(world, troubles=(flaps,))).run()
     assert found.marks["file damaged"] == 1
     assert not found.violation
+
+
+def test_what_was_to_end_a_start_does_not_end_what_has_started() -> None:
+    """Found by the hunt: agents ended at their disks after all troubles, and nobody started them again."""
+    storage = DiskStorage(0, Counter())
+    storage.start("a")
+    storage.end("a")
+    storage.machine("a").ends_after = 40
+    storage.start("a")
+    for epoch in range(1, 40):
+        storage.keep_epoch("a", epoch)
