@@ -156,7 +156,7 @@ class Simulation(Generic[V]):
         node = self.nodes[peer]
         node.agent.leave(node.clock.read(self.now))
         self._perform(node)
-        del self.nodes[peer]
+        self.nodes.pop(peer, None)  # what it keeps on its disk may have ended it
 
     def pause(self, peer: PeerId, duration_s: float) -> None:
         """Stop an agent's process for a while: it looks at nothing until it wakes, and then at all that came.

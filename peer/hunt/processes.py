@@ -73,7 +73,7 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
             member.starts += not isinstance(change, Pause)  # nor does anybody start it again until it comes
             return
         super().change(change)
-        if not member.alive:
+        if not member.alive and self.storage.machine(member.peer).files is not None:
             self._end(member)
 
     def _come(self, member: HuntSeat, *, founder: bool, tell: bool = True) -> None:

@@ -61,3 +61,23 @@ def test_nobody_has_to_be_told_of_a_death() -> None:
     world.start(agent)
     world.run_until(60.0)
     assert not world.nodes
+
+
+class DeadlyAtTheEnd(Storage[Any]):
+    """Ends the process while it keeps what was learned."""
+
+    def keep_snapshot(self, peer: str, snapshot: Any) -> None:
+        raise ProcessEndedError
+
+
+def test_who_dies_at_its_disk_while_it_leaves_is_gone_too() -> None:
+    """Found by the hunt."""
+    died: list[str] = []
+    world: Simulation[Any] = Simulation(faults=FaultPlan(), seed=0, codec=NoCodec())
+    world.storage = DeadlyAtTheEnd()
+    world.on_death = died.append
+    world.start(start(founder=True, checkpoint_ticks=1_000).agent)
+    world.run_until(5.0)
+    world.leave("b")
+    assert died == ["b"]
+    assert not world.nodes
