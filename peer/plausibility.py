@@ -12,9 +12,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from peer.snapshot import Snapshot, SnapshotError
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from peer.algebra import V
     from wire import PeerId
 
 LINK_MARGIN = 100.0  # a share this many times the largest on its link, and larger than any, was not computed
@@ -84,6 +87,19 @@ class Plausibility:
         shortest = min((length for length in (*lengths, own) if length > 0.0), default=0.0)
         return [length <= OWN_MARGIN * shortest for length in lengths]
 
+    def snapshot(self) -> Snapshot[V]:
+        """What this agent has held, by stream: who comes back settled measures nobody by nearly nothing."""
+        return Snapshot({}, {str(key): [own.share, own.estimate] for key, own in sorted(self._own.items())})
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from there. Raises `SnapshotError`."""
+        for stream, values in snapshot.values.items():
+            match values:
+                case [int() | float() as share, int() | float() as estimate] if stream.isdecimal():
+                    self.own(int(stream), share, estimate)
+                case _:
+                    raise SnapshotError(f"scale of stream {stream} is {values!r} instead of two lengths")
+
     def forget(self, source: PeerId) -> None:
         """The source is gone."""
         for place in [place for place in self._links if place[0] == source]:
@@ -94,7 +110,8 @@ def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -
     """Beyond a margin. Where nothing but zeros was seen there is nothing to compare with."""
     if own > 0.0 and value > OWN_MARGIN * own:
         return True
-    return on_link is not None and value > anywhere > 0.0 and value > LINK_MARGIN * on_link
+    largest = max(anywhere, own)
+    return on_link is not None and value > largest > 0.0 and value > LINK_MARGIN * on_link
 
 
 def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:

@@ -164,13 +164,15 @@ class Solver(Generic[V]):
         """Copies of what a new epoch does not rebuild."""
         streams = {"model": self.model.estimate, "adjoint": self.adjoint.estimate}
         arrays = {name: self._algebra.copy(estimate) for name, estimate in streams.items()}
-        return Snapshot(arrays, {"ticks": self._ticks}).within("learner", self.learner.snapshot())
+        snapshot = Snapshot(arrays, {"ticks": self._ticks}).within("scale", self._plausibility.snapshot())
+        return snapshot.within("learner", self.learner.snapshot())
 
     def restore(self, snapshot: Snapshot[V]) -> None:
         """Go on from there, before the first epoch is entered. Raises `SnapshotError`."""
         whole = slice(0, len(self.model.estimate))
         estimates = [snapshot.array(name, whole.stop) for name in ("model", "adjoint")]
         self.learner.restore(snapshot.part("learner"))
+        self._plausibility.restore(snapshot.part("scale"))
         for stream, estimate in zip(self.streams, estimates, strict=True):
             stream.replace_estimate(whole, self._algebra.to_mass(estimate))
         ticks = snapshot.values.get("ticks")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
 from peer.plausibility import HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Plausibility
+from peer.snapshot import Snapshot, SnapshotError
 
 
 def objection(
@@ -74,6 +76,37 @@ def test_where_only_zeros_were_seen_there_is_nothing_to_compare_with() -> None:
     for _ in range(HISTORY_MIN):
         objection(judge, growth=0.0, estimate=0.0)
     assert objection(judge, growth=7.0, estimate=7.0) is None
+
+
+def test_who_was_alone_is_believed_what_this_agent_has_held_itself() -> None:
+    """Found by the hunt: who had settled alone pushed nearly nothing, and then met others."""
+    judge = Plausibility()
+    for _ in range(HISTORY_MIN):
+        assert objection(judge, growth=1e-12, estimate=1e-12) is None
+    judge.own(0, 5.0, 3.0)
+    assert objection(judge, growth=4.9, estimate=2.9) is None
+    judge = Plausibility()
+    for _ in range(HISTORY_MIN):
+        objection(judge, growth=1e-12, estimate=1e-12)
+    judge.own(0, 5.0, 3.0)
+    assert objection(judge, growth=5.1, estimate=2.9) is not None
+    assert objection(judge, growth=4.9, estimate=3.1) is not None
+
+
+def test_who_comes_back_settled_measures_others_by_what_it_held_before() -> None:
+    """Found by the hunt: alone at its optimum after a restart, an agent took all gradients for lies."""
+    judge = Plausibility()
+    judge.own(0, 5.0, 3.0)
+    kept = json.loads(json.dumps(judge.snapshot().values))
+    back = Plausibility()
+    back.restore(Snapshot({}, kept))
+    back.own(0, 1e-11, 3.0)
+    assert objection(back, growth=0.9) is None
+    assert objection(back, growth=6.0 * OWN_MARGIN) is not None
+    back.restore(Snapshot({}, {}))
+    for wrong in ({"0": [1.0]}, {"0": 1.0}, {"0": ["1", 2.0]}, {"first": [1.0, 2.0]}):
+        with pytest.raises(SnapshotError, match="instead of two lengths"):
+            back.restore(Snapshot({}, wrong))
 
 
 def test_the_gone_leave_no_history() -> None:
