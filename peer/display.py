@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
-from peer.outcome import CONFIDENCE, verdict
+from peer.outcome import CONFIDENCE, Kind, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ROWS_MAX = 40  # a larger swarm shows its first agents only, so that the table fits a screen
 PLAIN_LINE_EVERY_S = 5.0
 PLAIN_WIDTH = 120
+HEADINGS = {Kind.ACCURACY: "test accuracy", Kind.ERROR: "relative error", Kind.LOSS: "validation loss"}
 
 
 class Display(Protocol):
@@ -225,14 +226,14 @@ def _summary_line(views: Sequence[AgentView]) -> str:
 def print_outcome(console: Console, outcome: Outcome) -> None:
     """The table at the end, the paired intervals, and one honest sentence."""
     summary = outcome.summary()
-    is_accuracy = outcome.kind == "accuracy"
+    is_accuracy = outcome.kind is Kind.ACCURACY
     table = Table(
         header_style="bold", title="Interrupted: the results so far" if outcome.interrupted else None
     )
-    table.add_column("test accuracy" if is_accuracy else "relative error")
+    table.add_column(HEADINGS[outcome.kind])
     for heading in outcome.columns.values():
         table.add_column(heading, justify="right")
-    form = ".3f" if is_accuracy else ".1e"
+    form = ".1e" if outcome.kind is Kind.ERROR else ".3f"
     worst = "bottom decile" if is_accuracy else "worst decile"
     rows = [("mean over agents", "mean"), (worst, list(next(iter(summary.values())))[1])]
     for label, key in rows if len(outcome.agents) > 1 else [("this agent", "mean")]:

@@ -104,8 +104,11 @@ class ModuleProblem:
         return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
 
     def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]:
-        """Test accuracy of the shared model as it is, and of the personal one; nothing without a test set."""
-        if self._test is None:
+        """Test accuracy of the shared model as it is, and of the personal one.
+
+        Nothing without a test set, or if its targets are no numbers of classes.
+        """
+        if self._test is None or self._test[1].is_floating_point() or self._test[1].dim() != 1:
             return {}
         inputs, targets = self._test
         with torch.no_grad():

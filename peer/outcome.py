@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIDENCE = 0.95
+
+
+class Kind(StrEnum):
+    """What scores are."""
+
+    ACCURACY = "accuracy"  # more is better
+    ERROR = "error"  # relative, against a closed form
+    LOSS = "loss"  # of validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +36,11 @@ class AgentOutcome:
     scores: Mapping[str, float]  # by column of the task
     messages: Mapping[str, Any]
 
-    def to_dict(self, kind: str) -> dict[str, Any]:
-        """As in `--json`; `kind` names the scores: `accuracy` or `error`."""
+    def to_dict(self, kind: Kind) -> dict[str, Any]:
+        """As in `--json`; `kind` names the scores."""
         return {
             "id": self.id,
-            kind: dict(self.scores),
+            str(kind): dict(self.scores),
             "messages": dict(self.messages),
             "ticks": self.ticks,
             "epoch": self.epoch,
@@ -53,6 +62,7 @@ class Outcome:
     """All agents at the end of a run."""
 
     config: Mapping[str, Any]
+    kind: Kind
     columns: Mapping[str, str]
     agents: Sequence[AgentOutcome]
     wall_s: float
@@ -62,18 +72,13 @@ class Outcome:
     truth_of: str = "those who are there"  # whose closed form it is that errors are measured against
     extra: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
-    def kind(self) -> str:
-        """What the scores are."""
-        return "accuracy" if "personal" in self.columns else "error"
-
     def values(self, column: str) -> list[float]:
         """One score per agent."""
         return [agent.scores[column] for agent in self.agents]
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Mean over agents and the worst decile: the 10th percentile of accuracies, the 90th of errors."""
-        name, percentile = ("bottom_decile", 10) if self.kind == "accuracy" else ("top_decile", 90)
+        """Mean over agents and the worst decile: the 10th percentile of accuracies, else the 90th."""
+        name, percentile = ("bottom_decile", 10) if self.kind is Kind.ACCURACY else ("top_decile", 90)
         return {
             column: {
                 "mean": statistics.fmean(self.values(column)),
@@ -104,7 +109,7 @@ class Outcome:
             "interrupted": self.interrupted,
             **self.extra,
         }
-        if self.kind == "accuracy":
+        if self.kind is Kind.ACCURACY:
             found["comparison"] = {
                 f"personal - {other}": {
                     "mean": c.mean,
@@ -121,9 +126,22 @@ class Outcome:
         return found
 
 
+def _of_losses(outcome: Outcome) -> str:
+    pairs = [(agent.scores["initial"], agent.scores["learned"]) for agent in outcome.agents]
+    lower = sum(learned < initial for initial, learned in pairs)
+    who = "This agent" if len(pairs) == 1 else f"{lower} of {len(pairs)} agents"
+    have = "have" if len(pairs) > 1 else "has" if lower else "does not have"
+    return (
+        f"{who} {have} a lower validation loss than before. Whether training alone would have come further "
+        "is not known: that takes a peer.ModuleProblem with test samples of classes."
+    )
+
+
 def verdict(outcome: Outcome) -> str:
     """One honest sentence on who gained and who did not, against training alone on all labels it has."""
-    if outcome.kind == "error":
+    if outcome.kind is Kind.LOSS:
+        return _of_losses(outcome)
+    if outcome.kind is Kind.ERROR:
         worst = max(max(agent.scores.values()) for agent in outcome.agents)
         who = "any agent" if len(outcome.agents) > 1 else "this agent"
         truth = f"the closed form of {outcome.truth_of}"

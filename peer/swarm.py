@@ -55,6 +55,7 @@ def answer(service: AgentService) -> Answer:
         adjoint=layout.unflatten(solver.adjoint.estimate),
         hypergradient=service.learner.hypergradient,
         hyperparameters=service.learner.hyperparameters,
+        local=service.learner.local,
     )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from peer.cli import main
 from peer.options import complete, split
 from peer.scenario import Kill
 from peer.scenario_file import parse_scenario
@@ -58,6 +59,15 @@ def test_there_are_commands_to_check() -> None:
         " ".join(command.split()[:3]) if "bench" in command else " ".join(command.split()[:2])
         for command in commands()
     }
+
+
+def test_the_task_file_is_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGES[1].read_text(encoding="utf-8"), re.DOTALL)
+    (tmp_path / "task.py").write_text(code, encoding="utf-8")
+    assert main(["simulate", "--task", str(tmp_path / "task.py"), "--agents", "4", "--ticks", "200"]) == 0
+    told = re.search(r"shared \+ personal against local only: \+([0-9.]+) points", capsys.readouterr().out)
+    assert told is not None
+    assert float(told[1]) > 0
 
 
 def test_the_example_learns_what_it_says() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ def configuration(
     """What was asked for and what it came to, for `config.json` and `--json`."""
     keep = ("command", "agents", "shard", "task", "personalization", "seed", "swarm", "peer")
     asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
+    asked = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
     goals = [str(goal) for goal in end.goals]
     return {**asked, "until": goals, "settings": settings.to_dict(), "faults": faults.to_dict()}
 

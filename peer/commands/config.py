@@ -38,8 +38,8 @@ def effective(options: argparse.Namespace) -> dict[str, Found]:
 
     Raises `HyperpushError` if `run` would refuse them.
     """
-    _, count = shard_of(options.shard)
-    task = make_task(options.task, count, options.seed, options.personalization)
+    index, count = shard_of(options.shard)
+    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
     settings = agent_settings(options, task.settings)
     ending(options, task.columns, settings)
     found: dict[str, Found] = dict(options.found)

@@ -50,7 +50,7 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """What to look at. Raises the errors of options that cannot be meant."""
     host, port = listen_address(options.listen)
     index, count = shard_of(options.shard)
-    task = make_task(options.task, count, options.seed, options.personalization)
+    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
     nonce = secrets.token_hex(8)
     agent, _ = assembly.make_agent(
         task.problems[index],

@@ -50,6 +50,7 @@ def main(options: argparse.Namespace) -> int:
 
                 found = replay(
                     file,
+                    task=options.task,
                     teller=teller,
                     tell=tell,
                     progress=lambda read: progress.update(bar, completed=read),

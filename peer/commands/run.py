@@ -72,7 +72,7 @@ def main(options: argparse.Namespace) -> int:
     host, port = listen_address(options.listen)
     advertise = (None, None) if options.advertise is None else advertised_address(options.advertise)
     token = None if options.admin_token is None else read_token(options.admin_token)
-    task = make_task(options.task, count, options.seed, options.personalization)
+    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
     keys = _keys(options)
@@ -166,6 +166,7 @@ def main(options: argparse.Namespace) -> int:
                 found = await score(service, task, index, executor, in_haste=in_haste.is_set())
                 outcome = Outcome(
                     config={**recorder.config, "id": peer},
+                    kind=task.kind,
                     columns={name: told for name, told in task.columns.items() if name in found.scores},
                     agents=[found],
                     wall_s=time.monotonic() - began,

@@ -90,8 +90,8 @@ def main(options: argparse.Namespace) -> int:
                 scored = task.among([shard for shard, _ in there]) if there else task
                 results = [swarm.result(member) for _, member in there]
                 answers = [
-                    Answer(found.model, found.adjoint, found.hypergradient, found.hyperparameters)
-                    for found in results
+                    Answer(one.model, one.adjoint, one.hypergradient, one.hyperparameters, one.local)
+                    for one in results
                 ]
                 outcomes = [
                     AgentOutcome(
@@ -111,6 +111,7 @@ def main(options: argparse.Namespace) -> int:
                 return NOBODY
             outcome = Outcome(
                 config=recorder.config,
+                kind=task.kind,
                 columns=task.columns,
                 agents=outcomes,
                 wall_s=time.monotonic() - began,

@@ -80,6 +80,7 @@ def main(options: argparse.Namespace) -> int:
             return NOBODY
         outcome = Outcome(
             config=recorder.config,
+            kind=task.kind,
             columns=task.columns,
             agents=found.outcomes,
             wall_s=time.monotonic() - began,

@@ -58,6 +58,12 @@ def path(given: object) -> Path:
     return Path(text(given))
 
 
+def task(given: object) -> str | Path:
+    """The name of a task, or a file of Python that is one."""
+    told = text(given)
+    return Path(told) if told.endswith(".py") or "/" in told else told
+
+
 def switch(given: object) -> bool:
     """On or off."""
     known = given if isinstance(given, bool) else _WORDS.get(str(given).lower())

@@ -106,11 +106,11 @@ _LEARNING: Final = (
     ),
     Option(
         name="task",
-        read=readers.text,
-        help=f"one of {TASK_NAMES}",
+        read=readers.task,
+        help=f"one of {TASK_NAMES}; or a file of Python, which is executed, that makes the problems",
         commands=CONFIGURED,
         group="learning",
-        metavar="NAME",
+        metavar="NAME|FILE",
         default="digits",
     ),
     Option(

@@ -45,6 +45,14 @@ TRACE_OPTIONS: Final = (
         required=True,
     ),
     Option(
+        name="task",
+        read=readers.path,
+        help="the file of Python that was its task, which is executed",
+        commands=("replay",),
+        metavar="FILE",
+        unset="its task is built in",
+    ),
+    Option(
         name="story",
         read=readers.text,
         help="tell of peer:ID, message:SENDER/BLOCK/SEQUENCE or hyperparameter:NAME",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.outcome import Kind
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Kill, Restart, Scenario, member_names
 from peer.seats import Seats
@@ -38,6 +39,7 @@ class SoakTask:
     """`peer.tasks.Task`: well conditioned quadratics with held hyperparameters, which settle quickly."""
 
     name = "soak"
+    kind = Kind.ERROR
     columns: Mapping[str, str] = MappingProxyType({})
 
     def __init__(self, agents: int, seed: int) -> None:

@@ -2,37 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
-from peer.baselines import train_alone
 from peer.errors import SettingError
+from peer.outcome import Kind
 from peer.personalization import personalization
 from peer.quadratic import QuadraticProblem, bilevel_solution, closed_form
 from peer.tasks.digits import digits_problem, split_digits
+from peer.tasks.file import FileTask
+from peer.tasks.scoring import ACCURACIES, accuracies
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from torch import Tensor
 
     from peer.module_problem import ModuleProblem
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings, SettingKeywords
-
-Named = Mapping[str, "Tensor"]
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What an agent has come to: the input of scoring."""
-
-    model: Named
-    adjoint: Named
-    hypergradient: Named
-    hyperparameters: Named
+    from peer.tasks.scoring import Answer
 
 
 class Task(Protocol):
@@ -45,6 +37,10 @@ class Task(Protocol):
     @property
     def fingerprint(self) -> str:
         """What must be equal at all agents so that their shards fit: task, number of agents, seed."""
+
+    @property
+    def kind(self) -> Kind:
+        """What the scores are."""
 
     @property
     def columns(self) -> Mapping[str, str]:
@@ -74,14 +70,8 @@ class DigitsTask:
     """Handwritten digits: accuracies on each device's own test images; more is better."""
 
     name = "digits"
-    columns: Mapping[str, str] = MappingProxyType(
-        {
-            "local": "local only",
-            "local_all": "local on train + validation",
-            "shared": "shared model",
-            "personal": "shared + personal",
-        }
-    )
+    kind = Kind.ACCURACY
+    columns = ACCURACIES
 
     @property
     def settings(self) -> SettingKeywords:
@@ -105,15 +95,7 @@ class DigitsTask:
         self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
     ) -> dict[str, float]:
         """Test accuracies, with what the agent would have reached alone in as many ticks."""
-        problem = self.problems[shard]
-        own = dict(problem.metrics(answer.model, answer.hyperparameters))
-        if ticks is None:
-            return own
-        return {
-            "local": train_alone(problem, settings, ticks, use_validation=False),
-            "local_all": train_alone(problem, settings, ticks, use_validation=True),
-            **own,
-        }
+        return accuracies(self.problems[shard], answer, settings, ticks)
 
     def among(self, shards: Sequence[int]) -> Task:
         """Test images are one's own, whoever else is there."""
@@ -125,6 +107,7 @@ class SyntheticTask:
     """Quadratics with a closed form: relative distances from the truth; less is better."""
 
     name = "synthetic"
+    kind = Kind.ERROR
     columns: Mapping[str, str] = MappingProxyType(
         {name: name for name in ("model", "adjoint", "hypergradient", "hyperparameters")}
     )
@@ -180,14 +163,17 @@ TASKS: Mapping[str, Callable[[int, int, str], Task]] = MappingProxyType(
 )
 
 
-def make_task(name: str, agents: int, seed: int, personal: str) -> Task:
-    """The task of this name for so many agents. Raises `SettingError` listing the known ones."""
-    if name not in TASKS:
-        remedy = f"give one of {', '.join(TASKS)}"
-        if "." in name or "/" in name:
-            remedy += "; tasks in files are not read yet: peer.simulate takes your own from Python"
-        raise SettingError("task", name, remedy)
+def make_task(name: str | Path, agents: int, seed: int, personal: str, *, shard: int = 0) -> Task:
+    """The task of this name, or in this file, for so many agents, of which this process has at least `shard`.
+
+    A file is executed. Raises `SettingError` listing the known names, or saying what is wrong with the file.
+    """
     if agents < 1:
         raise SettingError("agents", agents, "give 1 or more")
-    personalization(personal)
+    chosen = personalization(personal)
+    if isinstance(name, Path):
+        return FileTask(name, agents, seed, chosen, shard)
+    if name not in TASKS:
+        remedy = f"give one of {', '.join(TASKS)}, or a file of Python, such as task.py"
+        raise SettingError("task", name, remedy)
     return TASKS[name](agents, seed, personal)

@@ -4,6 +4,7 @@ What is written there:
 
     kind    origin                                              made
     task    task, agents, shard, seed, personalization, ...     arguments of `assembly.make_agent`
+    file    the same; its task is a file of Python              the same
     given   -: whoever replays has the problem                  the same
     hunt    seed, without, shard                                peer, incarnation, now, founder, epoch_floor
 
@@ -18,11 +19,12 @@ from peer import assembly
 from peer.errors import HyperpushError, SettingError
 from peer.settings import AgentSettings
 from peer.simulation import Clock
-from peer.tasks import make_task
+from peer.tasks import TASKS, make_task
 from peer.trace.records import TraceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from peer.agent import Agent
     from peer.problem import BilevelProblem
@@ -35,15 +37,19 @@ def codec_of(origin: Mapping[str, object]) -> Codec | None:
     return None if origin["kind"] == "hunt" else assembly
 
 
-def make(beginning: Mapping[str, Any], problem: BilevelProblem[Any] | None = None) -> Agent[Any]:
+def make(
+    beginning: Mapping[str, Any], problem: BilevelProblem[Any] | None = None, task: Path | None = None
+) -> Agent[Any]:
     """A fresh agent. Raises `TraceError` if this machine, or this version, cannot make it."""
+    if task is not None and beginning["origin"]["kind"] == "hunt":
+        raise TraceError("its task is of the hunt: leave out --task")
     try:
         origin, made = beginning["origin"], dict(beginning["made"])
         settings = AgentSettings(**made.pop("settings"))
         if origin["kind"] == "hunt":
             return _hunted(origin, **made)
         if problem is None:
-            problem = _problem(origin)
+            problem = _problem(origin, task)
         agent, _ = assembly.make_agent(problem, settings, **made)
     except TraceError:
         raise
@@ -58,20 +64,29 @@ def make(beginning: Mapping[str, Any], problem: BilevelProblem[Any] | None = Non
 
 
 def of_task(task: Task, agents: int, seed: int, personalization: str) -> dict[str, object]:
-    """How the problems of a built-in task are made again, but for the shard."""
+    """How the problems of a task are made again, but for the shard."""
     made = {"task": task.name, "agents": agents, "seed": seed, "personalization": personalization}
-    return {"kind": "task", "fingerprint": task.fingerprint, **made}
+    kind = "task" if task.name in TASKS else "file"
+    return {"kind": kind, "fingerprint": task.fingerprint, **made}
 
 
-def _problem(origin: Mapping[str, Any]) -> BilevelProblem[Any]:
-    if origin["kind"] != "task":
+def _problem(origin: Mapping[str, Any], file: Path | None) -> BilevelProblem[Any]:
+    """A trace may come from anybody: what it names as a file is not executed, `file` is."""
+    if origin["kind"] not in ("task", "file"):
         raise TraceError("its problem was given in Python: give it to peer.trace.replay.replay as well")
+    if file is not None and origin["kind"] == "task":
+        raise TraceError(f"its task is {origin['task']}, which is built in: leave out --task")
+    if file is None and origin["kind"] == "file":
+        raise TraceError(
+            f"its task is the file {origin['task']}, which is code: say --task FILE to execute yours"
+        )
     try:
-        task = make_task(origin["task"], origin["agents"], origin["seed"], origin["personalization"])
+        made = (origin["agents"], origin["seed"], origin["personalization"])
+        task = make_task(file or str(origin["task"]), *made, shard=origin["shard"])
     except SettingError as error:
         raise TraceError(f"this machine lacks its task: {error}") from None
     if task.fingerprint != origin["fingerprint"]:
-        raise TraceError(f"its task was {origin['fingerprint']}, of that name here is {task.fingerprint}")
+        raise TraceError(f"its task was {origin['fingerprint']}, the one here is {task.fingerprint}")
     problem: BilevelProblem[Any] = task.problems[origin["shard"]]
     return problem
 

@@ -189,11 +189,7 @@ def test_two_machines_learn_together_from_one_address(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (["swarm", "--task", "digit"], "--task: 'digit' is not possible; give one of digits, synthetic"),
-        (
-            ["run", "--task", "mine.py"],
-            "--task: 'mine.py' is not possible; give one of digits, synthetic; tasks in files are not",
-        ),
-        (["swarm", "--task", "./mine"], "synthetic; tasks in files are not read yet: peer.simulate takes"),
+        (["run", "--task", "mine.py"], "--task: 'mine.py' is not possible; it cannot be read: No such file"),
         (["swarm", "--personalization", "x"], "personalization: 'x' is not possible; give one of none, bias"),
         (["swarm", "--agents", "500"], "agents: 500 is not possible; 1797 digits do not give each device 10"),
         (["swarm", "--drop", "30"], "--drop: '30' is not possible; give a number from 0 to 1"),

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from peer.outcome import AgentOutcome, Outcome, verdict
+from peer.outcome import AgentOutcome, Kind, Outcome, verdict
 
 COLUMNS = {"local": "a", "local_all": "b", "shared": "c", "personal": "d"}
 
@@ -25,7 +25,7 @@ def outcome(personal: list[float], alone: list[float]) -> Outcome:
         )
         for i, (p, b) in enumerate(zip(personal, alone, strict=True))
     ]
-    return Outcome({}, COLUMNS, agents, 1.0, 10)
+    return Outcome({}, Kind.ACCURACY, COLUMNS, agents, 1.0, 10)
 
 
 def test_the_interval_is_that_of_a_paired_t_test() -> None:
@@ -58,12 +58,12 @@ def test_a_clear_gain_and_a_clear_loss_are_called_so() -> None:
 
 def test_an_error_is_told_with_what_it_is_measured_against() -> None:
     errors = [AgentOutcome(f"agent-{i}", 10, 1, 0.1, {"model": 1e-3 / i}, {}) for i in (1, 2)]
-    swarm = Outcome({}, {"model": "model"}, errors, 1.0, 10)
+    swarm = Outcome({}, Kind.ERROR, {"model": "model"}, errors, 1.0, 10)
     told = (
         "The largest relative error of any agent, against the closed form of those who are there, is 1.0e-03."
     )
     assert verdict(swarm) == told
-    one = Outcome({}, {"model": "model"}, errors[1:], 1.0, 10, truth_of="all 8 shards")
+    one = Outcome({}, Kind.ERROR, {"model": "model"}, errors[1:], 1.0, 10, truth_of="all 8 shards")
     told = "The largest relative error of this agent, against the closed form of all 8 shards, is 5.0e-04."
     assert verdict(one) == told
 
@@ -76,6 +76,23 @@ def test_one_agent_alone_has_no_interval() -> None:
 
 def test_without_a_comparison_none_is_claimed() -> None:
     agents = [AgentOutcome("a", 10, 1, 0.1, {"shared": 0.8, "personal": 0.9}, {})]
-    found = Outcome({}, {"shared": "c", "personal": "d"}, agents, 1.0, 10)
+    found = Outcome({}, Kind.ACCURACY, {"shared": "c", "personal": "d"}, agents, 1.0, 10)
     assert verdict(found) == "Ended by SIGTERM: there was no time to compare with training alone."
     assert list(found.to_dict()["comparison"]) == ["personal - shared"]
+
+
+@pytest.mark.parametrize(
+    ("learned", "told"),
+    [
+        ([0.5, 1.5], "1 of 2 agents have a lower validation loss than before."),
+        ([0.5], "This agent has a lower validation loss than before."),
+        ([1.5], "This agent does not have a lower validation loss than before."),
+    ],
+)
+def test_losses_are_compared_with_what_they_were(learned: list[float], told: str) -> None:
+    agents = [AgentOutcome("a", 10, 1, 0.1, {"initial": 1.0, "learned": loss}, {}) for loss in learned]
+    found = Outcome({}, Kind.LOSS, {"initial": "before", "learned": "after"}, agents, 1.0, 10)
+    assert verdict(found).startswith(told)
+    assert "alone would have come further is not known" in verdict(found)
+    assert set(found.summary()["learned"]) == {"mean", "top_decile"}
+    assert "comparison" not in found.to_dict()

@@ -71,7 +71,7 @@ def test_untrained_digits_agents_score_their_chance_and_training_alone_scores_mo
     task = make_task("digits", 4, 0, "bias")
     problem = task.problems[0]
     nothing: dict[str, torch.Tensor] = {}
-    answer = Answer(problem.model, nothing, nothing, problem.hyperparameters)
+    answer = Answer(problem.model, nothing, nothing, problem.hyperparameters, nothing)
     scores = task.scores(0, answer, AgentSettings(**task.settings), ticks=100)
     assert list(scores) == list(task.columns)
     assert scores["shared"] == scores["personal"] < 0.5
@@ -86,5 +86,6 @@ def test_synthetic_answers_are_scored_against_the_truth() -> None:
     settings = AgentSettings(**task.settings)
     zero = {"x": torch.zeros(20, dtype=torch.float64)}
     start = dict(task.problems[1].hyperparameters)
-    far = task.scores(1, Answer(zero, zero, {"h": torch.zeros(3, dtype=torch.float64)}, start), settings, 0)
+    nothing = {"h": torch.zeros(3, dtype=torch.float64)}
+    far = task.scores(1, Answer(zero, zero, nothing, start, {}), settings, 0)
     assert far == {"model": 1.0, "adjoint": 1.0, "hypergradient": 1.0, "hyperparameters": 0.0}

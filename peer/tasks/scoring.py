@@ -1,0 +1,77 @@
+"""What people read of an agent at the end: accuracies, relative errors, or losses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from peer.baselines import train_alone
+from peer.problem import HasLocal, HasOuterBatches
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from peer.module_problem import ModuleProblem
+    from peer.problem import BilevelProblem
+    from peer.settings import AgentSettings
+
+Named = Mapping[str, "Tensor"]
+LOSS_BATCHES = 32  # of validation batches, over which a loss is taken
+
+ACCURACIES: Mapping[str, str] = MappingProxyType(
+    {
+        "local": "local only",
+        "local_all": "local on train + validation",
+        "shared": "shared model",
+        "personal": "shared + personal",
+    }
+)
+LOSSES: Mapping[str, str] = MappingProxyType({"initial": "before learning", "learned": "after learning"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What an agent has come to: the input of scoring."""
+
+    model: Named
+    adjoint: Named
+    hypergradient: Named
+    hyperparameters: Named
+    local: Named
+
+
+def accuracies(
+    problem: ModuleProblem, answer: Answer, settings: AgentSettings, ticks: int | None
+) -> dict[str, float]:
+    """On its own test samples, with what the agent would have reached alone in as many ticks, if given."""
+    own = dict(problem.metrics(answer.model, answer.hyperparameters))
+    if ticks is None:
+        return own
+    return {
+        "local": train_alone(problem, settings, ticks, use_validation=False),
+        "local_all": train_alone(problem, settings, ticks, use_validation=True),
+        **own,
+    }
+
+
+def losses(problem: BilevelProblem[Any], answer: Answer) -> dict[str, float]:
+    """Validation losses before and after, over the same batches. `problem` has given no batch so far."""
+    drawn = problem.outer_batches() if isinstance(problem, HasOuterBatches) else problem.batches()
+    batches = list(islice(drawn, LOSS_BATCHES))
+    local = problem.local if isinstance(problem, HasLocal) else None
+
+    def mean(model: Named, hyperparameters: Named, own: Named) -> float:
+        more = {"local": own} if local is not None else {}
+        with torch.no_grad():
+            found = [float(problem.outer_loss(model, hyperparameters, batch, **more)) for batch in batches]
+        return sum(found) / len(found)
+
+    return {
+        "initial": mean(problem.model, problem.hyperparameters, local or {}),
+        "learned": mean(answer.model, answer.hyperparameters, answer.local),
+    }
