@@ -161,7 +161,7 @@ class Foreign:
         torch.ones(1, device="meta"),
         torch.eye(2).to_sparse(),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_not_of_an_agent_is_not_written(value: object) -> None:
     with pytest.raises(ValueFormatError, match="a trace cannot hold"):
