@@ -43,7 +43,7 @@ def node(number: int) -> msgpack.ExtType:
         *(Heard(b"12345678", 3, 4), Persist(7), InboxCounters(1, 2), AgentSettings(fanout=2)),
         *(Inbox, RunningSum, add_shares, torch.float64),
     ],
-    ids=lambda value: getattr(value, "__name__", repr(value)),
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_written_is_read(value: object) -> None:
     found = again(value)
