@@ -3,7 +3,7 @@
     GET    /v1/status         what `peer.status.AgentStatus` holds
     GET    /v1/faults         {"elapsed_s", "plan", "live"}, as `wire.LiveFaults.to_dict` writes them
     PUT    /v1/faults         {"to": peer or null, "faults": {"drop": 0.4} or null, "for_s": 30 or null}
-    DELETE /v1/faults?to=     clears what was set, for one peer or for all; answers as GET does
+    DELETE /v1/faults?to=     clears what was set, for one peer or for all; as GET, and "cleared": how many
     GET    /healthz           {"ok": true}, also without a token
 
 Errors are {"error": {"field", "value", "remedy"}}. It is apart from the port of the messages: what may stop a
@@ -23,8 +23,6 @@ from aiohttp import web
 from peer.admin_input import (
     bearer_matches,
     check_token,
-    host_is_loopback,
-    is_loopback,
     read_fault_request,
     read_peer,
 )
@@ -32,6 +30,7 @@ from peer.errors import SettingError
 from peer.fault_words import brief
 from peer.jsonable import jsonable
 from wire import FaultPlanError, TransportError, format_address
+from wire.addresses import host_is_loopback, is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -244,11 +243,11 @@ class AdminServer:
         return self._told_faults()
 
     async def _delete_faults(self, request: web.BaseRequest) -> web.Response:
-        self._faults.clear(read_peer(request.query.get("to")))
-        return self._told_faults()
+        cleared = self._faults.clear(read_peer(request.query.get("to")))
+        return self._told_faults(cleared=cleared)
 
-    def _told_faults(self) -> web.Response:
-        return _json({"elapsed_s": self._elapsed(), **self._faults.to_dict()})
+    def _told_faults(self, **more: object) -> web.Response:
+        return _json({"elapsed_s": self._elapsed(), **self._faults.to_dict(), **more})
 
 
 class _Refused(asyncio.Protocol):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -84,22 +83,3 @@ def bearer_matches(header: str | None, token: str) -> bool:
     scheme, _, shown = (header or "").partition(" ")
     same = hmac.compare_digest(shown.strip().encode("utf-8", "surrogatepass"), token.encode())
     return same and scheme.lower() == "bearer"
-
-
-def is_loopback(host: str) -> bool:
-    """True for the names and addresses of this machine itself."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
-
-
-def host_is_loopback(header: str | None) -> bool:
-    """True if a Host header means this machine itself.
-
-    A web page whose name is made to point here (DNS rebinding) sends its own name, and must learn nothing.
-    """
-    host = header or ""
-    if host.startswith("["):
-        return is_loopback(host[1:].partition("]")[0])
-    return is_loopback(host.partition(":")[0])

@@ -43,7 +43,7 @@ def check_origin(push: Push[V], own: Identity, epoch: int) -> None:
     if push.sender == own.peer:
         raise DecodeError(RejectReason.OWN_MESSAGE, "sender is this agent itself")
     if push.targets and peer_mark(own.peer) not in push.targets:
-        found = f"shares of {push.sender!r} are for {len(push.targets)} others"
+        found = f"what {push.sender!r} says here is for {len(push.targets)} others"
         raise DecodeError(RejectReason.NOT_FOR_US, found)
     lowest = 1 if push.arrays else 0
     if not lowest <= push.epoch <= (min(epoch + EPOCH_GAP_MAX, EPOCH_MAX) if epoch else EPOCH_MAX):

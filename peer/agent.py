@@ -44,7 +44,7 @@ from peer.partners import Partners
 from peer.phase import Phase
 from peer.progress import Progress
 from peer.solver import Orders, Solver
-from peer.speaker import Speaker
+from peer.speaker import Speaker, addressed
 from wire import DecodeError, RejectReason, peer_mark
 
 if TYPE_CHECKING:
@@ -130,7 +130,7 @@ class Agent(Outputs[V]):
         """Who is believed alive."""
         return self.membership.peers
 
-    # ---- inputs
+    # ---- inputs, and when time is the next
 
     def peer_seen(self, peer: PeerId, incarnation: int, now: float) -> None:
         """Somebody who must know (the starter of a swarm, a scenario) says that this peer lives."""
@@ -230,8 +230,6 @@ class Agent(Outputs[V]):
         if result.snapshot is not None:
             self._keep(result.snapshot)
 
-    # ---- outputs
-
     def next_deadline(self) -> float | None:
         """When `handle_timer` wants to be called; None during a computation, and after `leave`."""
         return None if self._computing or self._left else self._next_tick_at
@@ -296,9 +294,10 @@ class Agent(Outputs[V]):
         )
 
     def _send_beacon(self, targets: tuple[PeerId, ...], *, left: bool = False) -> None:
-        """Tell peers that get no push that this agent lives, or that it leaves."""
+        """Tell peers that get no push that this agent lives, or that it leaves; nobody else believes it."""
         if targets:
-            self._send(targets, self._beacon(left=left))
+            for told, beacon in addressed(self._beacon(left=left), targets):
+                self._send(told, beacon)
 
     def _send(self, targets: tuple[PeerId, ...], push: Push[V]) -> None:
         self._effects.append(Send(targets, push))

@@ -10,9 +10,9 @@ import ipaddress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from peer.admin_input import is_loopback
 from peer.evidence import Reached
 from wire import RejectReason, parse_address
+from wire.addresses import is_loopback
 from wire.records import incompatibility
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from peer.learner import HyperReport
 
 SMOOTHING_TICKS = 50  # residuals are averaged over about so many ticks
+LEAST_GRADIENT = 0.01  # of the largest: agents whose data differ have more than that at the answer
 RESIDUAL_RISE = 4.0  # slow down when the smoothed residual is this many times its best since the last one
 RESIDUAL_HARMLESS = 0.1  # and above this
 ALTERNATION = -0.3  # mean cosine of successive hypergradients; independent noise gives 0
@@ -43,9 +44,14 @@ class Smoothed:
 
 
 class Residual:
-    """|tracker| / |own gradient|, both smoothed: 1 or more while far, 0 when settled without noise."""
+    """|tracker| / |own gradient|, both smoothed: 1 or more while far, 0 when settled without noise.
 
-    def __init__(self) -> None:
+    Where everybody's data agree, and for an agent alone, the own gradient vanishes with the tracker; so it
+    counts as no less than a share of the largest that was ever seen, in any epoch.
+    """
+
+    def __init__(self, largest: float = 0.0) -> None:
+        self.largest = largest  # own gradient
         self._tracker = Smoothed()
         self._gradient = Smoothed()
         self._samples = 0
@@ -55,12 +61,13 @@ class Residual:
         self._samples += 1
         self._tracker.add(lengths[0])
         self._gradient.add(lengths[1])
+        self.largest = max(self.largest, lengths[1])
 
     def ratio(self) -> float:
-        """The smoothed ratio; 1 until there are enough ticks to tell, 0 where the gradient vanishes too."""
+        """The smoothed ratio; 1 until there are enough ticks to tell, 0 where there never was a gradient."""
         if self._samples < SMOOTHING_TICKS:
             return 1.0
-        gradient = self._gradient.mean()
+        gradient = max(self._gradient.mean(), LEAST_GRADIENT * self.largest)
         return self._tracker.mean() / gradient if gradient > 0 else 0.0
 
 

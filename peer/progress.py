@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from peer.algebra import V
     from peer.settings import AgentSettings
+    from peer.snapshot import Plain
     from wire import PeerId
 
 
@@ -29,7 +30,8 @@ class Progress:
 
     def restart(self) -> None:
         """A new epoch shakes residuals and hypergradients by itself."""
-        self._residuals = (Residual(), Residual())
+        model, adjoint = self._residuals
+        self._residuals = (Residual(model.largest), Residual(adjoint.largest))
         self.hyper_schedule.restart()
         self.spacing = 0.0
         self.disagreements.clear()
@@ -53,14 +55,20 @@ class Progress:
         return []
 
     def snapshot(self) -> Snapshot[V]:
-        """What a later life should know: how far the hyperparameters' rate was lowered."""
-        return Snapshot({}, {"hyper_rate": self.hyper_schedule.factor})
+        """What a later life should know: how far the rate was lowered, and how large gradients were."""
+        gradients: list[Plain] = [residual.largest for residual in self._residuals]
+        return Snapshot({}, {"hyper_rate": self.hyper_schedule.factor, "gradients": gradients})
 
     def restore(self, snapshot: Snapshot[V]) -> None:
         """Go on from there. Raises `SnapshotError`."""
         factor = snapshot.values.get("hyper_rate")
         if not isinstance(factor, float) or not 0 < factor <= 1:
             raise SnapshotError(f"hyper_rate is {factor!r} instead of a share of the rate")
+        match snapshot.values.get("gradients"):
+            case [int() | float() as model, int() | float() as adjoint]:
+                self._residuals = (Residual(model), Residual(adjoint))
+            case other:
+                raise SnapshotError(f"gradients is {other!r} instead of two lengths")
         self.hyper_schedule.factor = factor
 
     def hyper_step_size(self, settings: AgentSettings) -> float:

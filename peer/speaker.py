@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.budget import ByteBudget
-from wire import Push
+from wire import Push, peer_mark
+from wire.messages import TARGETS_TOLD_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator, Sequence
 
     from peer.admission import Identity
     from peer.settings import AgentSettings
     from peer.solver import BlockPush
-    from wire import Heartbeat
+    from wire import Heartbeat, PeerId
 
 ENVELOPE_BYTES = 350  # of a message beside what is listed below, its keys and framing included
 HEARTBEAT_BYTES, HEARD_BYTES, MARK_BYTES = 40, 18, 8
 BEACON_SHARE = 0.25  # of the budget: signs of life must not starve blocks, nor blocks them
 BEACON_BYTES = 1200  # a usual one
 NUMBER_BYTES = {"float32": 4, "float64": 8}
+
+
+def addressed(beacon: Push[V], targets: Sequence[PeerId]) -> Iterator[tuple[tuple[PeerId, ...], Push[V]]]:
+    """The same words for each of these peers, in as few messages as can name them all."""
+    for begin in range(0, len(targets), TARGETS_TOLD_MAX):
+        told = tuple(targets[begin : begin + TARGETS_TOLD_MAX])
+        yield told, replace(beacon, targets=tuple(sorted(map(peer_mark, told))))
 
 
 class Speaker(Generic[V]):
@@ -36,7 +45,7 @@ class Speaker(Generic[V]):
     def beacon(
         self, *, epoch: int, tick: int, tick_interval_s: float, digest: tuple[Heartbeat, ...]
     ) -> Push[V]:
-        """A message without arrays, for anybody; with arrays and targets it is a push, see `pushes`."""
+        """A message without arrays; whom it is for is still to be said, see `addressed` and `pushes`."""
         own = self.identity
         return Push(
             swarm=own.swarm,

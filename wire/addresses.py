@@ -48,6 +48,25 @@ class LocalAddress:
         return f"{self.ip}/{self.prefix}"
 
 
+def is_loopback(host: str) -> bool:
+    """True for the names and addresses of this machine itself."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+def host_is_loopback(header: str | None) -> bool:
+    """True if a Host header means this machine itself.
+
+    A web page whose name is made to point here (DNS rebinding) sends its own name, and must learn nothing.
+    """
+    host = header or ""
+    if host.startswith("["):
+        return is_loopback(host[1:].partition("]")[0])
+    return is_loopback(host.partition(":")[0])
+
+
 def announceable(local: Sequence[LocalAddress], version: int, preferred: str) -> list[str]:
     """The addresses of this machine to announce, those of cards first, at most ANNOUNCED_MAX.
 

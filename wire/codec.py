@@ -21,7 +21,7 @@
     d    tick_interval_s  float  finite, above 0
     a    address          str    "" or HOST:PORT, at most ADDRESS_BYTES_MAX bytes
     v    arrays           array  at most ARRAYS_MAX of [dtype, count], dtype "<f4" or "<f8"
-    o    targets          bin    version 2: whom the arrays are for, see digest.py; not empty if there are any
+    o    targets          bin    version 2: whom it is for, see digest.py; not empty if there are arrays
     l    digest           array  version 2: signs of life, see digest.py
 
 Every key of its version is required; keys not in the table are ignored, so that a later release can add some

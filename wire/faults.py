@@ -296,6 +296,11 @@ def name_before_key(peer: PeerId) -> str:
     return peer[: found.start()] if found is not None and found.start() else peer
 
 
+def is_meant(name: str, other: str) -> bool:
+    """Whether two names are one peer's, either of them written without its key or with it."""
+    return name == other or name_before_key(name) == other or name == name_before_key(other)
+
+
 def _is_among(peer: PeerId, names: frozenset[str]) -> bool:
     return peer in names or name_before_key(peer) in names
 

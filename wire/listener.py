@@ -14,6 +14,7 @@ from typing import Final, cast
 import aiohttp
 from aiohttp import web
 
+from wire.addresses import host_is_loopback, is_loopback
 from wire.callers import CONNECTIONS_MAX, Callers, Refusal
 from wire.counters import TransportCounters
 from wire.errors import TransportError
@@ -60,6 +61,7 @@ class Listener:
         self._websockets: dict[_Websocket, None] = {}  # at most CONNECTIONS_MAX, the oldest first
         self._bound: dict[PeerId, _Websocket] = {}  # at most one entry per websocket
         self._serials = itertools.count()
+        self._for_this_machine = False  # only, as its address says
         self._server: asyncio.Server | None = None
         self._runner: web.AppRunner | None = None
 
@@ -68,6 +70,7 @@ class Listener:
 
         Raises TransportError naming host, port and remedy if it cannot be had; nothing is left open then.
         """
+        self._for_this_machine = is_loopback(host)
         application = web.Application(client_max_size=BODY_BYTES_MAX)
         application.router.add_get("/v1/push", self._handle_push)
         application.router.add_get("/v1/identity", self._handle_identity)
@@ -129,12 +132,24 @@ class Listener:
         elif error is not None and not isinstance(error, LINK_FAILURES):
             self._on_bug(error)
 
-    async def _handle_identity(self, _request: web.Request) -> web.Response:
+    def _check_caller(self, request: web.Request) -> None:
+        """No web page may speak here, whatever site made a browser on this machine show it.
+
+        Browsers name the page in Origin; a name that was made to point here (DNS rebinding) is in Host.
+        """
+        foreign = self._for_this_machine and not host_is_loopback(request.headers.get("Host"))
+        if foreign or "Origin" in request.headers:
+            self.refuse(Refusal.BAD_REQUEST)
+            raise web.HTTPForbidden(text="agents only\n")
+
+    async def _handle_identity(self, request: web.Request) -> web.Response:
+        self._check_caller(request)
         response = web.json_response(dict(self._identity()))
         response.force_close()  # nobody asks twice in HANDSHAKE_S
         return response
 
     async def _handle_push(self, request: web.Request) -> web.StreamResponse:
+        self._check_caller(request)
         if len(self._websockets) >= CONNECTIONS_MAX:
             self.refuse(Refusal.CONNECTIONS)
             raise web.HTTPServiceUnavailable(text=f"{CONNECTIONS_MAX} connections are open\n")

@@ -12,7 +12,7 @@ import random
 from typing import Final
 
 from wire.errors import FaultPlanError
-from wire.faults import FaultPlan, FaultWindow
+from wire.faults import FaultPlan, FaultWindow, is_meant, name_before_key
 from wire.link_faults import FaultChange, LinkFaults
 from wire.messages import PeerId
 
@@ -63,12 +63,15 @@ class LiveFaults:
             )
         self._replace((*kept, window))
 
-    def clear(self, to: PeerId | None = None) -> None:
-        """Take back the live changes of the links to `to`, or all of them: as the plan began.
+    def clear(self, to: PeerId | None = None) -> int:
+        """Take back the live changes of the links to `to`, or all: as the plan began. Returns how many.
 
         What was set for all links stays when only `to` is cleared.
         """
-        self._replace(tuple(old for old in self._live if to is not None and old.targets != (to,)))
+        kept = tuple(old for old in self._live if to is not None and not _is_for(old, to))
+        cleared = len(self._live) - len(kept)
+        self._replace(kept)
+        return cleared
 
     def to_dict(self) -> dict[str, object]:
         """JSON-able: the plan it began with and the live changes, as FaultPlan and FaultWindow write them."""
@@ -79,9 +82,19 @@ class LiveFaults:
         self.plan = dataclasses.replace(self._began_with, windows=(*self._began_with.windows, *live))
 
 
+def _is_for(window: FaultWindow, to: PeerId) -> bool:
+    """Whether it was set for this peer, under either form of its name."""
+    return window.targets is not None and any(is_meant(one, to) for one in window.targets)
+
+
+def _covers(new: tuple[PeerId, ...], old: tuple[PeerId, ...] | None) -> bool:
+    """Whether all whom the old names mean are meant by the new ones, too: a name without key is of many."""
+    return old is not None and all(one in new or name_before_key(one) in new for one in old)
+
+
 def _hides(new: FaultWindow, old: FaultWindow) -> bool:
     """True if, from the start of `new` on, `old` has no say any more."""
-    if new.end_s < old.end_s or new.targets not in (None, old.targets):
+    if new.end_s < old.end_s or not (new.targets is None or _covers(new.targets, old.targets)):
         return False
     if not isinstance(new.faults, FaultChange):
         return True

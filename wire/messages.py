@@ -94,7 +94,8 @@ class Push(Generic[V]):
 
     A push with a higher `sequence` of the same (sender, incarnation, epoch, block) contains all earlier ones.
     A sum is split between `targets`: whoever else gets the bytes must not take them in. A push without arrays
-    is a beacon: it carries signs of life only, and may be for anybody.
+    is a beacon: it carries signs of life only. It names targets, too: what was recorded on one link must not
+    bring the dead back to life on another.
     """
 
     swarm: str
@@ -108,7 +109,7 @@ class Push(Generic[V]):
     tick_interval_s: float  # the sender's pace, finite and positive
     address: str  # "host:port" where the sender listens, "" if unknown
     arrays: tuple[V, ...]
-    targets: tuple[bytes, ...] = ()  # peer_mark of each, sorted; () in version 1 and in beacons
+    targets: tuple[bytes, ...] = ()  # peer_mark of each, sorted; () in version 1
     digest: tuple[Heartbeat, ...] = ()  # the sender's own first, if there is any
 
     def with_arrays(self, arrays: tuple[_W, ...]) -> "Push[_W]":

@@ -31,6 +31,8 @@ def main(options: argparse.Namespace) -> int:
         case "clear":
             query = None if options.to is None else {"to": options.to}
             answer = client.ask("DELETE", "/v1/faults", query=query)
+            if options.to is not None and answer.get("cleared") == 0:
+                warning = HyperpushError(f"--to: nothing was set for {options.to!r}, so nothing is cleared")
         case _:
             answer = client.ask("GET", "/v1/faults")
     for line in _lines(client.url, answer):

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 
 from peer.admin import read_token
-from peer.admin_input import is_loopback
 from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import read_scenario
 from peer.commands.tracing import one_trace
@@ -40,6 +39,7 @@ from peer.swarm import answer, learn, score, worker_threads
 from peer.tasks import make_task
 from peer.trace.origins import of_task
 from wire import LiveFaults
+from wire.addresses import is_loopback
 from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:

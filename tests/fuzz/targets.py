@@ -7,7 +7,7 @@ from typing import Any
 
 import msgpack
 
-from peer.admin_input import bearer_matches, check_token, host_is_loopback, read_fault_request, read_peer
+from peer.admin_input import bearer_matches, check_token, read_fault_request, read_peer
 from peer.errors import SettingError
 from wire import (
     Array,
@@ -22,6 +22,7 @@ from wire import (
     encode_push,
     peer_mark,
 )
+from wire.addresses import host_is_loopback
 from wire.envelope import SEALED_OVERHEAD, SENDERS_REMEMBERED, Opener, Sealer
 from wire.keys import KeyRing, SigningIdentity
 from wire.known_peers import KnownPeers

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 
 import peer.admin
 from peer.admin import AdminServer
-from peer.admin_input import bearer_matches, host_is_loopback, read_fault_request, read_peer
+from peer.admin_input import bearer_matches, read_fault_request, read_peer
 from peer.errors import SettingError
 from wire import FaultPlan, LiveFaults
+from wire.addresses import host_is_loopback
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

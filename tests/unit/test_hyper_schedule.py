@@ -6,6 +6,7 @@ import pytest
 
 from peer.hyper_schedule import (
     COOL_DOWN_STEPS,
+    LEAST_GRADIENT,
     RATE_FLOOR,
     REVERSALS_ALLOWED,
     SMOOTHING_TICKS,
@@ -35,6 +36,17 @@ def test_a_residual_is_one_until_there_is_enough_to_tell() -> None:
         assert residual.ratio() == 1.0
     residual.add((1.0, 4.0))
     assert residual.ratio() == pytest.approx(0.25)
+
+
+def test_a_gradient_that_vanishes_with_the_tracker_is_settled() -> None:
+    """Found with an agent alone, whose residual was 1 for ever."""
+    residual = Residual()
+    residual.add((5.0, 5.0))
+    for _ in range(40 * SMOOTHING_TICKS):
+        residual.add((1e-9, 1e-9))
+    assert residual.ratio() == pytest.approx(1e-9 / (LEAST_GRADIENT * 5.0), rel=1e-2)
+    assert residual.largest == 5.0
+    assert Residual(2.0).largest == 2.0
 
 
 def test_a_residual_without_gradients_is_none() -> None:

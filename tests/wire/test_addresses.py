@@ -9,7 +9,9 @@ from wire.addresses import (
     ANNOUNCED_MAX,
     LocalAddress,
     announceable,
+    host_is_loopback,
     in_order_of_dialling,
+    is_loopback,
     multicast_interfaces,
 )
 from wire.interfaces import local_addresses, outward_host
@@ -101,3 +103,22 @@ def test_without_a_route_to_elsewhere_others_are_told_the_address_of_a_card(
 
 def test_with_a_route_others_are_told_where_packets_come_from() -> None:
     assert outward_host("0.0.0.0") in [str(one.ip) for one in local_addresses()]  # noqa: S104
+
+
+def test_which_names_are_this_machine() -> None:
+    for host in ("127.0.0.1", "127.9.9.9", "::1", "localhost", "LocalHost"):
+        assert is_loopback(host)
+        assert host_is_loopback(f"[{host}]:80" if ":" in host else f"{host}:80")
+        assert host_is_loopback(f"[{host}]" if ":" in host else host)
+    for header in (
+        None,
+        "",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example:80",
+        "10.0.0.1",
+        "[::2]:80",
+        "[",
+        ":",
+    ):
+        assert not host_is_loopback(header)
+    assert not is_loopback("::")

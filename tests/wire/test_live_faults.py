@@ -96,6 +96,25 @@ def test_forgetting_changes_nothing(seed: int) -> None:
                 assert live.faults_on("a", target, now + later) == kept.faults_on("a", target, now + later)
 
 
+def test_a_peer_is_meant_by_its_name_with_and_without_its_key() -> None:
+    """Found by people who set a fault under one form and cleared it under the other."""
+    key = "abcde" * 4
+    for given, cleared in (("box", f"box-{key}"), (f"box-{key}", "box"), ("box", "box")):
+        live = LiveFaults(BASE)
+        live.set(given, None, 1.0)
+        live.set("fox", None, 1.0)
+        assert live.clear("nobody") == 0
+        assert live.clear(cleared) == 1
+        assert live.faults_on("a", f"box-{key}", 2.0) is not None
+        assert live.clear() == 1
+    live = LiveFaults(BASE)
+    live.set(f"box-{key}", FaultChange(drop=0.1), 1.0)
+    live.set("box", FaultChange(drop=0.2), 2.0)
+    assert len(live.plan.windows) == len(BASE.windows) + 1, "whoever is called box is covered"
+    live.set(f"box-{key}", FaultChange(drop=0.3), 3.0)
+    assert len(live.plan.windows) == len(BASE.windows) + 2, "another box is not"
+
+
 @pytest.mark.parametrize(
     ("to", "elapsed_s", "duration_s", "told"),
     [
