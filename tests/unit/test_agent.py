@@ -728,6 +728,7 @@ def test_signs_of_life_are_believed_by_those_only_whom_they_are_for() -> None:
     assert driver.agent.epoch == 1
     for said in words:
         driver.hear("ghost", incarnation=3, targets=(peer_mark("b"),), **said)
+        driver.tick()
     assert driver.agent.peers.alive() == ["a", "ghost"]
 
 
