@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from peer.errors import SettingError
-from wire.faults import name_before_key
+from wire.faults import is_meant, name_before_key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,6 +123,26 @@ class Scenario:
         names = (peer, name_before_key(peer))
         own = tuple(change for change in self.changes if change.agent in names)
         return own, tuple(change for change in self.changes if change.agent not in names)
+
+    def alone(self, peer: PeerId) -> tuple[AnyChange[str], ...]:
+        """What an agent does to itself that is a process of its own.
+
+        Raises `SettingError` for what starts a process, which no process can do to itself.
+        """
+        own, _ = self.of(peer)
+        for change in own:
+            if isinstance(change, Join | Restart):
+                word = "join" if isinstance(change, Join) else "restart"
+                remedy = "nobody starts its own process: start it then, and leave this out of its own file"
+                raise SettingError(f"{self.file}: {word}", f"{change.agent} at {change.at_s:g} s", remedy)
+        return own
+
+    def strangers(self, peer: PeerId) -> list[str]:
+        """Whom the file names, if not this agent: nobody, or it may be misspelt."""
+        told = [change.agent for change in self.changes]
+        told += [name for one in self.windows for name in (*(one.sources or ()), *(one.targets or ()))]
+        meant = any(is_meant(peer, name) for name in told)
+        return [] if meant else sorted(set(told))
 
 
 def _renamed(change: AnyChange[str], agent: int) -> AnyChange[int]:

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import os
 import socket
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from rich.markup import escape
 
 from peer.admin import read_token
 from peer.commands.common import configuration, stopped_by_signals
-from peer.commands.scenario import read_scenario
+from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
 from peer.errors import SettingError
@@ -31,7 +32,7 @@ from peer.options import (
 )
 from peer.outcome import Outcome
 from peer.recorder import Recorder
-from peer.scenario import Kill, Leave, Pause
+from peer.scenario import Kill, Leave, Pause, told
 from peer.seats import Changes, Running
 from peer.service import AgentService
 from peer.state import open_state
@@ -44,7 +45,7 @@ from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from peer.events import Event
@@ -82,8 +83,9 @@ def main(options: argparse.Namespace) -> int:
     )  # before anything is written: it may be in use
     if options.state is None:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
-    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
+    own_changes = scenario.alone(peer)
+    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     origin = {**of_task(task, count, options.seed, options.personalization), "shard": index}
 
     async def run() -> int:
@@ -157,10 +159,16 @@ def main(options: argparse.Namespace) -> int:
                     display.show(views, end.progress)
                     recorder.record(views)
 
-                changes = _OwnChanges(scenario.of(peer)[0], service, stop)
+                if strangers := scenario.strangers(peer):
+                    console.print(f"{scenario.file} names {', '.join(strangers)}; this agent is {peer}")
+                changes = _OwnChanges(own_changes, service, stop, display.say)
+                began_learning = time.monotonic()
                 interrupted = await learn(
                     Running([service]), end, stop, observe, changes=changes, watched=member.guards()
                 )
+                unfinished = cut_short(scenario, time.monotonic() - began_learning)
+                if unfinished is not None:
+                    display.say(unfinished)
                 if not in_haste.is_set():
                     display.say("scoring, and training alone for comparison")
                 found = await score(service, task, index, executor, in_haste=in_haste.is_set())
@@ -235,15 +243,24 @@ def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
 class _OwnChanges(Changes):
     """What a scenario file does to this agent; what it does to others is theirs to do."""
 
-    def __init__(self, changes: Sequence[AnyChange[str]], service: AgentService, stop: asyncio.Event) -> None:
+    def __init__(
+        self,
+        changes: Sequence[AnyChange[str]],
+        service: AgentService,
+        stop: asyncio.Event,
+        say: Callable[[str], None],
+    ) -> None:
         super().__init__(changes)
         self._service = service
         self._stop = stop
+        self._say = say
 
     async def carry_out(self, change: AnyChange[str]) -> None:
         """To join and to come back is for whoever starts processes."""
+        self._say(told(change))
         match change:
             case Kill():
+                sys.stdout.flush()
                 os._exit(KILLED)
             case Leave():
                 self._stop.set()

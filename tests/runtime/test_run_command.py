@@ -179,7 +179,20 @@ def test_a_scenario_cuts_pauses_and_lets_leave(start: Any, tmp_path: Path) -> No
 def test_a_scenario_can_kill_the_agent(start: Any, tmp_path: Path) -> None:
     file = tmp_path / "scenario.toml"
     file.write_text('[[event]]\nat = 0.1\nkill = "me"\n')
-    assert start("--name", "me", "--scenario", str(file)).ended() == 137
+    killed = start("--name", "me", "--scenario", str(file))
+    killed.said(r"me-\w+ is killed|me is killed")
+    assert killed.ended() == 137
+
+
+def test_a_scenario_that_means_nobody_here_or_ends_later_is_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scenario.toml"
+    file.write_text('[[event]]\nat = 90\nleave = "mee"\n[[event]]\nat = 1\ncut = ["mee", "you"]\n')
+    assert main(["run", *HERE, "--name", "me", "--scenario", str(file), "--ticks", "5"]) == 0
+    printed = capsys.readouterr().out
+    assert f"{file} names mee, you; this agent is me-" in printed
+    assert f"{file} goes on until 90 s" in printed
 
 
 def test_a_scenario_can_let_the_agent_leave(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -234,6 +247,10 @@ def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.Capt
     [
         (["--allow", "{}/list"], "--allow: '{}/list' is not possible; identities are proven with keys only"),
         (["--key", "{}/none"], "--key: '{}/none' is not possible; it cannot be read: No such file"),
+        (
+            ["--scenario", "{}/joins.toml", "--name", "me"],
+            "{}/joins.toml: join: 'me at 5 s' is not possible; nobody starts its own process: start it then",
+        ),
         (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
         (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-cert FILE and"),
         (
@@ -248,6 +265,7 @@ def test_a_bad_request_is_one_line(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "list").touch()
+    (tmp_path / "joins.toml").write_text('[[event]]\nat = 5\njoin = "me"\n')
     given = [argument.format(tmp_path) for argument in arguments]
     assert main(["run", *HERE, *given, "--ticks", "1"]) == 2
     error = capsys.readouterr().err

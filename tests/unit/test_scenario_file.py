@@ -283,3 +283,24 @@ def test_the_file_is_read_or_named(tmp_path: Path) -> None:
             SettingError, match=rf"^scenario: '{path}' is not possible; give a file of text: "
         ):
             read_scenario(path)
+
+
+def test_what_an_agent_does_to_itself_that_is_a_process_of_its_own() -> None:
+    """Found by people whose agent was there from the start, though its file let it join later."""
+    mine = (Pause("box", 1.0, 2.0), Leave("box-abcdefghijklmnopqrst", 9.0))
+    others = (Join("fox", 2.0), Restart("fox", 4.0))
+    scenario = Scenario("a.toml", (), (*mine, *others))
+    assert scenario.alone("box-abcdefghijklmnopqrst") == mine
+    assert scenario.alone("owl") == ()
+    with pytest.raises(SettingError, match=r"a.toml: join: 'fox at 2 s' is not possible; nobody starts"):
+        scenario.alone("fox")
+    with pytest.raises(SettingError, match=r"a.toml: restart: 'fox at 4 s'"):
+        Scenario("a.toml", (), others[1:]).alone("fox")
+
+
+def test_whom_a_file_names_if_not_this_agent() -> None:
+    window = FaultWindow(0.0, 1.0, None, ("box",), None)
+    scenario = Scenario("a.toml", (window,), (Leave("fox", 9.0),))
+    assert scenario.strangers("owl") == ["box", "fox"]
+    assert scenario.strangers("box-abcdefghijklmnopqrst") == scenario.strangers("fox") == []
+    assert Scenario("a.toml", (FaultWindow(0.0, 1.0, None),)).strangers("owl") == []
