@@ -45,7 +45,7 @@ class Swarm:
         self._starts = 0
 
     def say(self, text: str) -> None:
-        """A line of the scenario's log: `pytest -s` shows it."""
+        """A line of the scenario's log: `pytest -n 0 -s` shows it."""
         print(f"{time.monotonic() - self._began:6.1f} s  {text}", flush=True)
 
     def start(self, *hosts: int) -> None:

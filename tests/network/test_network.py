@@ -2,7 +2,7 @@
 
 Real `hyperpush run` processes with a swarm key, each in a network namespace of its own, which find each other
 by zeroconf alone. Frames are delayed, jittered and lost, so that TCP is slow and uneven; messages are lost on
-top of it (`--drop`), as TCP alone would bring each of them. `pytest -s` prints the log of the scenario.
+top of it (`--drop`), as TCP alone would bring each of them. `pytest -n 0 -s` prints the log of the scenario.
 """
 
 from __future__ import annotations
