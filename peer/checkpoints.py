@@ -6,12 +6,14 @@
 
 The second file is written after the first and makes the checkpoint: without it, or with a digest that does
 not fit, there is none. Both are durable before an older one is removed, so wherever a process is killed or
-the power fails, the newest good checkpoint is one of the last two that were begun.
+the power fails, the newest good checkpoint is one of the last two that were begun. What such a process leaves
+behind is nothing to anybody.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import re
@@ -22,7 +24,7 @@ from peer.disk import NEW, discard, put
 from peer.errors import HyperpushError, NewerReleaseError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from peer.disk import Disk
     from peer.snapshot import Plain
@@ -32,6 +34,7 @@ KEPT: Final = 3
 TENSORS: Final = ".safetensors"
 MANIFEST: Final = ".json"
 MANIFEST_BYTES_MAX: Final = 2**26
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT)  # what removing files can mend
 _NAME = re.compile(r"checkpoint-(\d{8,})(\.safetensors|\.json)(\.new)?")
 
 
@@ -86,26 +89,21 @@ class CheckpointStore:
     def write(self, checkpoint: Checkpoint) -> int:
         """Keep it durably and drop what is too old; returns its number.
 
-        Raises OSError if the disk refuses it; those before are there still, except that on a disk without
-        room all but the newest are given up for this one.
+        Raises OSError if the disk refuses it; those before are there still. But on a disk without room what
+        is left over or damaged makes room for this one, then all good ones but the newest.
         """
         number = self._next
         while True:
             try:
                 self._write(number, checkpoint)
                 break
-            except OSError:
+            except OSError as error:
                 for ending in (MANIFEST, TENSORS):
                     discard(self._disk, _name(number) + ending)
-                older = self.numbers()
-                if len(older) < 2:
+                if error.errno not in NO_ROOM or not self._make_room():
                     raise
-                self._drop(older[0])
         self._next = number + 1
-        kept = [one for one in self.numbers() if one not in self._damaged][-self._keep :]
-        for name, of, is_new in self._files():
-            if is_new or of not in kept:
-                discard(self._disk, name)
+        self._remove_all_but(self._good()[-self._keep :])
         return number
 
     def _write(self, number: int, checkpoint: Checkpoint) -> None:
@@ -113,9 +111,32 @@ class CheckpointStore:
         put(self._disk, _name(number) + MANIFEST, checkpoint.manifest(number).encode())
         self._disk.sync_names()
 
-    def _drop(self, number: int) -> None:
-        for ending in (MANIFEST, TENSORS):  # in this order: a manifest promises tensors
-            self._disk.remove(_name(number) + ending)
+    def _make_room(self) -> bool:
+        """Give up what is good for nothing, else the oldest good one but never the last; whether it could."""
+        good = self._good()
+        return self._remove_all_but(good) or (len(good) > 1 and self._remove_all_but(good[1:]))
+
+    def _good(self) -> list[int]:
+        return [number for number in self.numbers() if number not in self._damaged]
+
+    def leftovers(self) -> list[str]:
+        """Files of checkpoints that were begun: one that is being written now, or that never will be."""
+        return self._all_but(self.numbers())
+
+    def remove_leftovers(self) -> None:
+        """As far as the disk lets it. For its writer, which is not writing one."""
+        self._remove_all_but(self.numbers())
+
+    def _all_but(self, numbers: Collection[int]) -> list[str]:
+        """A manifest comes before the tensors that it promises."""
+        return [name for name, of, is_new in self._files() if is_new or of not in numbers]
+
+    def _remove_all_but(self, numbers: Collection[int]) -> bool:
+        """Whether a file is gone by that."""
+        others = self._all_but(numbers)
+        for name in others:
+            discard(self._disk, name)
+        return len(self._all_but(numbers)) < len(others)
 
     def numbers(self) -> list[int]:
         """Of those that have a manifest, rising; whether they are good is seen by `load`."""

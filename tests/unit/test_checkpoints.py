@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import random
@@ -283,3 +284,91 @@ def test_a_full_disk_gives_up_older_ones_for_a_newer_but_never_the_last() -> Non
     assert len(disk.names()) == 2
     store.write(checkpoint(6))
     assert store.newest()[:2] == (5, checkpoint(6))
+
+
+def test_what_is_damaged_makes_room_before_what_is_good() -> None:
+    """A full disk gave up the good checkpoint that the agent went on from, and kept the damaged one."""
+    for room in (0, 100):
+        disk = VirtualDisk(random.Random(0))
+        store = CheckpointStore(disk, keep=3)
+        for number in range(1, 4):
+            store.write(checkpoint(number))
+        disk.write("checkpoint-00000003.safetensors", bytes(64))
+        store = CheckpointStore(disk, keep=3)
+        assert store.newest()[0] == 2
+        disk.room = sum(len(disk.read(name, 2**20)) for name in disk.names()) if room else 0
+        if room:
+            assert store.write(checkpoint(4)) == 4
+            assert store.numbers() == [1, 2, 4], "the damaged one was room enough"
+        else:
+            with pytest.raises(OSError, match="No space left"):
+                store.write(checkpoint(4))
+            assert store.numbers() == [2], "the newest good one is never given up"
+        assert CheckpointStore(disk).newest()[2] == ()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EFBIG, errno.EACCES])
+def test_only_a_disk_without_room_makes_older_ones_give_way(number: int) -> None:
+    """No file that is removed mends anything else."""
+    countdown = Countdown(lambda: OSError(number, "refused"))
+    disk = VirtualDisk(random.Random(0), countdown)
+    store = CheckpointStore(disk, keep=3)
+    for one in range(1, 4):
+        store.write(checkpoint(one))
+    for operation in range(1, 8):
+        countdown.left = operation
+        with pytest.raises(OSError, match="refused"):
+            store.write(checkpoint(4))
+        assert [store.load(one) for one in store.numbers()] == [checkpoint(one) for one in (1, 2, 3)]
+    assert len(disk.names()) == 6, "nothing half written is left"
+
+
+def test_a_quota_is_room_too() -> None:
+    countdown = Countdown(lambda: OSError(errno.EDQUOT, "Disk quota exceeded"))
+    disk = VirtualDisk(random.Random(0), countdown)
+    store = CheckpointStore(disk, keep=3)
+    store.write(checkpoint(1))
+    store.write(checkpoint(2))
+    countdown.left = 1
+    assert store.write(checkpoint(3)) == 3
+    assert store.numbers() == [2, 3]
+
+
+def test_what_cannot_be_removed_makes_no_room() -> None:
+    """It is not tried again and again."""
+    is_read_only = False
+
+    def refuse(operation: str, _: str) -> None:
+        if is_read_only and operation in ("write", "remove"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    disk = VirtualDisk(random.Random(0), refuse)
+    store = CheckpointStore(disk, keep=3)
+    store.write(checkpoint(1))
+    store.write(checkpoint(2))
+    is_read_only = True
+    with pytest.raises(OSError, match="No space left"):
+        store.write(checkpoint(3))
+    assert store.numbers() == [1, 2]
+
+
+def test_what_a_killed_process_left_makes_room() -> None:
+    """On a disk with room for two it stood in the way of every checkpoint, for ever."""
+    ample = VirtualDisk(random.Random(0))
+    CheckpointStore(ample).write(checkpoint(1))
+    room = 2 * sum(len(ample.read(name, 2**20)) for name in ample.names()) + 10
+    for left in ("checkpoint-00000002.safetensors.new", "checkpoint-00000002.safetensors"):
+        for at_once in (False, True):
+            disk = VirtualDisk(random.Random(0))
+            CheckpointStore(disk, keep=1).write(checkpoint(1))
+            disk.room = room
+            disk.write(left, bytes(64))
+            store = CheckpointStore(disk, keep=1)
+            assert store.leftovers() == [left]
+            assert store.newest() == (1, checkpoint(1), ())
+            if at_once:
+                store.remove_leftovers()
+                assert store.leftovers() == []
+            assert store.write(checkpoint(3)) == 3
+            assert store.newest() == (3, checkpoint(3), ())
+            assert len(disk.names()) == 2
