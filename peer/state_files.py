@@ -102,6 +102,7 @@ class Found:
     numbers: Numbers | None = None  # of that identity; without one, of which only the replay marks count
     is_whole: bool = True  # both files and both copies are there and equal
     findings: tuple[str, ...] = ()  # what is wrong with one of them
+    lost: str = ""  # without an identity: that there was one, which has used numbers
 
 
 def look(disk: Disk) -> Found:
@@ -110,7 +111,11 @@ def look(disk: Disk) -> Found:
     identities = _read_both(disk, IDENTITY, read_identity, findings)
     numbers = _read_both(disk, NUMBERS, Numbers.parse, findings)
     if not identities:
-        return Found(None, numbers[0] if numbers else None, not numbers, tuple(findings))
+        former, lost = numbers[0] if numbers else None, ""
+        if former is not None and (former.incarnation or former.epoch):  # else its key was never used
+            where = disk.place(IDENTITY)
+            lost = f"the identity {former.fingerprint} is lost: {where} and its copy are missing"
+        return Found(None, former, not numbers, tuple(findings), lost)
     owners = {one.fingerprint for one in numbers}
     identity = next((one for one in identities if one.fingerprint in owners), identities[0])
     where = disk.place(NUMBERS)
@@ -148,11 +153,13 @@ class StateFiles:
         """Read them, mend them, make them if there are none. Raises StateError for what cannot be trusted."""
         self._disk = disk
         found = look(disk)
-        self.findings = [f"{finding} and was used" for finding in found.findings]
+        self.findings = [f"{finding} and was used to mend it" for finding in found.findings]
         if found.identity is None or found.numbers is None:
             marks = {} if found.numbers is None else found.numbers.replay
             self.identity = SigningIdentity(new_secret())
             self.numbers = Numbers(self.identity.fingerprint, replay=marks)
+            if found.lost:
+                self.findings.append(f"{found.lost}; a new one was made, {self.identity.fingerprint}")
         else:
             self.identity, self.numbers = found.identity, found.numbers
         if found.identity is None or not found.is_whole:
@@ -192,11 +199,13 @@ def _read_both(disk: Disk, name: str, parse: Callable[[str], T], findings: list[
     """What a file and its copy hold, as far as they are whole. Raises StateError if neither is."""
     found: list[T] = []
     damaged: list[str] = []
+    missing: list[str] = []
     for one in (name, name + COPY):
         with problems(disk, one, "give a directory that you may read"):
             try:
                 text = disk.read(one, FILE_BYTES_MAX).decode(errors="replace")
             except FileNotFoundError:
+                missing.append(f"{disk.place(one)} is missing")
                 continue
         try:
             found.append(parse(text))
@@ -207,7 +216,8 @@ def _read_both(disk: Disk, name: str, parse: Callable[[str], T], findings: list[
     if damaged and not found:
         lost = ", so what its identity used is lost" if name == NUMBERS else ""
         raise StateError(f"state: {damaged[0]}{lost}; {NEW_IDENTITY}")
-    findings += [f"{problem}; its copy is whole" for problem in damaged]
+    if found:
+        findings += [f"{problem}; its copy is whole" for problem in damaged + missing]
     return found
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from peer.checkpoints import Checkpoint, CheckpointError, CheckpointStore, digest
-from peer.disk import COPY
+from peer.disk import COPY, discard
 from peer.errors import NewerReleaseError, StateError
 from peer.hunt.disk import VirtualDisk
 from peer.state_files import IDENTITY, NUMBERS, StateFiles, look
@@ -139,11 +139,48 @@ def test_one_damaged_file_loses_nothing_and_is_told(name: str) -> None:
         assert len(second.findings) <= 1
         if second.findings:
             assert f"{name} is damaged" in second.findings[0]
-            assert second.findings[0].endswith("its copy is whole and was used")
+            assert second.findings[0].endswith("its copy is whole and was used to mend it")
         third = StateFiles(disk, lambda: bytes(range(32)))
         assert third.findings == [], "it was mended"
         assert third.numbers == second.numbers
         assert found == disk.read(name, 2**20)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [(IDENTITY, NUMBERS), (IDENTITY + COPY, NUMBERS + COPY), (IDENTITY, NUMBERS + COPY)],
+    ids=["files", "copies", "one of each"],
+)
+def test_missing_files_are_told_and_mended(names: tuple[str, str]) -> None:
+    disk = VirtualDisk(random.Random(0))
+    first = StateFiles(disk, lambda: bytes(32))
+    first.keep(epoch=5)
+    for name in names:
+        disk.remove(name)
+    missing = [f"{name} is missing; its copy is whole" for name in names]
+    assert list(look(disk).findings) == missing
+    second = StateFiles(disk, lambda: bytes(range(32)))
+    assert second.findings == [f"{one} and was used to mend it" for one in missing]
+    assert (second.identity.fingerprint, second.numbers) == (first.identity.fingerprint, first.numbers)
+    assert look(disk).findings == ()
+
+
+def test_a_lost_identity_is_told_but_not_one_that_was_never_used() -> None:
+    """It became a new one without a word. Numbers are written first: alone they are of a start cut short."""
+    disk = VirtualDisk(random.Random(0))
+    assert look(disk).lost == ""
+    first = StateFiles(disk, lambda: bytes(32))
+    for used in (False, True):
+        if used:
+            first.keep(incarnation=1)
+        for name in (IDENTITY, IDENTITY + COPY):
+            discard(disk, name)
+        lost = f"the identity {first.identity.fingerprint} is lost: {IDENTITY} and its copy are missing"
+        assert look(disk).lost == (lost if used else "")
+    second = StateFiles(disk, lambda: bytes(range(32)))
+    assert second.findings == [f"{lost}; a new one was made, {second.identity.fingerprint}"]
+    assert look(disk).lost == ""
+    assert StateFiles(disk, lambda: bytes(32)).findings == []
 
 
 def test_both_damaged_are_refused() -> None:
