@@ -98,6 +98,7 @@ class StateDirectory:
         self._keeping = threading.Lock()  # checkpoints
         with _problems(path, "give a directory that you may write to"):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _problems(path / LOCK, "give a directory that you may write to"):
             self._lock = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             self._take_lock()
@@ -108,7 +109,8 @@ class StateDirectory:
             self.findings = self._files.findings
             with _problems(path, "give a directory that you may read"):
                 self._checkpoints = CheckpointStore(disk, keep=keep)
-            self.checkpoint = self._newest()
+                self.checkpoint = self._newest()
+                self._checkpoints.remove_leftovers()
         except BaseException:
             self.close()
             raise
@@ -185,6 +187,13 @@ class StateDirectory:
             self.findings.append(f"checkpoint {number} is whole and is used")
         elif wrong:
             self.findings.append("no checkpoint is whole: what was learned is lost, the identity is not")
+        own = self.identity.fingerprint
+        if checkpoint is not None and checkpoint.identity != own:
+            whose = "the new identity" if self.incarnation == 0 else "the identity"
+            self.findings.append(
+                f"checkpoint {number} is of the identity {checkpoint.identity}, whose key is not here; "
+                f"{whose} {own} goes on from what it had learned"
+            )
         return checkpoint
 
     def _take_lock(self) -> None:
@@ -273,7 +282,5 @@ def _problems(path: Path, remedy: str) -> Iterator[None]:
     """What the machine refuses, as a StateError."""
     try:
         yield
-    except FileNotFoundError:
-        raise
     except OSError as error:
         raise StateError(f"state: {path} cannot be used: {error.strerror or error}; {remedy}") from error

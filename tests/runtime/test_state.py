@@ -8,6 +8,7 @@ import json
 import os
 import random
 import re
+import shutil
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -137,17 +138,18 @@ def test_checkpoints_are_found_again_and_what_was_wrong_is_told(tmp_path: Path) 
     folder = tmp_path / "agent"
     with StateDirectory(folder, keep=2) as state:
         assert state.checkpoint is None
+        own = replace(CHECKPOINT, identity=state.identity.fingerprint)
         for epoch in range(3):
-            state.keep_checkpoint(replace(CHECKPOINT, epoch=epoch))
+            state.keep_checkpoint(replace(own, epoch=epoch))
     assert len(list(folder.glob("checkpoint-*"))) == 4
     moved = folder.rename(tmp_path / "elsewhere")
     with StateDirectory(moved) as state:
-        assert state.checkpoint == replace(CHECKPOINT, epoch=2)
+        assert state.checkpoint == replace(own, epoch=2)
         assert state.findings == []
     tensors = moved / "checkpoint-00000003.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1])
     with StateDirectory(moved) as state:
-        assert state.checkpoint == replace(CHECKPOINT, epoch=1)
+        assert state.checkpoint == replace(own, epoch=1)
         assert state.findings == [
             "checkpoint 3 is cut short: 63 of 64 bytes are there",
             "checkpoint 2 is whole and is used",
@@ -157,10 +159,65 @@ def test_checkpoints_are_found_again_and_what_was_wrong_is_told(tmp_path: Path) 
     with StateDirectory(moved) as state:
         assert state.checkpoint is None
         assert state.findings == [
-            f"{moved / NUMBERS} is damaged or cut short; its copy is whole and was used",
+            f"{moved / NUMBERS} is damaged or cut short; its copy is whole and was used to mend it",
             "checkpoint 3 is cut short: 63 of 64 bytes are there",
             "no checkpoint is whole: what was learned is lost, the identity is not",
         ]
+
+
+def test_who_goes_on_from_the_checkpoint_of_another_identity_says_so(tmp_path: Path) -> None:
+    """Its key was lost, or it was deleted to start as a new one; what it had learned is of use to anybody."""
+    with StateDirectory(tmp_path) as state:
+        state.start()
+        lost = state.identity.fingerprint
+        state.keep_checkpoint(replace(CHECKPOINT, identity=lost))
+    unlink_both(tmp_path, IDENTITY)
+    with StateDirectory(tmp_path) as state:
+        own = state.identity.fingerprint
+        state.start()
+        assert state.checkpoint is not None
+        missing = f"{tmp_path / IDENTITY} and its copy are missing"
+        told = f"checkpoint 1 is of the identity {lost}, whose key is not here; the"
+        assert state.findings == [
+            f"the identity {lost} is lost: {missing}; a new one was made, {own}",
+            f"{told} new identity {own} goes on from what it had learned",
+        ]
+    with StateDirectory(tmp_path) as state:
+        assert state.findings == [f"{told} identity {own} goes on from what it had learned"]
+        state.keep_checkpoint(replace(CHECKPOINT, identity=own))
+    with StateDirectory(tmp_path) as state:
+        assert state.findings == []
+    for name in (IDENTITY, NUMBERS):
+        unlink_both(tmp_path, name)
+    with StateDirectory(tmp_path) as state:
+        (finding,) = state.findings
+        assert finding.startswith(f"checkpoint 2 is of the identity {own}, whose key is not here; the new")
+
+
+def test_what_a_killed_process_left_is_gone_when_the_next_one_starts(tmp_path: Path) -> None:
+    with StateDirectory(tmp_path) as state:
+        state.keep_checkpoint(CHECKPOINT)
+    for name in ("checkpoint-00000002.safetensors.new", "checkpoint-00000003.safetensors"):
+        (tmp_path / name).write_bytes(bytes(64))
+    with StateDirectory(tmp_path) as state:
+        assert state.checkpoint == CHECKPOINT
+        assert {path.name for path in tmp_path.glob("checkpoint-*")} == {
+            "checkpoint-00000001.safetensors",
+            "checkpoint-00000001.json",
+        }
+
+
+def test_a_directory_that_vanishes_is_as_a_disk_that_refuses(tmp_path: Path) -> None:
+    """FileNotFoundError went through as it was, and ended the agent."""
+    with StateDirectory(tmp_path / "agent") as state:
+        state.start()
+        shutil.rmtree(tmp_path / "agent")
+        with pytest.raises(StateError, match=r"agent cannot be used: No such file or directory; make room"):
+            state.keep_checkpoint(CHECKPOINT)
+        with pytest.raises(StateError, match=rf"{NUMBERS} cannot be used: No such file or directory"):
+            state.persist_epoch(1)
+        with pytest.raises(StateError, match="No such file or directory"):
+            state.persist_replay(MARKS)
 
 
 @pytest.mark.parametrize("make", [lambda path: open_state(path), lambda _: ephemeral(bytes(32))])
@@ -272,6 +329,13 @@ def test_a_place_that_cannot_be_used(tmp_path: Path) -> None:
     for path in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(StateError, match=r"cannot be used: (File exists|Not a dir.*); give a directory"):
             StateDirectory(path)
+    missing = r"cannot be used: No such file or directory; give a directory that you may write to"
+    with pytest.raises(StateError, match=f"state: /proc/x {missing}"):
+        StateDirectory(Path("/proc/x"))
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / LOCK).symlink_to(tmp_path / "nowhere" / LOCK)
+    with pytest.raises(StateError, match=f"{LOCK} {missing}"):
+        StateDirectory(tmp_path / "linked")
     (tmp_path / IDENTITY).mkdir(0o700)
     with pytest.raises(StateError, match=rf"{IDENTITY} cannot be used: Is a directory"):
         StateDirectory(tmp_path)
