@@ -30,7 +30,7 @@ class Keeper:
         self._agent = agent
         self._state = state
         self._say = say
-        self._waiting: Snapshot[Tensor] | None = None
+        self._waiting: tuple[Snapshot[Tensor], int] | None = None  # and the epoch that it is of
         self._task: asyncio.Task[None] | None = None
         self._problem = ""
 
@@ -58,7 +58,7 @@ class Keeper:
 
     def keep(self, snapshot: Snapshot[Tensor]) -> None:
         """Write this as soon as the one before is written. A bug in that surfaces here."""
-        self._waiting = snapshot
+        self._waiting = snapshot, self._state.epoch
         if self._task is not None and self._task.done():
             self._task.result()
         if self._task is None:
@@ -71,12 +71,9 @@ class Keeper:
 
     async def _work(self) -> None:
         while self._waiting is not None:
-            snapshot, self._waiting = self._waiting, None
-            identity, epoch = self._agent.identity, self._agent.epoch
+            (snapshot, epoch), self._waiting = self._waiting, None
             try:
-                await asyncio.to_thread(
-                    self._write, snapshot, identity.fingerprint, identity.incarnation, epoch
-                )
+                await asyncio.to_thread(self._write, snapshot, epoch)
                 self._problem = ""
             except StateError as error:
                 if str(error) != self._problem:
@@ -84,12 +81,13 @@ class Keeper:
                 self._problem = str(error)
         self._task = None
 
-    def _write(self, snapshot: Snapshot[Tensor], model: str, incarnation: int, epoch: int) -> None:
+    def _write(self, snapshot: Snapshot[Tensor], epoch: int) -> None:
+        agent = self._agent.identity
         self._state.keep_checkpoint(
             Checkpoint(
                 identity=self._state.identity.fingerprint,
-                model=model,
-                incarnation=incarnation,
+                model=agent.fingerprint,
+                incarnation=agent.incarnation,
                 epoch=epoch,
                 saved_at=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 values=dict(snapshot.values),

@@ -10,6 +10,7 @@ sealing, the disk) happens in a worker thread; at most one computation per agent
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import dataclasses
 import os
 import time
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from peer.state import AgentState
     from peer.torch_learner import MakeOptimizer
     from peer.trace.files import Trace
-    from wire import PeerId
+    from wire import PeerId, Push
     from wire.keys import KeyRing
     from wire.outgoing import FaultModel
 
@@ -131,7 +132,7 @@ class AgentService:
         self._on_problem = on_problem
         self._told = ""  # the last problem
         self._wake = asyncio.Event()
-        self._stopping = False
+        self._stopping = asyncio.Event()
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
         self._goodbyes = 0  # said so far: each has a slot of its own, so that none replaces another
@@ -179,7 +180,7 @@ class AgentService:
 
     def stop(self) -> None:
         """Let `run` return after the computation under way, or at once if it has not begun."""
-        self._stopping = True
+        self._stopping.set()
         self._wake.set()
 
     def pause(self, seconds: float) -> None:
@@ -194,7 +195,7 @@ class AgentService:
         """Tick until `stop`, then say goodbye. A bug anywhere in the service surfaces here."""
         failure = asyncio.create_task(self.transport.wait_failed(), name=f"{self.record.peer} failures")
         try:
-            while not self._stopping:
+            while not self._stopping.is_set():
                 self._wake.clear()
                 now = self.clock()
                 if now >= self._paused_until:
@@ -223,7 +224,7 @@ class AgentService:
         await self.transport.close()
         try:
             await self._keeper.finish()
-            await self._persist_marks()
+            await self._persist_marks("what came since it was written may be taken again after a restart")
         finally:
             self.state.close()
 
@@ -251,12 +252,8 @@ class AgentService:
                     await self._persist_epoch(epoch)
                 case Compute(work):
                     self._computation = asyncio.create_task(self._compute(work))
-                case Send(targets, push) if push.arrays:
-                    self.transport.send(targets, push.block, self._frames.pop((push.block, push.sequence)))
                 case Send(targets, push):
-                    frame = self.seal.wrap(push, self._version(targets))
-                    self.transport.send(targets, BEACON - self._goodbyes, frame)
-                    self._goodbyes += push.digest[0].left
+                    self._send(targets, push)
                 case Reach(peer, address):
                     self._reacher.told(peer, address)
                 case Checkpoint(snapshot):
@@ -267,19 +264,34 @@ class AgentService:
             if self._on_event is not None:
                 self._on_event(self.record.peer, event)
 
+    def _send(self, targets: tuple[PeerId, ...], push: Push[Tensor]) -> None:
+        """In an epoch that could not be made durable only that the agent lives, or leaves, is said."""
+        is_durable = push.epoch <= self.state.epoch
+        if push.arrays:
+            frame = self._frames.pop((push.block, push.sequence))
+            if is_durable:
+                self.transport.send(targets, push.block, frame)
+            return
+        if not is_durable:
+            push = dataclasses.replace(push, epoch=0)  # as of one that is in none
+        self.transport.send(targets, BEACON - self._goodbyes, self.seal.wrap(push, self._version(targets)))
+        self._goodbyes += push.digest[0].left
+
     async def _persist_epoch(self, epoch: int) -> None:
         """In a disk's time. While it refuses, the agent stands still: it has not entered that epoch yet.
 
-        Raises StateError if the agent is to stop meanwhile.
+        If it is to stop meanwhile, the epoch is given up: nothing is sent in one that is not durable.
         """
         while True:
             try:
                 await asyncio.to_thread(self.state.persist_epoch, epoch)
             except StateError as error:
-                if self._stopping:
-                    raise
+                if self._stopping.is_set():
+                    self._tell(f"{error}; the agent leaves without having entered epoch {epoch}")
+                    return
                 self._tell(f"{error}; the agent stands still until that is possible")
-                await asyncio.sleep(DISK_AGAIN_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), DISK_AGAIN_S)
             else:
                 self._told = ""
                 return
@@ -319,16 +331,17 @@ class AgentService:
     async def _keep_marks(self, now: float) -> None:
         if now - self._marks_kept_at > MARKS_EVERY_S:
             self._marks_kept_at = now
-            try:
-                await self._persist_marks()
-                self._told = ""
-            except StateError as error:  # nothing depends on marks being kept at once
-                self._tell(f"{error}; learning goes on")
+            await self._persist_marks("learning goes on")
 
-    async def _persist_marks(self) -> None:
+    async def _persist_marks(self, otherwise: str) -> None:
+        """Nothing depends on marks being kept at once; if they are not, that and `otherwise` is told."""
         marks = self.seal.marks()
-        if marks != self.state.marks:  # a disk's time and wear
-            await asyncio.to_thread(self.state.persist_replay, marks)
+        try:
+            if marks != self.state.marks:  # a disk's time and wear
+                await asyncio.to_thread(self.state.persist_replay, marks)
+            self._told = ""
+        except StateError as error:
+            self._tell(f"{error}; {otherwise}")
 
     def _tell_identity(self) -> dict[str, object]:
         """What whoever asks is told: a record, and who hears whom."""

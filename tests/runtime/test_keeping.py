@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -14,10 +14,12 @@ from peer.errors import StateError
 from peer.events import EpochEntered
 from peer.state import StateDirectory
 from peer.tensors import unpack
-from tests.runtime.agents import LIMIT_S, SETTINGS, group, quadratics
+from tests.runtime.agents import LIMIT_S, SETTINGS, alive, group, quadratics
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from wire import Push
 
 OFTEN = replace(SETTINGS, checkpoint_s=0.0, checkpoint_ticks=5)
 FULL = "state: agent.json cannot be used: No space left on device; make room"
@@ -51,22 +53,51 @@ async def test_a_full_disk_lets_an_agent_stand_still_and_go_on(monkeypatch: pyte
         assert said == [f"{FULL}; the agent stands still until that is possible"], "once"
 
 
-async def test_who_is_to_stop_does_not_wait_for_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service_module, "DISK_AGAIN_S", 0.0)
+async def test_who_is_to_stop_while_it_stands_still_leaves_without_having_entered_the_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It failed without results or a goodbye. DESIGN (Epochs): a number is on disk before it is used."""
+    monkeypatch.setattr(service_module, "DISK_AGAIN_S", LIMIT_S)
+    said: list[str] = []
+    told: list[Push[torch.Tensor]] = []
+    asked = threading.Event()
     async with group() as swarm:
-        one = await swarm.add(quadratics(1)[0], "one", founder=True)
-        asked = threading.Event()
+        one, other, late = [
+            await swarm.add(problem, f"agent-{n}", founder=n < 2, settings=OFTEN, on_problem=said.append)
+            for n, problem in enumerate(quadratics(3))
+        ]
+        one.meet(other.record)
+        other.meet(one.record)
+        swarm.run(one, other)
+        await swarm.ticks(20, one, other)
+        durable, send = one.state.epoch, one.transport.send
 
         def refuse(_: int) -> None:
             asked.set()
             raise StateError(FULL)
 
+        def note(targets: Any, slot: int, frame: bytes) -> None:
+            told.append(one.seal.unwrap(frame))
+            send(targets, slot, frame)
+
         monkeypatch.setattr(one.state, "persist_epoch", refuse)
-        swarm.run()
+        one.meet(late.record)
         await swarm.until(asked.is_set)
-        with pytest.raises(StateError, match="No space left"):
-            await swarm.stop(one)
-        swarm._runs.clear()
+        ticks = one.agent.ticks
+        told.clear()
+        monkeypatch.setattr(one.transport, "send", note)
+        await swarm.stop(one)
+        await swarm.until(lambda: alive(other) == [])
+        assert one.agent.epoch > durable == one.state.epoch
+        assert [message for message in told if message.arrays] == []
+        assert {message.epoch for message in told} == {0}
+        assert sum(message.digest[0].left for message in told) == 3
+        kept = one.state.checkpoint
+        assert kept is not None, "what was learned is kept if it can be"
+        assert (kept.values["ticks"], kept.epoch) == (ticks, durable)
+    waits, leaves = said
+    assert waits == f"{FULL}; the agent stands still until that is possible"
+    assert leaves == f"{FULL}; the agent leaves without having entered epoch {one.agent.epoch}"
 
 
 async def test_checkpoints_are_kept_while_the_agent_goes_on_and_the_newest_waits(
@@ -97,6 +128,18 @@ async def test_checkpoints_are_kept_while_the_agent_goes_on_and_the_newest_waits
     assert kept[-1] == one.agent.ticks, "the last word"
     assert one.state.checkpoint is not None
     assert one.state.checkpoint.values["ticks"] == kept[-1]
+
+
+async def test_a_checkpoint_is_of_the_epoch_in_which_it_was_made() -> None:
+    """It had the number of the moment in which it was written."""
+    async with group() as swarm:
+        one = await swarm.add(quadratics(1)[0], "one")
+        one.state.persist_epoch(4)
+        one._keeper.keep(one.agent.solver.snapshot())
+        one.state.persist_epoch(5)
+        await one._keeper.finish()
+        assert one.state.checkpoint is not None
+        assert one.state.checkpoint.epoch == 4
 
 
 async def test_a_disk_that_refuses_checkpoints_is_told_of_once(monkeypatch: pytest.MonkeyPatch) -> None:
