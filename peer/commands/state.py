@@ -19,6 +19,7 @@ from peer.errors import NewerReleaseError, SettingError, StateError
 from peer.file_disk import FileDisk
 from peer.snapshot import Snapshot
 from peer.state import look_at
+from peer.state_files import IDENTITY, Found
 from peer.tensors import pack, unpack
 from wire.keys import display_fingerprint
 
@@ -47,19 +48,22 @@ def main(options: argparse.Namespace) -> int:
 
 
 def show(folder: Path, *, as_json: bool) -> int:
-    """Identity, numbers and checkpoints."""
-    held = look_at(folder)
-    identity, numbers = held.identity, held.numbers
+    """Identity, numbers and checkpoints; 1 if whose they are is lost or cannot be trusted."""
     store = CheckpointStore(FileDisk(folder))
+    held, problem = _whose(folder, store)
+    identity, numbers = held.identity, held.numbers
+    code = DAMAGED if problem else 0
     rows = [_row(store, number) for number in store.numbers()]
     if as_json:
         found: dict[str, object] = {"identity": None if identity is None else identity.fingerprint}
         if numbers is not None:
             found |= {"incarnation": numbers.incarnation, "epoch": numbers.epoch}
-        print(json.dumps(found | {"checkpoints": rows}, indent=2))
-        return 0
+        print(json.dumps(found | {"problem": problem, "checkpoints": rows}, indent=2))
+        return code
     console = make_console()
-    if identity is None or numbers is None:
+    if problem:
+        console.print(escape(problem))
+    elif identity is None or numbers is None:
         console.print("no identity yet: no agent has used this directory")
     else:
         console.print(
@@ -82,31 +86,31 @@ def show(folder: Path, *, as_json: bool) -> int:
             if tensor.numel():
                 spread = f"{float(tensor.min()):.4g} to {float(tensor.max()):.4g}"
                 console.print(escape(f"  {name}  {list(tensor.shape)}  {spread}"))
-    return 0
+    return code
 
 
 def verify(folder: Path) -> int:
     """Say what is damaged; 1 if something is."""
     store = CheckpointStore(FileDisk(folder))
-    problems: list[str] = []
-    try:
-        found = look_at(folder)
-        problems += found.findings
-        if found.identity is None:
-            problems.append("there is no identity: no agent has used this directory")
-    except StateError as error:
-        problems.append(str(error))
+    found, problem = _whose(folder, store)
+    if not problem and found.identity is None:
+        problem = "there is no identity: no agent has used this directory"
+    problems = [*found.findings, *([problem] if problem else [])]
     numbers = store.numbers()
     damaged = [problem for number in numbers if (problem := _row(store, number)["problem"])]
     problems += damaged
     for problem in problems:
         print(problem)
+    for name in store.leftovers():
+        print(f"{folder / name} is half a checkpoint: it is being written, or the next start removes it")
     print(f"{len(numbers) - len(damaged)} of {len(numbers)} checkpoints are whole; {len(problems)} problems")
     return DAMAGED if problems else 0
 
 
 def export(folder: Path, file: Path, number: int | None) -> int:
     """Write the newest whole checkpoint, or the one of this number, with names as the model has them."""
+    if file.resolve().is_relative_to(folder.resolve()):
+        raise SettingError("file", str(file), "give a place outside the state directory")
     store = CheckpointStore(FileDisk(folder))
     if number is not None and number not in store.numbers():
         raise SettingError("number", number, f"{folder} has {store.numbers() or 'none'}")
@@ -122,6 +126,18 @@ def export(folder: Path, file: Path, number: int | None) -> int:
     file.write_bytes(pack(named))
     print(f"checkpoint {number}: {len(named)} tensors in {file}")
     return 0
+
+
+def _whose(folder: Path, store: CheckpointStore) -> tuple[Found, str]:
+    """Who uses the directory, and why that cannot be said of one that was used."""
+    try:
+        found = look_at(folder)
+    except StateError as error:
+        return Found(), str(error)
+    lost = found.lost
+    if found.identity is None and not lost and store.numbers():
+        lost = f"whose checkpoints these are is lost: {folder / IDENTITY} and its copy are missing"
+    return found, f"{lost}; the next start makes a new identity" if lost else ""
 
 
 def _row(store: CheckpointStore, number: int) -> dict[str, Any]:

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from safetensors.torch import load_file
 
+from peer.checkpoints import Checkpoint
 from peer.cli import main
+from peer.state import StateDirectory
+from tests.runtime.agents import ring
 from tests.runtime.test_run_command import Started, read, start
 
 if TYPE_CHECKING:
@@ -77,7 +80,7 @@ def test_who_is_killed_goes_on_from_its_newest_checkpoint(
     assert "agent.json is damaged or cut short; its copy is whole" in told
     assert f"{len(found['checkpoints']) - 1} of {len(found['checkpoints'])} checkpoints are whole" in told
     one = start(*ALONE, "--state", str(folder), "--json", str(tmp_path / "found.json"))
-    one.said(r"state: .*agent.json is damaged or cut short; its copy is whole and was used")
+    one.said(r"state: .*agent.json is damaged or cut short; its copy is whole and was used to mend it")
     one.said(rf"state: checkpoint {newest} is cut short")
     came_back = one.said(rf"state: checkpoint {newest - 1} is whole and is used")
     came_back = one.said(r"goes on from the checkpoint of \S+: tick (\d+)")
@@ -109,9 +112,64 @@ def test_a_checkpoint_becomes_a_file_that_others_read(
     assert main(["state", "export", str(folder), str(tmp_path / "one"), "--number", str(number)]) == 0
     assert main(["state", "export", str(folder), str(tmp_path / "none"), "--number", "99"]) == 2
     assert "--number: 99 is not possible;" in capsys.readouterr().err
+    for number in (found := [row["number"] for row in shown(folder, capsys)["checkpoints"]]):
+        file = folder / f"checkpoint-{number:08}.safetensors"
+        whole = file.read_bytes()
+        assert main(["state", "export", str(folder), str(file)]) == 2
+        assert "is not possible; give a place outside the state directory" in capsys.readouterr().err
+        assert file.read_bytes() == whole
     other = start(*ALONE, "--seed", "1", "--state", str(folder))
     assert other.ended() == 2
     assert "is of another task, model or solver (fingerprint" in "".join(other.lines)
+    for name in ("agent.json", "agent.json.copy"):
+        (folder / name).write_bytes(b"nonsense")
+    assert main(["state", "show", str(folder)]) == 1
+    told = " ".join(capsys.readouterr().out.split())
+    assert "agent.json is damaged or cut short, so what its identity used is lost; delete" in told
+    assert "hyperparameters.h" in told, "the checkpoints are whole"
+    assert main(["state", "show", str(folder), "--json"]) == 1
+    assert [row["number"] for row in json.loads(capsys.readouterr().out)["checkpoints"]] == found
+
+
+def test_what_has_lost_its_identity_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`verify` said that no agent had used it, and the next start was a new one without a word."""
+    folder = tmp_path / "state"
+    with StateDirectory(folder) as state:
+        state.start()
+        lost = state.identity.fingerprint
+        state.keep_checkpoint(Checkpoint(lost, "model", 1, 1, "2026-01-01", {"ticks": 1}, b""))
+    (folder / "checkpoint-00000002.safetensors.new").write_bytes(b"half")
+    (folder / "agent.json").unlink()
+    (folder / "identity.key.copy").unlink()
+    assert main(["state", "verify", str(folder)]) == 1
+    told = capsys.readouterr().out
+    assert f"{folder}/agent.json is missing; its copy is whole\n" in told
+    assert f"{folder}/identity.key.copy is missing; its copy is whole\n" in told
+    assert "2.safetensors.new is half a checkpoint: it is being written, or the next start removes it" in told
+    assert "1 of 1 checkpoints are whole; 2 problems" in told
+    (folder / "identity.key").unlink()
+    missing = f"is lost: {folder}/identity.key and its copy are missing; the next start makes a new identity"
+    for whose in (f"the identity {lost}", "whose checkpoints these are"):
+        for command in (["verify"], ["show", "--json"]):
+            assert main(["state", command[0], str(folder), *command[1:]]) == 1
+            assert f"{whose} {missing}" in capsys.readouterr().out
+        (folder / "agent.json.copy").unlink(missing_ok=True)
+
+
+def test_who_loses_its_directory_goes_on_and_ends_with_results(start: Any, tmp_path: Path) -> None:
+    """Removed, or on a disk that was unmounted: it failed at the next checkpoint, or at the end."""
+    key = tmp_path / "key"
+    key.write_text(ring(1).to_text())
+    folder = tmp_path / "state"
+    files = ("--key", str(key), "--state", str(folder), "--json", str(tmp_path / "found.json"))
+    one = start(*ALONE, *files)
+    one.said("status and faults")
+    while not list(folder.glob("checkpoint-*.json")):
+        assert one.process.poll() is None
+    folder.rename(tmp_path / "elsewhere")
+    one.said(f"no checkpoint was kept: state: {folder} cannot be used: No such file or directory; make room")
+    assert one.terminate() == 0
+    assert len(read(tmp_path / "found.json")["agents"]) == 1
 
 
 def test_a_directory_without_an_agent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -121,5 +179,5 @@ def test_a_directory_without_an_agent(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "no identity yet: no agent has used this directory" in capsys.readouterr().out
     assert main(["state", "verify", str(tmp_path)]) == 1
     assert "there is no identity" in capsys.readouterr().out
-    assert main(["state", "export", str(tmp_path), str(tmp_path / "file")]) == 2
+    assert main(["state", "export", str(tmp_path), str(tmp_path.parent / "file")]) == 2
     assert "has no whole checkpoint" in capsys.readouterr().err
