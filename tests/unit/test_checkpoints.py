@@ -398,6 +398,7 @@ def test_what_a_killed_process_left_makes_room() -> None:
         for at_once in (False, True):
             disk = VirtualDisk(random.Random(0))
             CheckpointStore(disk, keep=1).write(checkpoint(1))
+            disk.write("a file of somebody else", b"")
             disk.room = room
             disk.write(left, bytes(64))
             store = CheckpointStore(disk, keep=1)
@@ -408,4 +409,4 @@ def test_what_a_killed_process_left_makes_room() -> None:
                 assert store.leftovers() == []
             assert store.write(checkpoint(3)) == 3
             assert store.newest() == (3, checkpoint(3), ())
-            assert len(disk.names()) == 2
+            assert len(disk.names()) == 3
