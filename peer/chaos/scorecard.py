@@ -192,7 +192,7 @@ def _checkpoints(record: Record) -> Line:
         tuple(
             f"{gap.agent}: went on at {gap.to_s:.1f} s from where it was at {gap.from_s:.1f} s"
             for gap in work
-            if gap.seconds > LOST_S_MAX and not set(_causes(record, gap)) & {"disk", "files"}
+            if gap.from_s < _kept_since(record, gap)
         ),
     )
 
@@ -267,6 +267,19 @@ def _troubles(record: Record, gap: Gap) -> list[Done]:
         for done in record.done
         if gap.agent in done.trouble.agents and done.at_s <= gap.to_s and gap.from_s <= done.end_s
     ]
+
+
+def _kept_since(record: Record, gap: Gap) -> float:
+    """The earliest checkpoint with which an agent may come back after the end of this gap.
+
+    It is LOST_S_MAX old, or as old as the disk and files let it be: only what kept the agent from writing in
+    that time counts, and what kept it from writing in as long before that. What is over by then is no excuse.
+    """
+    since_s = gap.to_s - LOST_S_MAX
+    for done in sorted(_troubles(record, gap), key=lambda done: -done.end_s):
+        if done.trouble.kind in ("disk", "files") and since_s <= done.end_s > done.at_s:
+            since_s = min(since_s, done.at_s - LOST_S_MAX)
+    return since_s
 
 
 def _causes(record: Record, gap: Gap) -> list[str]:
