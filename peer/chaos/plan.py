@@ -10,11 +10,13 @@ that comes back meets the same faults; everything else is for whoever started th
 from __future__ import annotations
 
 import itertools
+import math
 import random
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, Literal
 
-from peer.scenario import told
+from peer.errors import SettingError
+from peer.scenario import Pause, told
 from wire import FaultChange, FaultPlan, FaultWindow, LogNormal, partition
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ QUIET_S_MIN: Final = 60.0  # if the answer takes so long, and whatever time ther
 EVERY_S: Final = (2.0, 7.0)  # from one trouble to the next: at least, if there is little time; at most
 LASTS_S: Final = (3.0, 8.0)
 AHEAD_S: Final = (5.0, 60.0, 3600.0, 86400.0)  # how far a clock jumps
+MINUTE_STEP_S: Final = 6.0  # to which it is rounded how long a run should be
 ALL_AT_ONCE: Final = 0.2  # share of the kills that take every process: the power fails
 
 
@@ -155,20 +158,34 @@ def draw(
 
 
 def from_scenario(scenario: Scenario, members: tuple[tuple[PeerId, ...], ...], seconds: float) -> Plan:
-    """What a scenario file says, instead of what a seed draws; what is for ever stays to the end."""
-    ends = {window: min(window.end_s, seconds) for window in scenario.windows}
+    """What a scenario file says, instead of what a seed draws; after the last of it is quiet time as there.
+
+    What is for ever stays to the end; all else has to be over after `seconds`. Raises `SettingError`.
+    """
+    spans = [(window.start_s, window.end_s) for window in scenario.windows]
+    spans += [(one.at_s, _end_of(one)) for one in scenario.changes]
+    for at_s, end_s in sorted(spans):
+        if seconds < at_s or seconds < end_s < math.inf:
+            last_s, lasts = (at_s, "") if end_s == math.inf else (end_s, f" lasts until {end_s:g} s")
+            minutes = (last_s // MINUTE_STEP_S + 1) * MINUTE_STEP_S / 60
+            remedy = f"event at {at_s:g} s{lasts if at_s < end_s else ''}, the run ends at {seconds:g} s: "
+            raise SettingError("minutes", seconds / 60, f"{remedy}give --minutes {minutes:.10g} or more")
+    quiet_s = min(max((end_s for _, end_s in spans), default=0.0), seconds)
+    plan_end_s = max(seconds, quiet_s + QUIET_S_MIN) if spans else seconds
     links = [
-        Trouble("scenario", window.start_s, end_s, windows=(window,), text=_told(window))
-        for window, end_s in ends.items()
-        if window.start_s < end_s
+        Trouble("scenario", one.start_s, min(one.end_s, plan_end_s), windows=(one,), text=_told(one))
+        for one in scenario.windows
     ]
     changes = [
-        Trouble("scenario", one.at_s, one.at_s, agents=(one.agent,), change=one, text=told(one))
+        Trouble("scenario", one.at_s, _end_of(one), agents=(one.agent,), change=one, text=told(one))
         for one in scenario.changes
     ]
     troubles = tuple(sorted((*links, *changes), key=lambda trouble: trouble.at_s))
-    last_s = max((trouble.end_s for trouble in troubles), default=0.0)
-    return Plan(members, troubles, min(last_s, seconds), seconds, _with(scenario.windows))
+    return Plan(members, troubles, quiet_s, plan_end_s, _with(scenario.windows))
+
+
+def _end_of(change: AnyChange[str]) -> float:
+    return change.at_s + (change.duration_s if isinstance(change, Pause) else 0.0)
 
 
 def _with(windows: tuple[FaultWindow, ...]) -> FaultPlan:

@@ -228,6 +228,18 @@ def test_what_makes_no_sense_is_refused(
     assert error.count("\n") == 1
 
 
+def test_a_scenario_that_goes_on_after_the_end_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scenario = tmp_path / "scenario.toml"
+    scenario.write_text("[[event]]\nat = 500\ndrop = 0.5\n", encoding="utf-8")
+    assert chaos("--agents", "2", "--processes", "1", "--scenario", str(scenario), "--minutes", "0.1") == 2
+    assert capsys.readouterr().err == (
+        "hyperpush chaos: --minutes: 0.1 is not possible; event at 500 s, the run ends at 6 s: "
+        "give --minutes 8.4 or more\n"
+    )
+
+
 CHILD = """
 import sys
 for line in sys.stdin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -31,6 +32,7 @@ from peer.chaos.scorecard import (
     standing_still,
     to_dict,
 )
+from peer.errors import SettingError
 from peer.scenario import member_names
 from peer.scenario_file import parse_scenario
 
@@ -117,18 +119,47 @@ def test_a_scenario_file_says_what_happens_instead() -> None:
         at = 4
         kill = "agent-3"
         [[event]]
-        at = 99
-        drop = 0.7
+        at = 5
+        pause = "agent-4"
+        for = 50
     """
     plan = from_scenario(parse_scenario(text, "file", NAMES), MEMBERS, 60.0)
     assert [trouble.told() for trouble in plan.troubles] == [
         "drop 0.5 everywhere for 3.0 s",
         "4 s: agent-3 is killed",
-        "cut from agent-0 to agent-1 for 51.0 s",
+        "5 s: agent-4 stands still for 50 s",
+        "cut from agent-0 to agent-1 for 111.0 s",
     ]
-    assert plan.quiet_s == 60.0
-    assert len(plan.faults.windows) == 3
-    assert from_scenario(parse_scenario("", "file"), MEMBERS, 60.0).quiet_s == 0.0
+    assert [trouble.end_s for trouble in plan.troubles] == [5.0, 4.0, 55.0, 120.0]
+    assert (plan.quiet_s, plan.end_s) == (60.0, 120.0), "what is for ever goes on in the quiet"
+    assert len(plan.faults.windows) == 2
+    nothing = from_scenario(parse_scenario("", "file"), MEMBERS, 6.0)
+    assert (nothing.quiet_s, nothing.end_s) == (0.0, 6.0)
+
+
+@pytest.mark.parametrize(("seconds", "end_s"), [(30.0, 85.0), (80.0, 85.0), (100.0, 100.0)])
+def test_after_a_scenario_file_it_is_quiet_for_long_enough(seconds: float, end_s: float) -> None:
+    text = '[[event]]\nat = 5\npause = "agent-4"\nfor = 20\n[[event]]\nat = 6\ndrop = 0.5\nfor = 1'
+    plan = from_scenario(parse_scenario(text, "file", NAMES), MEMBERS, seconds)
+    assert (plan.quiet_s, plan.end_s) == (25.0, end_s)
+
+
+@pytest.mark.parametrize(
+    ("event", "told", "minutes"),
+    [
+        ("at = 500\ndrop = 0.7", "event at 500 s, the run ends at 6 s: give --minutes 8.4 or more", 8.4),
+        ('at = 500\nkill = "agent-1"', "event at 500 s, the run ends at 6 s: give --minutes 8.4", 8.4),
+        ("at = 2\ndrop = 0.7\nfor = 4.5", "event at 2 s lasts until 6.5 s, the run ends at 6 s: give", 0.2),
+        ('at = 2\npause = "agent-0"\nfor = 28', "event at 2 s lasts until 30 s, the run ends at 6 s", 0.6),
+        ("at = 246\ndrop = 0.7", "event at 246 s, the run ends at 6 s: give --minutes 4.2", 4.2),
+    ],
+)
+def test_an_event_after_the_end_of_the_run_is_refused(event: str, told: str, minutes: float) -> None:
+    scenario = parse_scenario(f"[[event]]\n{event}", "file", NAMES)
+    with pytest.raises(SettingError, match=re.escape(f"minutes: 0.1 is not possible; {told}")) as refused:
+        from_scenario(scenario, MEMBERS, 6.0)
+    assert f"give --minutes {minutes:.10g} or more" in str(refused.value)
+    assert from_scenario(scenario, MEMBERS, minutes * 60).troubles
 
 
 def good() -> Record:
@@ -268,8 +299,35 @@ def test_work_is_lost_from_the_newest_checkpoint_on() -> None:
         late.see("agent-1", second, float(second))
     assert f"{LOST_S_MAX:g}" in scorecard(late)[2].asked
     assert scorecard(late)[2].lost == ("agent-1: went on at 19.0 s from where it was at 0.0 s",)
-    full = Trouble("disk", 5.0, 8.0, agents=("agent-1",))
-    assert not scorecard(replace(late, done=[Done(full, 5.0, 8.0)]))[2].lost, "it could keep nothing"
+
+
+@pytest.mark.parametrize(
+    ("troubles", "excused"),
+    [
+        ([("disk", 9.0, 30.0)], True),
+        ([("files", 9.0, 21.0)], True),
+        ([("disk", 1.0, 5.0), ("disk", 9.0, 30.0)], True),
+        ([("disk", 5.0, 12.0), ("files", 18.0, 25.0)], True),  # hardly time to write between them
+        ([("disk", 1.0, 5.0)], False),  # long over
+        ([("disk", 1.0, 5.0), ("files", 29.0, 30.0)], False),  # between them was time enough
+        ([("disk", 18.0, 30.0)], False),  # before it was time enough
+        ([("stop", 1.0, 30.0), ("memory", 1.0, 30.0)], False),
+        ([("disk", 31.0, 35.0)], False),  # after its end
+        ([("disk", 9.0, 30.0), ("disk", 0.0, 0.0)], True),
+        ([("disk", 25.0, 25.0), ("files", 15.0, 16.0)], False),  # the first could not be made
+    ],
+)
+def test_only_what_kept_an_agent_from_writing_at_its_end_excuses_lost_work(
+    troubles: list[tuple[Any, float, float]], excused: bool
+) -> None:
+    """An agent ticks from 0 to 30 s, and comes back with nothing."""
+    record = Record(lives=[Life("agent-1", "agent-1-key", 2, 40.0)])
+    for second in range(31):
+        record.see("agent-1", second, float(second))
+    record.done = [
+        Done(Trouble(kind, at_s, end_s, agents=("agent-1",)), at_s, end_s) for kind, at_s, end_s in troubles
+    ]
+    assert (not scorecard(record)[2].lost) == excused
 
 
 def test_a_trouble_that_could_not_be_made_is_told_but_not_counted() -> None:
