@@ -4,7 +4,8 @@
     FILE.1, FILE.2  later ones, a quarter each, in turn; each begins with the agent's state and replays alone
 
 Files of a process before are kept as FILE.before, FILE.before.1, FILE.before.2: it may be its end that
-somebody wants to understand. Whatever goes wrong with a trace is told and ends the trace, never the learning.
+somebody wants to understand. If one of these six is there and is no trace, none is touched. Whatever goes
+wrong with a trace later is told and ends the trace, never the learning.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import importlib.metadata
 import os
 import platform
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
 
 RESERVE: Final = 8  # a file is to end when all but an eighth of it is full: a computation has to end first
 MEGABYTE: Final = 10**6
+SUFFIXES: Final = ("", ".1", ".2")  # of the files of one trace
+BEFORE: Final = ".before"  # and those of a process before
 
 
 def versions() -> dict[str, object]:
@@ -194,11 +198,14 @@ class Traces:
         is_real: bool,
         say: Callable[[str], None],
     ) -> None:
-        """Raises `SettingError` if there is no agent `only`, or no such folder can be had."""
+        """Raises `SettingError` for no agent `only`, no such folder, or other files under names of traces."""
         if only is not None and only not in names:
             raise SettingError("trace_agent", only, f"give one of {', '.join(names)}")
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            for path in sorted(folder.iterdir()):
+                if any(_is_of(path.name, name) for name in names if only in (None, name)):
+                    _check(path, folder)
         except OSError as error:
             raise SettingError("trace", str(folder), f"it has to be a folder: {error}") from None
         self._folder = folder
@@ -232,21 +239,39 @@ class Traces:
             trace.close()
 
 
+def _is_of(file: str, name: PeerId) -> bool:
+    """Whether a file of this name may be used for, or moved by, the traces of this agent's lives."""
+    life = rf"{re.escape(name)}(\+\d+)?\.\d+"
+    return re.fullmatch(rf"{life}({re.escape(BEFORE)})?(\.[12])?", file) is not None
+
+
 def _privately(path: str, flags: int) -> int:
     """What is sealed on the way lies open here."""
     return os.open(path, flags, 0o600)
 
 
 def _keep_former(path: Path) -> None:
-    """Put the files of a process before aside. Raises `SettingError` for a file that is something else."""
-    if path.exists():
-        with path.open("rb") as file:
-            found = file.read(len(MAGIC))
-        if found not in (MAGIC, b""):
-            raise SettingError("trace", str(path), "there is a file that is no trace; give another name")
-    for suffix in ("", ".1", ".2"):
-        here, there = Path(f"{path}{suffix}"), Path(f"{path}.before{suffix}")
+    """Put the files of a process before aside; before any is touched, raises `SettingError` as `_check`."""
+    for aside in ("", BEFORE):
+        for suffix in SUFFIXES:
+            _check(Path(f"{path}{aside}{suffix}"), path)
+    for suffix in SUFFIXES:
+        here, there = Path(f"{path}{suffix}"), Path(f"{path}{BEFORE}{suffix}")
         if here.exists():
             here.replace(there)
         else:
             there.unlink(missing_ok=True)
+
+
+def _check(path: Path, given: Path) -> None:
+    """Raise `SettingError` for what is there and is no trace: a file of somebody, a folder, a device.
+
+    An empty file passes: it is what a full disk leaves of a trace.
+    """
+    if not os.path.lexists(path):
+        return
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(MAGIC)) in (MAGIC, b""):
+                return
+    raise SettingError("trace", str(given), f"{path} is there and is no trace; move it, or give another name")

@@ -7,7 +7,9 @@ import errno
 import io
 import itertools
 import random
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,7 +29,7 @@ from peer.settings import AgentSettings
 from peer.trace.files import Trace, Traces
 from peer.trace.origins import of_task
 from peer.trace.outline import difference
-from peer.trace.records import Input, TraceError
+from peer.trace.records import MAGIC, Input, TraceError
 from peer.trace.replay import replay
 from peer.virtual_swarm import Swarm, reproducible_torch
 from tests.agent_traces import GIVEN, MANY_BYTES, contents, hunted, quiet, replayed, rewritten
@@ -36,7 +38,6 @@ from wire import DecodeError, FaultPlan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
 NAMES = member_names(3)
 SETTINGS = AgentSettings(tick_s=1.0, warm_up_ticks=5.0, model_step_size=0.1, adjoint_step_size=0.1)
@@ -313,16 +314,54 @@ def test_files_that_cannot_be_had_are_refused_at_once(tmp_path: Path) -> None:
         SettingError, match="trace_agent: 'bob' is not possible; give one of agent-0, agent-1"
     ):
         Traces(tmp_path, GIVEN, NAMES, only="bob", bytes_max=9, is_real=False, say=quiet)
-    for path, told in (
-        (tmp_path / "file", "there is a file that is no trace"),
-        (tmp_path, "it cannot be written"),
-    ):
-        trace = Trace(path, GIVEN, bytes_max=MANY_BYTES, is_real=False, say=quiet)
-        with pytest.raises(SettingError, match=told):
-            assembly.make_agent(
-                quadratics()[0], SETTINGS, peer="a", swarm="s", seed=0, now=0.0, founder=True, trace=trace
-            )
-    assert (tmp_path / "file").read_text() == "{}"
+    with pytest.raises(SettingError, match="it cannot be written"):
+        begun(tmp_path / "nowhere" / "file")
+    with pytest.raises(SettingError, match=re.escape("'/dev/null' is not possible; /dev/null is there and")):
+        begun(Path("/dev/null"))
+
+
+def begun(path: Path) -> None:
+    trace = Trace(path, GIVEN, bytes_max=MANY_BYTES, is_real=False, say=quiet)
+    with contextlib.closing(trace):
+        assembly.make_agent(
+            quadratics()[0], SETTINGS, peer="a", swarm="s", seed=0, now=0.0, founder=True, trace=trace
+        )
+
+
+@pytest.mark.parametrize("suffix", ["", ".1", ".2", ".before", ".before.1", ".before.2"])
+@pytest.mark.parametrize("kind", ["file", "folder", "link"])
+def test_no_file_of_somebody_is_moved_or_written_over(suffix: str, kind: str, tmp_path: Path) -> None:
+    others = [tmp_path / f"one{other}" for other in ("", ".1", ".before", ".before.2")]
+    odd = tmp_path / f"one{suffix}"
+    for path in others:
+        path.write_bytes(MAGIC + path.name.encode())
+    odd.unlink(missing_ok=True)
+    match kind:
+        case "file":
+            odd.write_text("my notes")
+        case "folder":
+            odd.mkdir()
+        case _:
+            odd.symlink_to(tmp_path / "nowhere")
+    told = f"trace: '{tmp_path}/one' is not possible; {odd} is there and is no trace; move it, or give"
+    with pytest.raises(SettingError, match=re.escape(told)):
+        begun(tmp_path / "one")
+    assert sorted(tmp_path.iterdir()) == sorted({odd, *others})
+    assert all(path.read_bytes() == MAGIC + path.name.encode() for path in others if path != odd)
+    if kind == "file":
+        assert odd.read_text() == "my notes"
+
+
+@pytest.mark.parametrize("name", ["agent-0.0", "agent-1.3.before.2", "agent-1+1.0.1"])
+def test_files_of_somebody_among_the_traces_of_many_are_refused_at_once(name: str, tmp_path: Path) -> None:
+    (tmp_path / "agent-0.0.before").touch()  # as a full disk leaves it
+    (tmp_path / "agent-2.toml").write_text("mine")
+    (tmp_path / name).write_text("mine")
+    told = f"trace: '{tmp_path}' is not possible; {tmp_path}/{name} is there and is no trace"
+    with pytest.raises(SettingError, match=re.escape(told)):
+        Traces(tmp_path, GIVEN, NAMES, only=None, bytes_max=9, is_real=False, say=quiet)
+    (tmp_path / name).unlink()
+    Traces(tmp_path, GIVEN, NAMES, only=None, bytes_max=9, is_real=False, say=quiet).close()
 
 
 def test_the_trace_of_a_process_before_is_kept(tmp_path: Path) -> None:
