@@ -7,18 +7,31 @@ from typing import TYPE_CHECKING
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from peer.module_problem import ModuleProblem
     from peer.settings import AgentSettings
 
 
+def never() -> bool:
+    """For what nobody stops."""
+    return False
+
+
 def train_alone(
-    problem: ModuleProblem, settings: AgentSettings, ticks: int, *, use_validation: bool
-) -> float:
+    problem: ModuleProblem,
+    settings: AgentSettings,
+    ticks: int,
+    *,
+    use_validation: bool,
+    stopped: Callable[[], bool] = never,
+) -> float | None:
     """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as agents take them.
 
-    Trains on the agent's training samples, or on these and its validation samples together.
+    Trains on the agent's training samples, or on these and its validation samples together. `stopped` is
+    asked before every step; None once it says so.
     """
     flat = [tensor.clone() for tensor in problem.model.values()]
     velocity = [torch.zeros_like(tensor) for tensor in flat]
@@ -27,6 +40,8 @@ def train_alone(
     for _ in range(ticks):
         start = [tensor.clone() for tensor in flat]
         for _ in range(settings.local_steps):
+            if stopped():
+                return None
             gradients = _gradients(problem, flat, next(batches))
             flat = [tensor - step_size * g for tensor, g in zip(flat, gradients, strict=True)]
         velocity = [momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from peer.assembly import check_alike
+from peer.baselines import never
 from peer.outcome import AgentOutcome
 from peer.scenario import Scenario
 from peer.seats import Changes, Running, Seats
@@ -60,14 +62,29 @@ def answer(service: AgentService) -> Answer:
 
 
 async def score(
-    service: AgentService, task: Task, shard: int, executor: ThreadPoolExecutor, *, in_haste: bool = False
+    service: AgentService,
+    task: Task,
+    shard: int,
+    executor: ThreadPoolExecutor,
+    *,
+    in_haste: Callable[[], bool] = never,
 ) -> AgentOutcome:
-    """Score one stopped agent, in a worker thread; in haste it is not compared with one that trains alone."""
+    """Score one stopped agent, in a worker thread; in haste it is not compared with one that trains alone.
+
+    It is in haste as soon as `in_haste` says so, from any thread. Cancelled, it lets the thread end.
+    """
     agent = service.agent
-    ticks = None if in_haste else agent.ticks
-    scores = await asyncio.get_running_loop().run_in_executor(
-        executor, task.scores, shard, answer(service), agent.settings, ticks
-    )
+    over = threading.Event()
+
+    def stopped() -> bool:
+        return over.is_set() or in_haste()
+
+    try:
+        scores = await asyncio.get_running_loop().run_in_executor(
+            executor, task.scores, shard, answer(service), agent.settings, agent.ticks, stopped
+        )
+    finally:
+        over.set()
     seen = view(service)
     return AgentOutcome(
         agent.identity.peer,

@@ -171,7 +171,7 @@ def main(options: argparse.Namespace) -> int:
                     display.say(unfinished)
                 if not in_haste.is_set():
                     display.say("scoring, and training alone for comparison")
-                found = await score(service, task, index, executor, in_haste=in_haste.is_set())
+                found = await score(service, task, index, executor, in_haste=in_haste.is_set)
                 outcome = Outcome(
                     config={**recorder.config, "id": peer},
                     kind=task.kind,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.baselines import never
 from peer.outcome import Kind
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Kill, Restart, Scenario, member_names
@@ -56,10 +57,15 @@ class SoakTask:
         return {}
 
     def scores(
-        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+        self,
+        shard: int,
+        answer: Answer,
+        settings: AgentSettings,
+        ticks: int,
+        stopped: Callable[[], bool] = never,
     ) -> dict[str, float]:
         """None: errors are looked at all the time."""
-        del shard, answer, settings, ticks
+        del shard, answer, settings, ticks, stopped
         return {}
 
     def among(self, shards: Sequence[int]) -> Task:

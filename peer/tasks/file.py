@@ -15,10 +15,11 @@ from __future__ import annotations
 import hashlib
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn, cast, overload
 
+from peer.baselines import never
 from peer.errors import HyperpushError, SettingError
 from peer.module_problem import ModuleProblem
 from peer.outcome import Kind
@@ -69,14 +70,19 @@ class FileTask:
         return self
 
     def scores(
-        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+        self,
+        shard: int,
+        answer: Answer,
+        settings: AgentSettings,
+        ticks: int,
+        stopped: Callable[[], bool] = never,
     ) -> dict[str, float]:
         """Accuracies, with what the agent would have reached alone; or losses before and after."""
         problem = self.make(shard)  # whose data nobody has read from so far
         if self.kind is Kind.LOSS:
             return losses(problem, answer)
         assert isinstance(problem, ModuleProblem)
-        return accuracies(problem, answer, settings, ticks)
+        return accuracies(problem, answer, settings, ticks, stopped)
 
     def make(self, shard: int) -> BilevelProblem[Any]:
         """A fresh problem. Raises `SettingError` with the place in the file where something is wrong."""

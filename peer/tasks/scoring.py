@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from peer.baselines import train_alone
+from peer.baselines import never, train_alone
 from peer.problem import HasLocal, HasOuterBatches
 
 if TYPE_CHECKING:
@@ -46,17 +46,21 @@ class Answer:
 
 
 def accuracies(
-    problem: ModuleProblem, answer: Answer, settings: AgentSettings, ticks: int | None
+    problem: ModuleProblem,
+    answer: Answer,
+    settings: AgentSettings,
+    ticks: int,
+    stopped: Callable[[], bool] = never,
 ) -> dict[str, float]:
-    """On its own test samples, with what the agent would have reached alone in as many ticks, if given."""
-    own = dict(problem.metrics(answer.model, answer.hyperparameters))
-    if ticks is None:
-        return own
-    return {
-        "local": train_alone(problem, settings, ticks, use_validation=False),
-        "local_all": train_alone(problem, settings, ticks, use_validation=True),
-        **own,
-    }
+    """On its own test samples, with what it would have reached alone in as many ticks, unless stopped."""
+    own = problem.metrics(answer.model, answer.hyperparameters)
+    alone: dict[str, float] = {}
+    for name, with_all in (("local", False), ("local_all", True)):
+        if not stopped():
+            reached = train_alone(problem, settings, ticks, use_validation=with_all, stopped=stopped)
+            if reached is not None:
+                alone[name] = reached
+    return {**alone, **own} if len(alone) == 2 else dict(own)
 
 
 def losses(problem: BilevelProblem[Any], answer: Answer) -> dict[str, float]:

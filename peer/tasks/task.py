@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
+from peer.baselines import never
 from peer.errors import SettingError
 from peer.outcome import Kind
 from peer.personalization import personalization
@@ -55,11 +56,17 @@ class Task(Protocol):
         """Settings that suit it; the command line overrides them."""
 
     def scores(
-        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+        self,
+        shard: int,
+        answer: Answer,
+        settings: AgentSettings,
+        ticks: int,
+        stopped: Callable[[], bool] = never,
     ) -> dict[str, float]:
         """One number per column for the agent of this shard, which has done `ticks` ticks.
 
-        None: there is no time to train alone for comparison, and columns may be missing.
+        `stopped` is asked again and again, from any thread: once it says so, there is no time to train alone
+        for comparison, and columns may be missing.
         """
 
     def among(self, shards: Sequence[int]) -> Task:
@@ -92,10 +99,15 @@ class DigitsTask:
         ]
 
     def scores(
-        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+        self,
+        shard: int,
+        answer: Answer,
+        settings: AgentSettings,
+        ticks: int,
+        stopped: Callable[[], bool] = never,
     ) -> dict[str, float]:
         """Test accuracies, with what the agent would have reached alone in as many ticks."""
-        return accuracies(self.problems[shard], answer, settings, ticks)
+        return accuracies(self.problems[shard], answer, settings, ticks, stopped)
 
     def among(self, shards: Sequence[int]) -> Task:
         """Test images are one's own, whoever else is there."""
@@ -136,10 +148,15 @@ class SyntheticTask:
         return SyntheticTask(self._agents, self._seed, "none", shards)
 
     def scores(
-        self, shard: int, answer: Answer, settings: AgentSettings, ticks: int | None
+        self,
+        shard: int,
+        answer: Answer,
+        settings: AgentSettings,
+        ticks: int,
+        stopped: Callable[[], bool] = never,
     ) -> dict[str, float]:
         """Against the closed form: at the initial hyperparameters if they are held, else at the solution."""
-        del ticks
+        del ticks, stopped
         place = self._shards.index(shard)
         held = settings.hyper_step_size == 0
         truth = self._held if held else self._solved

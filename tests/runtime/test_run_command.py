@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -141,6 +142,54 @@ def test_sigterm_lets_nobody_wait_for_a_comparison(start: Any, tmp_path: Path) -
     (agent,) = read(tmp_path / "found.json")["agents"]
     assert sorted(agent["accuracy"]) == ["personal", "shared"]
     assert list((tmp_path / "state").glob("checkpoint-*.json")), "a clean leave keeps what was learned"
+
+
+SLOW = """
+import threading, torch, peer
+
+made = []
+
+
+class Slow(torch.nn.Linear):
+    def forward(self, inputs):
+        if self.waits:
+            threading.Event().wait(0.2)
+        return super().forward(inputs)
+
+
+def problem(shard, agents, seed, personalization):
+    torch.manual_seed(0)
+    module = Slow(3, 2)
+    module.waits = bool(made)  # only what is scored with is slow
+    made.append(shard)
+    inputs = torch.randn(30, 3)
+    parts = [(part, (part.sum(dim=1) > 0).long()) for part in inputs.split(10)]
+    return peer.ModuleProblem(module, *parts, personalization=personalization, seed=seed)
+"""
+
+
+@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+def test_scoring_ends_when_somebody_cannot_wait(by: int, start: Any, tmp_path: Path) -> None:
+    """SIGTERM ends the training alone, with what there is; a second Ctrl-C ends it without results."""
+    task, found = tmp_path / "slow.py", tmp_path / "found.json"
+    task.write_text(SLOW)
+    one = start("--task", str(task), "--ticks", "300", "--json", str(found), "--name", "me")
+    one.said("training alone for comparison")  # which would take 300 times 0.2 s, twice
+    asked_to_end = time.monotonic()
+    one.process.send_signal(by)
+    while by == signal.SIGINT and one.process.poll() is None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            one.process.wait(2.0)  # one that comes before the first has been noted is the same signal
+            break
+        one.process.send_signal(by)
+    assert one.ended() == (0 if by == signal.SIGTERM else 130)
+    assert time.monotonic() - asked_to_end < 20.0, "it did not train to the end"
+    if by == signal.SIGTERM:
+        assert "Ended by SIGTERM: there was no time to compare with training alone." in "".join(one.lines)
+        (agent,) = read(found)["agents"]
+        assert sorted(agent["accuracy"]) == ["personal", "shared"]
+    else:
+        assert not found.exists()
 
 
 def test_a_scenario_cuts_pauses_and_lets_leave(start: Any, tmp_path: Path) -> None:

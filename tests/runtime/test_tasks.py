@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING
+
 import pytest
 import torch
 
@@ -9,6 +12,9 @@ from peer.errors import SettingError
 from peer.settings import AgentSettings
 from peer.tasks import Answer, make_task
 from peer.tasks.digits import IMAGES_PER_DEVICE_MIN, make_module, split_digits
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 IMAGES = 1797
 
@@ -77,8 +83,16 @@ def test_untrained_digits_agents_score_their_chance_and_training_alone_scores_mo
     assert scores["shared"] == scores["personal"] < 0.5
     assert scores["local"] > 0.6
     assert scores["local_all"] > 0.6
-    in_haste = task.scores(0, answer, AgentSettings(**task.settings), ticks=None)
-    assert in_haste == {name: scores[name] for name in ("shared", "personal")}
+    own = {name: scores[name] for name in ("shared", "personal")}
+    assert task.scores(0, answer, AgentSettings(**task.settings), 0, lambda: True) == own
+    for steps, asked in ((70, 71), (130, 132)):  # while it trains on a part of the data, and on all
+        looks = itertools.count()
+
+        def stopped(looks: Iterator[int] = looks, steps: int = steps) -> bool:
+            return next(looks) >= steps
+
+        assert task.scores(0, answer, AgentSettings(**task.settings), 100, stopped) == own
+        assert next(looks) <= asked + 1, "it stops at once"
 
 
 def test_synthetic_answers_are_scored_against_the_truth() -> None:
