@@ -1,13 +1,16 @@
 """The command line: `hyperpush COMMAND`, one of `peer.options.parsing.COMMANDS`.
 
 Exit codes: 0 done (also after Ctrl-C while learning, with the results so far), 1 a run that failed, 2 a
-request that makes no sense, 130 interrupted before there were results.
+request that makes no sense, 130 interrupted before there were results, 141 nobody reads standard output on
+(`... | head -1`) and nothing was left to do but to print: as shells say it of `cat`, and without a word. What
+learns goes on without printing, and has its own code: its results are still to be written.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import select
 import sys
 from typing import TYPE_CHECKING
 
@@ -22,10 +25,31 @@ if TYPE_CHECKING:
 
 USER_ERROR = 2
 INTERRUPTED = 130  # as shells say it
+READER_GONE = 141  # the same, of SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Entry point; returns the exit code."""
+    """Entry point; returns the exit code. Raises SystemExit as argparse does: for --help, or to refuse."""
+    try:
+        code = _main(arguments)
+    except BrokenPipeError:
+        code = READER_GONE
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):  # else a console of rich ends so
+            _flush()
+            raise
+        code = READER_GONE
+    error = _flush()
+    if code or error is None:
+        return code
+    if isinstance(error, BrokenPipeError):
+        return READER_GONE
+    print(f"hyperpush: standard output: {error}", file=sys.stderr)
+    return 1
+
+
+def _main(arguments: Sequence[str] | None) -> int:
+    """The command. Raises BrokenPipeError if it is that of standard output."""
     options = split(arguments)
     try:
         options = complete(options, os.environ)
@@ -38,10 +62,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"hyperpush {options.command}: interrupted", file=sys.stderr)
         return INTERRUPTED
     except (TransportError, OSError) as error:
+        if isinstance(error, BrokenPipeError) and _is_gone():
+            raise
         print(f"hyperpush {options.command}: {error}", file=sys.stderr)
         return 1
     assert isinstance(code, int)
     return code
+
+
+def _is_gone() -> bool:
+    """Whether nobody reads standard output on. It is asked itself: sockets have broken pipes as well."""
+    try:
+        poll = select.poll()
+        poll.register(sys.stdout, 0)
+        return any(state & (select.POLLERR | select.POLLHUP) for _, state in poll.poll(0))
+    except (AttributeError, OSError, ValueError):  # a system without it; no file
+        return False
+
+
+def _flush() -> OSError | None:
+    """Write what is left, now, or why not: Python would have its own words as it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
+        return error
+    return None
 
 
 def _by_its_source(error: Exception, options: argparse.Namespace) -> Exception:

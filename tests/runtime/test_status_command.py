@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import errno
 import http.server
 import json
 import os
@@ -286,3 +287,61 @@ def test_what_cannot_be_meant_is_refused(
         assert run("faults", "set", found.server.url, *arguments) == 2
         assert capsys.readouterr().err.startswith(f"hyperpush faults: {told}")
         assert found.faults.plan == PLAN
+
+
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["config"], 141),
+        (["keys", "new-swarm"], 141),
+        (["status", "{url}"], 141),
+        (["status", "{url}", "--json", "--watch"], 141),
+        (["faults", "show", "{url}"], 141),
+        (["simulate", "--task", "synthetic", "--agents", "2", "--ticks", "5"], 0),  # its results may be files
+        (["--help"], 0),  # argparse
+    ],
+)
+def test_commands_end_without_a_word_when_nobody_reads_on(
+    arguments: list[str], code: int, buffered: bool
+) -> None:
+    """As in `hyperpush config | head -1`, the head being as quick as can be."""
+    ours, theirs = os.pipe()
+    os.close(ours)
+    with agent() as found:
+        given = [argument.format(url=found.server.url) for argument in arguments]
+        ended = subprocess.run(
+            [sys.executable, "-m", "peer.cli", *given],
+            check=False,
+            stdout=theirs,
+            stderr=subprocess.PIPE,
+            env={**os.environ, "PYTHONUNBUFFERED": "" if buffered else "1"},
+            timeout=60,
+        )
+    os.close(theirs)
+    assert (ended.returncode, ended.stderr) == (code, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no full file to write to")
+@pytest.mark.parametrize(
+    ("unbuffered", "where"), [("1", "hyperpush keys"), ("", "hyperpush: standard output")]
+)
+def test_output_that_cannot_be_written_is_told(unbuffered: str, where: str) -> None:
+    """While it prints, or at the end."""
+    command = [sys.executable, "-m", "peer.cli", "keys", "new-swarm"]
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run(command, check=False, stdout=full, stderr=subprocess.PIPE, text=True, env=env)
+    assert ended.returncode == 1
+    assert ended.stderr == f"{where}: [Errno 28] No space left on device\n"
+
+
+def test_the_broken_pipe_of_a_socket_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks(options: object) -> int:
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr(peer.commands.status, "main", breaks)
+    assert run("status") == 1
+    assert capsys.readouterr().err == "hyperpush status: [Errno 32] Broken pipe\n"
