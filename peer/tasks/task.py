@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from peer.module_problem import ModuleProblem
     from peer.problem import BilevelProblem
+    from peer.quadratic import ClosedForm
     from peer.settings import AgentSettings, SettingKeywords
     from peer.tasks.scoring import Answer
 
@@ -138,10 +140,8 @@ class SyntheticTask:
         self.problems: Sequence[QuadraticProblem] = [
             QuadraticProblem.random(generator) for _ in range(agents)
         ]
-        there = [self.problems[shard] for shard in self._shards]
-        self._held = closed_form(there)
-        self._solution = bilevel_solution(there)
-        self._solved = closed_form(there, self._solution)
+        self._known: _Truth | None = None
+        self._knowing = threading.Lock()  # agents are scored in threads
 
     def among(self, shards: Sequence[int]) -> Task:
         """The closed form is that of these shards."""
@@ -159,9 +159,10 @@ class SyntheticTask:
         del ticks, stopped
         place = self._shards.index(shard)
         held = settings.hyper_step_size == 0
-        truth = self._held if held else self._solved
-        wanted = self.problems[shard].hyperparameters["h"] if held else self._solution[place]
-        scale = float(self._held.hypergradients[place].norm())  # at the solution the true one is zero
+        known = self._truth()
+        truth = known.held if held else known.solved
+        wanted = self.problems[shard].hyperparameters["h"] if held else known.solution[place]
+        scale = float(known.held.hypergradients[place].norm())  # at the solution the true one is zero
         difference = answer.hypergradient["h"] - truth.hypergradients[place]
         return {
             "model": _relative(answer.model["x"], truth.model),
@@ -169,6 +170,23 @@ class SyntheticTask:
             "hypergradient": float(difference.norm()) / scale,
             "hyperparameters": _relative(answer.hyperparameters["h"], wanted),
         }
+
+    def _truth(self) -> _Truth:
+        """Of these shards, once somebody asks: of hundreds it takes longer than to learn."""
+        with self._knowing:
+            if self._known is None:
+                there = [self.problems[shard] for shard in self._shards]
+                solution = bilevel_solution(there)
+                self._known = _Truth(closed_form(there), solution, closed_form(there, solution))
+            return self._known
+
+
+class _Truth(NamedTuple):
+    """Closed forms: at the initial hyperparameters; the hyperparameters of the solution; and there."""
+
+    held: ClosedForm
+    solution: tuple[Tensor, ...]
+    solved: ClosedForm
 
 
 def _relative(found: Tensor, truth: Tensor) -> float:
