@@ -47,7 +47,8 @@ TORCH_SIDE = [
         *("data_position", "plain_trees"),
         *("assembly", "derivatives", "hyper_watch", "module_problem", "personalization", "problem"),
         *("quadratic", "tensors", "torch_learner"),
-        *("trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story", "trace/watch"),
+        *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
+        *("trace/watch",),
     )
 ]
 # Not of the core, and without tensors: what people say, turned into what the program works with.

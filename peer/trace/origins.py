@@ -55,7 +55,7 @@ def make(
         raise
     except HyperpushError as error:
         raise TraceError(f"its agent cannot be made here: {error}") from None
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError, ArithmeticError) as error:
         remedy = f"replay it with hyperpush {beginning.get('hyperpush')}"
         raise TraceError(
             f"this version cannot make its agent ({type(error).__name__}: {error}); {remedy}"

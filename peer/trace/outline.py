@@ -171,7 +171,7 @@ def _shown(value: object) -> object:
 
 def _told(value: object) -> str:
     """For people: kinds of outputs stand for them where their number or order differs."""
-    if isinstance(value, list) and value and all(isinstance(one, list) for one in value):
+    if isinstance(value, list) and value and all(isinstance(one, list) and one for one in value):
         return ", ".join(str(one[0]) for one in value)
     if value in (None, []):
         return "nothing"

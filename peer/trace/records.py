@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgpack
 
 from peer.errors import HyperpushError
+from peer.trace import checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -98,6 +99,9 @@ class Reader:
                 pass
             case _:
                 raise TraceError("its beginning says too little to replay it; give another file")
+        wrong = checks.wrong_in_beginning(self.beginning)
+        if wrong is not None:
+            raise TraceError(f"its beginning is not one of a trace: {wrong}; give another file")
         self._next = self._record()
         match self._next:
             case ["state", bytes(state)]:
@@ -110,7 +114,14 @@ class Reader:
         """All that can be read, in order."""
         while self._next is not None:
             match self._next:
-                case ["input", int(number), int(now) | float(now), str(name), list(given), dict(outcome)]:
+                case [
+                    "input",
+                    int(number),
+                    int(now) | float(now),
+                    str(name),
+                    list(given),
+                    dict(outcome),
+                ] if checks.is_possible(number, now, given, outcome):
                     yield Input(number, now, name, given, outcome)
                 case _:
                     self.damaged = True
@@ -134,5 +145,9 @@ class Reader:
             self.damaged = True
             return None
         self.bytes_read += len(head) + length
-        found = msgpack.unpackb(content, strict_map_key=False)
+        try:
+            found = msgpack.unpackb(content, strict_map_key=False)
+        except (ValueError, TypeError, msgpack.UnpackException):  # whoever wrote it had other ideas
+            self.damaged = True
+            return None
         return found if isinstance(found, list) else []

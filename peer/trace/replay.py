@@ -150,7 +150,7 @@ def begin(reader: Reader, problem: BilevelProblem[Any] | None = None, task: Path
     if reader.state is not None:
         try:
             set_state(agent, reader.state)
-        except (HyperpushError, LookupError, TypeError, ValueError) as error:
+        except Exception as error:  # anything: bytes became attributes as they were
             raise TraceError(f"the state it begins with cannot be taken: {error}") from None
     return Player(agent, origins.codec_of(reader.beginning["origin"]))
 
@@ -177,16 +177,29 @@ def replay(
         stack.enter_context(same_torch(reader.beginning))
         count, now = 0, -math.inf
         for one in reader.inputs():
-            seen, differs = player.play(one)
-            if teller is not None:
-                for line in teller.look(seen):
-                    tell(one.now, line)
+            with _blamed_on(reader.state):
+                seen, differs = player.play(one)
+                lines = [] if teller is None else list(teller.look(seen))
+            for line in lines:
+                tell(one.now, line)
             progress(reader.bytes_read)
             if differs is not None:
                 difference = Difference(one.number, one.now, one.name, differs)
                 return Replayed(reader.beginning["first"], count, now, difference, cut=False, damaged=False)
             count, now = count + 1, max(now, one.now)
     return Replayed(reader.beginning["first"], count, now, None, reader.cut, reader.damaged)
+
+
+@contextlib.contextmanager
+def _blamed_on(state: bytes | None) -> Iterator[None]:
+    """Raise `TraceError` where an agent fails that was made from a state: it may be that of no agent."""
+    try:
+        yield
+    except Exception as error:  # anything: as above
+        if state is None or isinstance(error, HyperpushError):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        raise TraceError(f"the state it begins with is not that of an agent: {told}") from None
 
 
 @contextlib.contextmanager

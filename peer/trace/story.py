@@ -106,7 +106,7 @@ class PeerStory:
                     "peer_seen": "named as a member",
                     "peer_found": "found by discovery",
                     "peer_gone": "said to be gone",
-                }[one.name]
+                }.get(one.name, one.name)
             return
         if push.sender == self._peer:
             became = seen.raised or seen.filed

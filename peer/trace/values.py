@@ -280,7 +280,7 @@ _EMPTY: Final[Mapping[str, Callable[..., Any]]] = {
 }
 _READERS: Final[Mapping[str, Callable[..., object]]] = {
     "int": lambda _, text: int(text, 16),
-    "bytearray": lambda _, data: bytearray(data),
+    "bytearray": lambda _, data: bytearray(memoryview(data)),
     "slice": lambda reader, *ends: slice(*reader.many(ends)),
     "dtype": lambda _, name: DTYPES[name],
     "random": _read_random,

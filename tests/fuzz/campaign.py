@@ -28,6 +28,7 @@ from tests.fuzz.guided import fuzz
 from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, crowd_of_strangers
 from tests.fuzz.hostile_swarm import ATTACKS, KINDS, attacked
 from tests.fuzz.mutation import change_tree
+from tests.fuzz.replayed import Replayed
 from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
 
@@ -45,6 +46,7 @@ TARGETS: dict[str, tuple[Callable[[], Any], ...]] = {
     "scenario": (Scenario,),
     "config": (Config,),
     "keys": (Keys,),
+    "replayed": (Replayed,),
 }
 ERROR_MAX = 1e-6
 SWARM_TICKS, ATTACKED_TICKS = 500, 100

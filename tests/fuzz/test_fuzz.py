@@ -11,6 +11,7 @@ from tests.fuzz.admin_sockets import AdminSockets
 from tests.fuzz.guided import fuzz
 from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, crowd_of_strangers
 from tests.fuzz.hostile_swarm import KINDS, attacked, everything, ghosts, haste
+from tests.fuzz.replayed import Replayed
 from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
 from wire import PEERS_KNOWN_MAX
@@ -31,6 +32,7 @@ DEEP = b"[" * 990 + b"]" * 990
         (Config, 100, "read"),
         (Keys, 300, "read refused by KeyFileError"),
         (HostileMembers, 25, "received"),
+        (Replayed, 200, "the same"),
     ],
 )
 def test_whatever_comes_is_read_or_refused(make: Any, inputs: int, understood: str) -> None:
