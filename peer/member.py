@@ -10,6 +10,7 @@ from peer.admin import AdminServer
 from peer.agent_status import agent_status
 from peer.errors import SettingError
 from peer.key_files import read_key_ring
+from peer.refused import Refusals
 from peer.settled import ResidualTrend
 from wire import DnsDiscovery, SeedDiscovery, TransportError, ZeroconfDiscovery
 
@@ -17,16 +18,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
-    from peer.agent_status import Refused
     from peer.service import AgentService
     from peer.until import Ending
-    from wire import LiveFaults, PeerId, PeerRecord, RejectReason
+    from wire import LiveFaults, PeerRecord, RejectReason
 
     Discovery = ZeroconfDiscovery | SeedDiscovery | DnsDiscovery
 
 WATCH_S = 2.0  # between two looks at the key file and at the own address
 SETTLED = 1e-6  # residual from which an agent counts as settled, unless the run asks for another
-REFUSED_MAX = 512  # peers listed as incompatible
 
 
 class Member:
@@ -59,7 +58,7 @@ class Member:
         self._say = say
         self._trend = ResidualTrend()
         self._goal = min((goal.value for goal in ending.goals if goal.kind == "residual"), default=SETTLED)
-        self._incompatible: dict[PeerId, Refused] = {}
+        self._refusals = Refusals()
         self._discoveries: list[Discovery] = []
         self._stale = False  # discovery is to begin anew
         self._hindrances: set[str] = set()  # told since it last could
@@ -116,13 +115,15 @@ class Member:
 
     def status(self) -> Mapping[str, object]:
         """What people are told."""
-        alone = "" if self.service.agent.peers.alive() else "alone, for what it has itself: "
+        agent = self.service.agent
+        alone = "" if agent.peers.alive() else "alone, for what it has itself: "
+        self._note_progress()  # an epoch may have begun since the last look
         return agent_status(
             self.service,
             self.service.clock(),
-            settled_line=alone + self._trend.line(self.service.agent.progress.residual(), self._goal),
+            settled_line=alone + self._trend.line(agent.progress.residual(), self._goal, agent.phase),
             until_line=self._ending.describe(),
-            incompatible=self._incompatible,
+            incompatible=self._refusals.listed,
         ).to_dict()
 
     async def _watch(self) -> None:
@@ -135,7 +136,9 @@ class Member:
             for failure in self._failures:
                 if failure.done():
                     failure.result()
-            self._trend.note(self.service.agent.progress.residual(), self.service.clock())
+            self._note_progress()
+            shown = set().union(*(discovery.refused() for discovery in self._discoveries))
+            self._refusals.look(shown, self.service.clock())
             address = self.service.transport.address
             moved = address != self.service.record.address
             if moved:
@@ -145,6 +148,11 @@ class Member:
                 self._stale = True
             if self._stale:
                 await self._discover_anew()
+
+    def _note_progress(self) -> None:
+        agent = self.service.agent
+        residual, now = agent.progress.residual(), self.service.clock()
+        self._trend.note(residual, now, epoch=agent.epoch, phase=agent.phase)
 
     async def _discover_anew(self) -> None:
         """Look for the others with the present record; what stands in the way now may be gone soon."""
@@ -227,15 +235,11 @@ class Member:
         await asyncio.gather(*(discovery.close() for discovery in discoveries))
 
     def _seen(self, record: PeerRecord) -> None:
-        self._incompatible.pop(record.peer, None)
+        self._refusals.fits(record.peer)
         if not self.service.find(record):
             for discovery in self._discoveries:
                 discovery.forget(record.peer)  # there may be room when it is next heard of
 
     def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
-        known = self._incompatible.get(record.peer)
-        if known is None and len(self._incompatible) >= REFUSED_MAX:
-            return
-        self._incompatible[record.peer] = (record, reason)
-        if known is None or known[1] is not reason:
+        if self._refusals.note(record, reason, self.service.clock()):
             self._say(f"{record.peer} at {record.address} is not spoken to: {reason}")

@@ -6,6 +6,8 @@ import math
 from collections import deque
 from typing import Final
 
+from peer.phase import Phase
+
 SAMPLES_MAX: Final = 64
 SAMPLES_MIN: Final = 8  # a line through fewer says little
 SPACING_S: Final = 1.0  # so that the samples reach back a minute, at any pace of ticks
@@ -14,21 +16,32 @@ DECADES_MIN: Final = 0.02  # over all samples: a slope below it, however sure, i
 
 
 class ResidualTrend:
-    """Fits a line to the logarithms of the newest SAMPLES_MAX residuals."""
+    """Fits a line to the logarithms of the newest SAMPLES_MAX residuals of one epoch.
 
-    __slots__ = ("_samples",)
+    An epoch shakes the residual by itself, so what fell in the one before says nothing of the present one.
+    """
+
+    __slots__ = ("_epoch", "_samples")
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, float]] = deque(maxlen=SAMPLES_MAX)  # (time, log10 of the residual)
+        self._epoch = -1
 
-    def note(self, residual: float, now: float) -> None:
+    def note(self, residual: float, now: float, *, epoch: int, phase: Phase) -> None:
         """Take in a residual; cheap enough for every tick. One that is no positive number says nothing."""
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._samples.clear()
+        if phase is not Phase.RUNNING:
+            return
         if not 0 < residual < math.inf or (self._samples and now - self._samples[-1][0] < SPACING_S):
             return
         self._samples.append((now, math.log10(residual)))
 
-    def line(self, residual: float, goal: float) -> str:
+    def line(self, residual: float, goal: float, phase: Phase) -> str:
         """One line about `residual`, the present one, on its way to `goal`, which is above 0."""
+        if phase is not Phase.RUNNING:
+            return f"{phase.value}: no residual of this epoch yet"
         if not residual >= 0:
             return "no residual yet"
         said = f"residual {residual:.1e}"

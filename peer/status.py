@@ -48,6 +48,7 @@ class LinkStatus:
     adjoint_disagreement: float | None = None
     incompatible: str | None = None  # why it is never spoken to
     quarantined: str | None = None  # why its sums are not believed
+    left: bool = False  # it has said goodbye: no direction works then
 
     @property
     def loss(self) -> float | None:
@@ -88,6 +89,7 @@ class LinkStatus:
             adjoint_disagreement=read.number_or_none("adjoint_disagreement"),
             incompatible=read.text_or_none("incompatible"),
             quarantined=read.text_or_none("quarantined"),
+            left=read.flag("left"),
         )
 
 
@@ -163,10 +165,14 @@ def reach_warnings(links: Sequence[LinkStatus], uptime_s: float) -> tuple[str, .
     """What is wrong with an agent that is not part of a swarm in both directions."""
     if uptime_s < LONELY_AFTER_S:
         return ()
-    able = [link for link in links if link.incompatible is None]
+    able = [link for link in links if link.incompatible is None and not link.left]
     if not able:
-        others = f"; {len(links)} known, all incompatible" if links else ""
-        return (f"it knows of no agent that it could learn with{others}",)
+        gone = sum(link.left for link in links)
+        others = [
+            *([f"{len(links) - gone} known that are incompatible"] if len(links) > gone else []),
+            *([f"{gone} known that said goodbye"] if gone else []),
+        ]
+        return ("; ".join(["it knows of no agent that it could learn with", *others]),)
     warnings = []
     if not any(link.hears for link in able):
         warnings.append("nobody reaches this agent: it hears no other")

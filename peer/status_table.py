@@ -63,6 +63,7 @@ def _links(status: AgentStatus) -> Table:
 
 def _cells(link: LinkStatus) -> list[str]:
     remarks = [
+        *(["said goodbye"] if link.left else []),
         *([f"incompatible: {link.incompatible}"] if link.incompatible is not None else []),
         *([f"quarantined: {link.quarantined}"] if link.quarantined is not None else []),
     ]

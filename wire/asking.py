@@ -63,6 +63,10 @@ class AddressAsking(Surfacing):
         """`peer` was not reported: when its address next answers `on_seen` is told, record changed or not."""
         self._known.forget(peer)
 
+    def refused(self) -> set[PeerId]:
+        """Who is found at this moment and does not fit."""
+        return self._known.refused()
+
     def _follow(self, addresses: Iterable[str]) -> None:
         """Ask these, too, as far as there is room."""
         for address in addresses:

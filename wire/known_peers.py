@@ -52,6 +52,10 @@ class KnownPeers:
         for name in [name for name, record in self._compatible.items() if record.peer == peer]:
             del self._compatible[name]
 
+    def refused(self) -> set[PeerId]:
+        """Who is heard of now and does not fit."""
+        return {record.peer for record in self._others.values()}
+
     @staticmethod
     def _keep(table: dict[str, PeerRecord], name: str, record: PeerRecord) -> bool:
         """True if this is news and there is room for it."""

@@ -133,6 +133,10 @@ class ZeroconfDiscovery(Surfacing):
         """`peer` was not reported: at the next update of its record `on_seen` is told, changed or not."""
         self._known.forget(peer)
 
+    def refused(self) -> set[PeerId]:
+        """Who is found at this moment and does not fit."""
+        return self._known.refused()
+
     async def _ip_address(self) -> IpAddress:
         """What to announce: DNS carries addresses, not names."""
         with contextlib.suppress(ValueError):

@@ -252,7 +252,7 @@ _NETWORK: Final = (
         name="admin",
         read=readers.admin,
         help="where `status` and `faults` reach this agent, HOST:PORT or URL (by default, another port "
-        f"if it is taken); 0: a free one; {readers.NO_ADMIN}: nowhere",
+        f"if it is taken); HOST:0: a free port; {readers.NO_ADMIN}: nowhere",
         commands=AGENTS,
         group="admin",
         metavar="HOST:PORT",

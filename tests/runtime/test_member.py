@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import peer.member
+import peer.refused
 from peer.admin_client import AdminClient
 from peer.cli import main
 from peer.events import PeerDeparted
@@ -106,6 +107,36 @@ async def test_who_has_become_compatible_is_listed_as_incompatible_no_more() -> 
         await swarm.join(other)
         await swarm.until(lambda: alive(one))
         assert [link["incompatible"] for link in links(member)] == [None]
+
+
+async def test_who_has_left_is_no_working_link() -> None:
+    """A goodbye counts at once, however lately the peer was heard and heard us."""
+    async with crew() as swarm:
+        one, other = [await swarm.add(problem, f"agent-{n}") for n, problem in enumerate(quadratics(2))]
+        member = await swarm.join(one)
+        await swarm.join(other, seeds=[one.record.address])
+        await swarm.until(lambda: bool(alive(one) and alive(other)))
+        await swarm.until(lambda: [link["heard_by"] for link in links(member)] == [True])
+        other.stop()
+        await swarm.until(lambda: any(link["left"] for link in links(member)))
+        (link,) = links(member)
+        assert (link["hears"], link["heard_by"]) == (False, False)
+
+
+async def test_who_does_not_fit_and_is_gone_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peer.refused, "FORGOTTEN_S", 0.2)
+    async with crew() as swarm:
+        problem = quadratics(1)[0]
+        one, stranger = [
+            await swarm.add(problem, f"agent-{n}", keys=keys) for n, keys in enumerate((None, ring(1)))
+        ]
+        member = await swarm.join(one, seeds=[stranger.record.address])
+        await swarm.until(lambda: bool(links(member)))
+        listed_at = one.clock()
+        await swarm.until(lambda: one.clock() > listed_at + 0.5)
+        assert [link["incompatible"] for link in links(member)] == ["wrong_key"], "it is there"
+        await stranger.transport.close()
+        await swarm.until(lambda: not links(member))
 
 
 async def test_who_found_no_room_is_found_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,9 +12,12 @@ import pytest
 from rich.console import Console
 
 from peer.errors import SettingError
+from peer.phase import Phase
+from peer.refused import FORGOTTEN_S, REFUSED_MAX, Refusals
 from peer.settled import SAMPLES_MAX, ResidualTrend, span
 from peer.status import AgentStatus, LinkStatus, reach_warnings
 from peer.status_table import render
+from wire import PeerRecord, RejectReason
 
 BOTH = LinkStatus("agent-1", "10.0.0.1:7700", 2, pushes_to=True, hears=True, heard_by=True)
 ONLY_IN = dataclasses.replace(BOTH, peer="agent-2", pushes_to=False, heard_by=False, received=90, gaps=10)
@@ -124,9 +127,14 @@ def test_only_an_agent_without_a_way_in_or_out_is_warned_about() -> None:
     (only,) = reach_warnings([ONLY_IN, STRANGE], 100.0)
     assert only.startswith("it reaches nobody")
     assert len(reach_warnings([dataclasses.replace(ONLY_IN, hears=False)], 100.0)) == 2
-    assert reach_warnings([STRANGE], 100.0) == (
-        "it knows of no agent that it could learn with; 1 known, all incompatible",
+    nobody = "it knows of no agent that it could learn with"
+    assert reach_warnings([STRANGE], 100.0) == (f"{nobody}; 1 known that are incompatible",)
+    gone = dataclasses.replace(BOTH, left=True)
+    assert reach_warnings([gone], 100.0) == (f"{nobody}; 1 known that said goodbye",), "nobody to hear"
+    assert reach_warnings([gone, STRANGE], 100.0) == (
+        f"{nobody}; 1 known that are incompatible; 1 known that said goodbye",
     )
+    assert len(reach_warnings([gone, ONLY_IN], 100.0)) == 1
     assert reach_warnings([], 100.0) == ("it knows of no agent that it could learn with",)
     assert reach_warnings([], 1.0) == (), "it has only just begun"
 
@@ -148,6 +156,8 @@ def test_what_is_printed() -> None:
     assert rows["agent-2"][1:3] == ["<-", "10.0%"]
     assert rows["agent-3"][1] == "->*"
     assert rows["agent-4"][1:9] == ["reverse", "250", "ms", "75", "s", "25.0%", "7", "6"]
+    gone = dataclasses.replace(BOTH, hears=False, heard_by=False, left=True)
+    assert "said goodbye" in printed(dataclasses.replace(STATUS, links=(gone,)))
     quiet = dataclasses.replace(STATUS, keyed=False, hyper_rate=1.0, rejected={}, links=(), until_line="")
     text = printed(quiet)
     assert "without a key" in text
@@ -161,38 +171,92 @@ def test_names_from_the_network_cannot_command_a_terminal() -> None:
     assert "?[2J[red]evil" in printed(dataclasses.replace(STATUS, links=(link,)))
 
 
+def note(
+    trend: ResidualTrend, residual: float, now: float, epoch: int = 1, phase: Phase = Phase.RUNNING
+) -> None:
+    trend.note(residual, now, epoch=epoch, phase=phase)
+
+
+def line(trend: ResidualTrend, residual: float, goal: float) -> str:
+    return trend.line(residual, goal, Phase.RUNNING)
+
+
 def falling(per_second: float, noise: float = 0.0, samples: int = 50) -> tuple[ResidualTrend, float]:
     rng, trend, residual = random.Random(1), ResidualTrend(), 1.0
     for second in range(samples):
         residual = 10 ** (per_second * second + noise * rng.gauss(0, 1))
-        trend.note(residual, float(second))
-        trend.note(1e9, second + 0.5)  # too soon after the last one to count
+        note(trend, residual, float(second))
+        note(trend, 1e9, second + 0.5)  # too soon after the last one to count
     return trend, residual
 
 
 def test_how_far_from_settled() -> None:
     trend, residual = falling(-0.1)
     assert residual == pytest.approx(10**-4.9)
-    assert trend.line(residual, 1e-9) == "residual 1.3e-05, tenfold less every 10 s: 1e-09 in about 41 s"
-    assert trend.line(1e-10, 1e-9) == "settled: residual 1.0e-10, not above 1e-09"
-    assert trend.line(math.nan, 1e-9) == "no residual yet"
-    assert falling(0.1)[0].line(1.0, 1e-6) == "residual 1.0e+00, rising; settled would be 1e-06"
+    assert line(trend, residual, 1e-9) == "residual 1.3e-05, tenfold less every 10 s: 1e-09 in about 41 s"
+    assert line(trend, 1e-10, 1e-9) == "settled: residual 1.0e-10, not above 1e-09"
+    assert line(trend, math.nan, 1e-9) == "no residual yet"
+    assert line(falling(0.1)[0], 1.0, 1e-6) == "residual 1.0e+00, rising; settled would be 1e-06"
     held = "not falling: held up, or as exact as it gets here"
-    assert held in falling(0.0, noise=0.1)[0].line(1e-3, 1e-6)
-    assert held in falling(-1e-6)[0].line(1e-3, 1e-6)
-    assert held in trend.line(math.inf, 1e-6)
-    assert "tenfold less every" in falling(-0.01, noise=0.05)[0].line(1e-3, 1e-6)
+    assert held in line(falling(0.0, noise=0.1)[0], 1e-3, 1e-6)
+    assert held in line(falling(-1e-6)[0], 1e-3, 1e-6)
+    assert held in line(trend, math.inf, 1e-6)
+    assert "tenfold less every" in line(falling(-0.01, noise=0.05)[0], 1e-3, 1e-6)
     early, _ = falling(-0.1, samples=3)
     for nothing in (0.0, math.nan, math.inf, -1.0):
-        early.note(nothing, 100.0)
-    assert early.line(1e-3, 1e-6) == "residual 1.0e-03, too early to say when it is below 1e-06"
+        note(early, nothing, 100.0)
+    assert line(early, 1e-3, 1e-6) == "residual 1.0e-03, too early to say when it is below 1e-06"
+
+
+def test_what_fell_in_one_epoch_says_nothing_of_the_next() -> None:
+    trend, _ = falling(-0.1)
+    assert "tenfold less" in line(trend, 1e-3, 1e-6)
+    note(trend, 1e-2, 50.0, epoch=2, phase=Phase.WARMING_UP)
+    assert trend.line(1.0, 1e-6, Phase.WARMING_UP) == "warming up: no residual of this epoch yet"
+    assert trend.line(1e-9, 1e-6, Phase.LISTENING) == "listening: no residual of this epoch yet"
+    early = "residual 1.0e-02, too early to say when it is below 1e-06"
+    for second in range(20):
+        note(trend, 1.0, 51.0 + second, epoch=2, phase=Phase.WARMING_UP)
+    assert line(trend, 1e-2, 1e-6) == early, "nothing was learned in the warm-up"
+    for second in range(10):
+        note(trend, 10.0**-second, 80.0 + second, epoch=2)
+    assert "tenfold less every 1 s" in line(trend, 1e-3, 1e-6)
+
+
+def refuse(refusals: Refusals, number: int, now: float) -> bool:
+    record = PeerRecord(f"p{number}", 0, f"10.0.0.1:{number + 1}", "woods", "f00d")
+    return refusals.note(record, RejectReason.WRONG_SWARM, now)
+
+
+def test_agents_that_do_not_fit_are_listed_while_they_are_there() -> None:
+    refusals = Refusals()
+    assert refuse(refusals, 0, 0.0)
+    assert refuse(refusals, 1, 0.0)
+    assert not refuse(refusals, 0, 1.0), "told already"
+    record, _ = refusals.listed["p0"]
+    assert refusals.note(record, RejectReason.WRONG_KEY, 1.0), "another reason is news"
+    refusals.look({"p0"}, FORGOTTEN_S)
+    assert sorted(refusals.listed) == ["p0"], "p1 was not shown for so long"
+    refusals.look((), 2 * FORGOTTEN_S - 1)
+    assert sorted(refusals.listed) == ["p0"], "it may be starting anew"
+    refusals.look((), 2 * FORGOTTEN_S)
+    assert not refusals.listed
+    refusals.fits("p0")
+
+
+def test_a_flood_of_agents_that_do_not_fit_hides_no_new_one_and_fills_no_log() -> None:
+    refusals = Refusals()
+    told = [refuse(refusals, number, float(number)) for number in range(2 * REFUSED_MAX)]
+    assert told == [True] * REFUSED_MAX + [False] * REFUSED_MAX
+    assert list(refusals.listed) == [f"p{number}" for number in range(REFUSED_MAX, 2 * REFUSED_MAX)]
+    assert not refuse(refusals, 2 * REFUSED_MAX - 1, 0.0)
 
 
 def test_only_the_last_minute_counts() -> None:
     trend = ResidualTrend()
     for second in range(10 * SAMPLES_MAX):
-        trend.note(10.0 ** (-0.1 * max(0, second - 9 * SAMPLES_MAX)), float(second))
-    assert "tenfold less every 10 s" in trend.line(1e-6, 1e-9)
+        note(trend, 10.0 ** (-0.1 * max(0, second - 9 * SAMPLES_MAX)), float(second))
+    assert "tenfold less every 10 s" in line(trend, 1e-6, 1e-9)
 
 
 @pytest.mark.parametrize(
