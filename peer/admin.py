@@ -15,14 +15,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import ssl
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from peer.admin_access import check_reach
 from peer.admin_input import (
     bearer_matches,
-    check_token,
     read_fault_request,
     read_peer,
 )
@@ -33,8 +32,8 @@ from wire import FaultPlanError, TransportError, format_address
 from wire.addresses import host_is_loopback, is_loopback
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import RawRequestMessage
@@ -56,14 +55,6 @@ _GARBAGE: Final = logging.getLogger("hyperpush.admin.garbage")  # a traceback fo
 _GARBAGE.setLevel(logging.CRITICAL)  # or strangers could fill the log
 
 
-def read_token(path: Path) -> str:
-    """The token in this file. Raises `SettingError`."""
-    try:
-        return check_token(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingError("token", str(path), f"give a file with one line of text: {error}") from None
-
-
 class AdminServer:
     """Answers about one agent, one request per connection.
 
@@ -81,24 +72,17 @@ class AdminServer:
         faults: LiveFaults,
         elapsed: Callable[[], float],
         token: str | None = None,
-        certificate: tuple[Path, Path] | None = None,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`elapsed` is the time of the fault plan; `certificate` the files of certificate and private key.
-
-        Raises `SettingError`.
-        """
-        if token is None and not is_loopback(host):
-            remedy = (
-                "without a token it listens on this machine only: give 127.0.0.1:PORT, or --admin-token FILE"
-            )
-            raise SettingError("admin", format_address(host, port), remedy)
+        """`elapsed` is the time of the fault plan. Raises `SettingError`."""
+        check_reach(host, port, token)
         self.host = host
         self.port = port  # 0 becomes the one that was found free
         self._status = status
         self._faults = faults
         self._elapsed = elapsed
         self._token = token
-        self._tls = None if certificate is None else _tls(*certificate)
+        self._tls = tls
         self._routes: dict[str, dict[str, Handler]] = {
             "/v1/status": {"GET": self._get_status},
             "/v1/faults": {"GET": self._get_faults, "PUT": self._put_faults, "DELETE": self._delete_faults},
@@ -287,13 +271,3 @@ def _json(content: Mapping[str, object], status: int = 200) -> web.Response:
 def _error(status: int, field: str, value: object, remedy: str) -> web.Response:
     shown = value if value is None or isinstance(value, int | float | str) else repr(value)
     return _json({"error": {"field": field, "value": brief(shown), "remedy": remedy}}, status)
-
-
-def _tls(certificate: Path, key: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(certificate, key)
-    except (OSError, ssl.SSLError) as error:
-        remedy = f"give PEM files of a certificate and of its private key: {error}"
-        raise SettingError("admin_cert", f"{certificate}, {key}", remedy) from None
-    return context

@@ -4,38 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
 import yarl
 
-from peer.admin import read_token
+from peer.admin_access import read_token
 from peer.errors import SettingError
-from wire import TransportError
+from peer.options import admin_address
+from wire import AddressError, TransportError, format_address
+from wire.addresses import WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
 TIMEOUT_S: Final = 10.0
 ANSWER_BYTES_MAX: Final = 8 * 2**20  # the status of an agent that knows as many peers as it may
+DEFAULT_ADMIN: Final = "127.0.0.1:7701"  # of an agent that was told nothing else
+URL, TOKEN, CERTIFICATE = "HYPERPUSH_ADMIN", "HYPERPUSH_ADMIN_TOKEN", "HYPERPUSH_ADMIN_CERT"
+
+
+def admin_client(url: str | None, token: Path | None, environment: Mapping[str, str]) -> AdminClient:
+    """Asks `url`, showing what the file `token` has; what is None comes from where `run` takes it.
+
+    With $HYPERPUSH_ADMIN_CERT an address without a scheme is asked by https, and that certificate is trusted.
+    Raises `SettingError`.
+    """
+    secret, certificate = environment.get(TOKEN), environment.get(CERTIFICATE)
+    return AdminClient(
+        url or _listener(environment.get(URL) or DEFAULT_ADMIN),
+        token if token is not None or not secret else Path(secret),
+        token_named="token" if token is not None or not secret else TOKEN,
+        certificate=Path(certificate) if certificate else None,
+    )
+
+
+def _listener(told: str) -> str:
+    """Where to ask an agent whose `run` was told this by $HYPERPUSH_ADMIN. Raises `SettingError`."""
+    try:
+        where = admin_address(told)
+    except AddressError as error:
+        raise SettingError(URL, told, str(error)) from None
+    if where is None:
+        raise SettingError(URL, told, "such an agent cannot be asked: give the URL of another one")
+    host, port = where
+    if port == 0:
+        raise SettingError(URL, told, "the agent took a free port: give the URL that `run` printed")
+    host = {4: "127.0.0.1", 6: "::1"}.get(WILDCARDS.get(host, 0), host)  # all addresses: also this one
+    scheme, separator, _ = told.rpartition("://")
+    return f"{scheme}{separator}{format_address(host, port)}"
 
 
 class AdminClient:
     """Of one agent, by the URL of its `--admin`."""
 
-    def __init__(self, url: str, token: Path | None) -> None:
-        """`token` is the file that has it. Raises `SettingError`."""
-        self.url = url if "://" in url else f"http://{url}"
+    def __init__(
+        self,
+        url: str,
+        token: Path | None,
+        *,
+        token_named: str = "token",  # noqa: S107
+        certificate: Path | None = None,
+    ) -> None:
+        """`token` is the file that has it, given as the option `token_named`; `certificate` is trusted.
+
+        Without a scheme in `url` it is https if there is such a certificate. Raises `SettingError`.
+        """
+        self.url = url if "://" in url else f"{'http' if certificate is None else 'https'}://{url}"
         try:
             parsed = yarl.URL(self.url)
-            usable = parsed.scheme in ("http", "https") and parsed.host is not None
         except ValueError:
-            usable = False
-        if not usable:
+            parsed = yarl.URL()
+        if parsed.scheme not in ("http", "https") or parsed.host is None:
             raise SettingError("url", url, "give that of the agent's --admin, such as http://127.0.0.1:7701")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {read_token(token)}"}
+        self._headers = {} if token is None else {"Authorization": f"Bearer {read_token(token, token_named)}"}
         self._token_file = token
+        self._token_named = token_named
+        self._tls = _trusting(certificate) if parsed.scheme == "https" else None
 
     def ask(
         self, method: str, path: str, *, query: Mapping[str, str] | None = None, content: object = None
@@ -48,12 +95,11 @@ class AdminClient:
         try:
             status, text = asyncio.run(self._send(method, path, query, body))
         except aiohttp.ClientConnectorCertificateError as error:
-            remedy = "set SSL_CERT_FILE to the file of the certificate that the agent uses"
+            remedy = "set SSL_CERT_FILE to the certificate that the agent uses, and ask by a name in it"
             raise TransportError(f"{self.url} is not trusted: {error}; {remedy}") from None
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
-            remedy = "is the agent running, and is this the URL it printed for its --admin?"
-            raise TransportError(f"no answer from {self.url}: {reason}; {remedy}") from None
+            raise TransportError(f"no answer from {self.url}: {reason}; {self._remedy(error)}") from None
         try:
             answer: object = json.loads(text)
         except (ValueError, RecursionError):
@@ -65,12 +111,22 @@ class AdminClient:
         if status == 401:
             shown = None if self._token_file is None else str(self._token_file)
             raise SettingError(
-                "token", shown, "give --token FILE, with the file of the agent's --admin-token"
+                self._token_named, shown, "give --token FILE, with the file of the agent's --admin-token"
             )
         said = answer.get("error")
         refused = said if isinstance(said, dict) else {}
         field, remedy = (_printable(refused.get(name)) for name in ("field", "remedy"))
         raise SettingError(field, refused.get("value"), remedy)
+
+    def _remedy(self, error: Exception) -> str:
+        scheme, _, rest = self.url.partition("://")
+        if scheme == "http" and isinstance(
+            error, aiohttp.ServerDisconnectedError | aiohttp.ClientResponseError
+        ):
+            return f"does the agent have --admin-cert? Then ask https://{rest}"
+        if isinstance(error, aiohttp.ClientConnectorSSLError):
+            return f"does the agent have no --admin-cert? Then ask http://{rest}"
+        return "is the agent running, and is this the URL it printed for its --admin?"
 
     async def _send(
         self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None
@@ -79,7 +135,7 @@ class AdminClient:
         url = yarl.URL(self.url).with_path(path).with_query(query)
         async with (
             aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
-            session.request(method, url, data=body, allow_redirects=False) as response,
+            session.request(method, url, data=body, allow_redirects=False, ssl=self._tls or True) as response,
         ):
             text = b""
             async for chunk in response.content.iter_any():
@@ -87,6 +143,18 @@ class AdminClient:
                 if len(text) > ANSWER_BYTES_MAX:
                     raise ValueError(f"it is longer than {ANSWER_BYTES_MAX} bytes")
             return response.status, text
+
+
+def _trusting(certificate: Path | None) -> ssl.SSLContext:
+    """Trusts what the system does, and this certificate. Raises `SettingError`."""
+    context = ssl.create_default_context()
+    if certificate is not None:
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # itself, whoever has signed it
+        try:
+            context.load_verify_locations(certificate)
+        except OSError as error:  # those of TLS are some
+            raise SettingError(CERTIFICATE, str(certificate), f"give a PEM file: {error}") from None
+    return context
 
 
 def _printable(text: object) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, Sequence
     from pathlib import Path
 
+    from peer.admin_access import AdminAccess
     from peer.service import AgentService
     from peer.until import Ending
     from wire import LiveFaults, PeerRecord, RejectReason
@@ -70,32 +71,29 @@ class Member:
 
     async def open_admin(
         self,
-        where: tuple[str, int],
+        access: AdminAccess,
         *,
         faults: LiveFaults,
-        token: str | None,
-        certificate: tuple[Path, Path] | None,
-        or_a_free_port: bool,
     ) -> AdminServer:
         """Let people ask for status and set faults. Raises `wire.TransportError` or `SettingError`."""
         began = time.monotonic()
 
         def make(port: int) -> AdminServer:
             return AdminServer(
-                where[0],
+                access.host,
                 port,
                 status=self.status,
                 faults=faults,
                 elapsed=lambda: time.monotonic() - began,
-                token=token,
-                certificate=certificate,
+                token=access.token,
+                tls=access.tls,
             )
 
-        admin = make(where[1])
+        admin = make(access.port)
         try:
             await admin.start()
         except TransportError:
-            if not or_a_free_port:
+            if not access.or_a_free_port:
                 raise
             admin = make(0)
             await admin.start()

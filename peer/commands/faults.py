@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Final
 
-from peer.admin_client import AdminClient
+from peer.admin_client import admin_client
 from peer.errors import HyperpushError, SettingError
 from peer.fault_words import WORDS, plan_lines, read_change, read_duration
 from peer.status import AgentStatus
@@ -16,12 +17,14 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Mapping
 
+    from peer.admin_client import AdminClient
+
 SHOWN_MAX: Final = 10  # of the peers known, in a warning
 
 
 def main(options: argparse.Namespace) -> int:
     """Do it; returns the exit code."""
-    client = AdminClient(options.url, options.token)
+    client = admin_client(options.url, options.token, os.environ)
     warning = None
     match options.faults_command:
         case "set":

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from peer.admin import read_token
+from peer.admin_access import admin_access, check_host
 from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
@@ -46,7 +46,6 @@ from wire.keys import display_fingerprint, peer_name
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
 
     from peer.events import Event
     from peer.scenario import AnyChange
@@ -59,6 +58,10 @@ UNPROTECTED = (
     "Messages are not authenticated or encrypted: whoever reaches this port can take part. "
     "Trusted networks only."
 )
+READABLE = (
+    "The token of --admin travels in clear text, and whoever reads it can set faults: give --admin-cert FILE "
+    "and --admin-key FILE, or keep to --admin 127.0.0.1:PORT."
+)
 KILLED = 137  # exit code of a process that was ended by SIGKILL
 
 
@@ -67,12 +70,22 @@ def main(options: argparse.Namespace) -> int:
     began = time.monotonic()
     console = make_console()
     scenario = read_scenario(options.scenario)
+    own_name = options.name or socket.gethostname()
+    scenario.alone(own_name)  # refused before anything is opened; which key it has is known later
     faults = scenario.plan(fault_plan(options))
     live = LiveFaults(faults)
     index, count = shard_of(options.shard)
     host, port = listen_address(options.listen)
     advertise = (None, None) if options.advertise is None else advertised_address(options.advertise)
-    token = None if options.admin_token is None else read_token(options.admin_token)
+    check_host("listen", options.listen, host)
+    access = admin_access(
+        admin_address(options.admin),
+        options.admin,
+        token=options.admin_token,
+        certificate=options.admin_cert,
+        key=options.admin_key,
+        or_a_free_port=options.found["admin"].origin == "default",
+    )
     task = make_task(options.task, count, options.seed, options.personalization, shard=index)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
@@ -83,7 +96,7 @@ def main(options: argparse.Namespace) -> int:
     )  # before anything is written: it may be in use
     if options.state is None:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
-    peer = peer_name(options.name or socket.gethostname(), state.identity.fingerprint)
+    peer = peer_name(own_name, state.identity.fingerprint)
     own_changes = scenario.alone(peer)
     recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
     origin = {**of_task(task, count, options.seed, options.personalization), "shard": index}
@@ -142,17 +155,11 @@ def main(options: argparse.Namespace) -> int:
                     console.print(f"sealed with key {keys.key_ids[0]}; own fingerprint {fingerprint}")
                 elif not is_loopback(host):
                     console.print(UNPROTECTED, style="yellow")
-                where = admin_address(options.admin)
-                if where is not None:
-                    given = options.found["admin"].origin != "default"
-                    admin = await member.open_admin(
-                        where,
-                        faults=live,
-                        token=token,
-                        certificate=_certificate(options),
-                        or_a_free_port=not given,
-                    )
-                    console.print(f"status and faults: {admin.url} (hyperpush status {admin.url})")
+                if access is not None:
+                    admin = await member.open_admin(access, faults=live)
+                    console.print(f"status and faults: {admin.url} ({access.command(admin.url)})")
+                    if access.shows_its_token:
+                        console.print(READABLE, style="yellow")
                 await member.start()
 
                 def observe(views: Sequence[AgentView]) -> None:
@@ -224,20 +231,6 @@ def _keys(options: argparse.Namespace) -> KeyRing | None:
         )
         raise SettingError("listen", options.listen, remedy)
     return None
-
-
-def _certificate(options: argparse.Namespace) -> tuple[Path, Path] | None:
-    given = (options.admin_cert, options.admin_key)
-    scheme = "http" if given == (None, None) else "https"
-    if "://" in options.admin and not options.admin.startswith(f"{scheme}://"):
-        remedy = "with --admin-cert and --admin-key it is https://, without them http://"
-        raise SettingError("admin", options.admin, remedy)
-    if given == (None, None):
-        return None
-    if None in given:
-        remedy = "give --admin-cert FILE and --admin-key FILE, or neither"
-        raise SettingError("admin_cert", str(options.admin_cert), remedy)
-    return given
 
 
 class _OwnChanges(Changes):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Console
 from rich.live import Live
 
-from peer.admin_client import AdminClient
+from peer.admin_client import admin_client
 from peer.status import AgentStatus
 from peer.status_table import render
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-DEFAULT_URL: Final = "http://127.0.0.1:7701"
+    from peer.admin_client import AdminClient
+
 WATCH_EVERY_S: Final = 1.0
 PLAIN_WIDTH: Final = 140  # where no terminal says how wide it is
 
 
 def main(options: argparse.Namespace) -> int:
     """Show it, once or until Ctrl-C; returns the exit code."""
-    client = AdminClient(options.url or os.environ.get("HYPERPUSH_ADMIN") or DEFAULT_URL, options.token)
+    client = admin_client(options.url, options.token, os.environ)
     if options.json:
         return _print_json(client, watch=options.watch)
     console = Console()

@@ -82,7 +82,7 @@ _CONTROL: Final = (
         help="where the agent's --admin listens, URL or HOST:PORT",
         commands=("status",),
         form="positional",
-        unset="$HYPERPUSH_ADMIN, as `run` takes it, else http://127.0.0.1:7701",
+        unset="$HYPERPUSH_ADMIN and $HYPERPUSH_ADMIN_CERT, as `run` takes them, else http://127.0.0.1:7701",
     ),
     Option(
         name="token",
@@ -90,7 +90,7 @@ _CONTROL: Final = (
         help="what the agent wants to be shown: its --admin-token",
         commands=CONTROLS,
         metavar="FILE",
-        unset="none",
+        unset="$HYPERPUSH_ADMIN_TOKEN, as `run` takes it, else none",
     ),
     Option(
         name="to",

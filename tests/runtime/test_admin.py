@@ -19,8 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 import peer.admin
-from peer.admin import BODY_BYTES_MAX, CONNECTIONS_MAX, AdminServer, read_token
+from peer.admin import BODY_BYTES_MAX, CONNECTIONS_MAX, AdminServer
+from peer.admin_access import AdminAccess, admin_access, check_host, read_tls, read_token
 from peer.errors import SettingError
+from peer.options import admin_address
 from wire import Constant, FaultPlan, LinkFaults, LiveFaults, TransportError
 
 if TYPE_CHECKING:
@@ -276,14 +278,14 @@ def certificate_files(folder: Path) -> tuple[Path, Path]:
 
 async def test_with_certificate_files_it_speaks_tls(tmp_path: Path) -> None:
     files = certificate_files(tmp_path)
-    async with listening(certificate=files, token=TOKEN) as bench:
+    async with listening(tls=read_tls(*files), token=TOKEN) as bench:
         assert bench.server.url.startswith("https://127.0.0.1:")
         trusting = ssl.create_default_context(cafile=str(files[0]))
         right = {"Authorization": f"Bearer {TOKEN}"}
         assert (await bench.ask("GET", "/v1/status", headers=right, ssl=trusting))[0] == 200
         assert b"HTTP" not in await bench.throw(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
     with pytest.raises(SettingError, match=r"admin_cert: .*; give PEM files"):
-        Bench(certificate=(files[1], files[1].with_name("none")))
+        read_tls(files[1], files[1].with_name("none"))
 
 
 def test_the_token_is_read_from_a_file(tmp_path: Path) -> None:
@@ -296,3 +298,75 @@ def test_the_token_is_read_from_a_file(tmp_path: Path) -> None:
             SettingError, match=r"token: .* is not possible; give a file with one line of text"
         ):
             read_token(path)
+    file.write_text("s3cr3", encoding="utf-8")
+    with pytest.raises(
+        SettingError, match=r"^admin_token: .*token' .*; it holds 5 characters: give 16"
+    ) as raised:
+        read_token(file, "admin_token")
+    assert "s3cr3" not in str(raised.value)
+
+
+def access(admin: str = "127.0.0.1:0", **files: Path) -> AdminAccess | None:
+    named = {"token": None, "certificate": None, "key": None, **files}
+    return admin_access(admin_address(admin), admin, or_a_free_port=False, **named)
+
+
+def test_what_the_options_of_an_admin_listener_come_to(tmp_path: Path) -> None:
+    token = tmp_path / "the token"
+    token.write_text(TOKEN)
+    certificate, key = certificate_files(tmp_path)
+    assert access("none") is None
+    plain = access("http://[::1]:7/")
+    assert plain == AdminAccess("::1", 7)
+    assert plain.command("http://[::1]:7") == "hyperpush status http://[::1]:7"
+    full = access("https://0.0.0.0:0", token=token, certificate=certificate, key=key)
+    assert full is not None
+    assert (full.token, full.tls is None, full.shows_its_token) == (TOKEN, False, False)
+    assert full.command("URL") == f"SSL_CERT_FILE={certificate} hyperpush status URL --token '{token}'"
+    bare = access("0.0.0.0:0", token=token)
+    assert bare is not None
+    assert bare.shows_its_token
+    near = access(token=token)
+    assert near is not None
+    assert not near.shows_its_token
+
+
+@pytest.mark.parametrize(
+    ("admin", "files", "told"),
+    [
+        ("0.0.0.0:0", (), "admin: '0.0.0.0:0' is not possible; without a token"),
+        ("https://127.0.0.1:0", (), "admin: 'https://127.0.0.1:0' is not possible; with --admin-cert"),
+        ("http://127.0.0.1:0", ("certificate", "key"), "admin: 'http://127.0.0.1:0' is not"),
+        (
+            "127.0.0.1:0",
+            ("certificate",),
+            "admin_cert: '{}/certificate' is not possible; give --admin-key FILE",
+        ),
+        ("127.0.0.1:0", ("key",), "admin_key: '{}/key' is not possible; give --admin-cert FILE"),
+        (
+            "127.0.0.1:0",
+            ("certificate", "key"),
+            "admin_cert: '{}/certificate, {}/key' is not possible; give PEM",
+        ),
+        ("none", ("certificate", "key"), "admin_cert: '{}/certificate' is not possible; with --admin none"),
+        ("none", ("token",), "admin_token: '{}/token' is not possible; with --admin none"),
+        ("127.0.0.1:0", ("token",), "admin_token: '{}/token' is not possible; give a file with one line of"),
+        ("no-such-host.invalid:0", (), "admin: 'no-such-host.invalid:0' is not possible; the name"),
+    ],
+)
+def test_admin_options_that_cannot_be_meant(
+    admin: str, files: tuple[str, ...], told: str, tmp_path: Path
+) -> None:
+    with pytest.raises(SettingError) as raised:
+        access(admin, **{name: tmp_path / name for name in files})
+    assert str(raised.value).startswith(told.replace("{}", str(tmp_path)))
+
+
+def test_a_host_to_listen_on_has_an_address() -> None:
+    for host in ("127.0.0.1", "::", "0.0.0.0", "localhost"):  # noqa: S104  (nothing is bound)
+        check_host("listen", host, host)
+    for host in ("no-such-host.invalid", "x" * 70):
+        with pytest.raises(
+            SettingError, match=r"^listen: .* cannot be resolved \(.+\): give a name or an address"
+        ):
+            check_host("listen", f"{host}:0", host)

@@ -10,6 +10,7 @@ import pytest
 
 import peer.member
 import peer.refused
+from peer.admin_access import AdminAccess
 from peer.admin_client import AdminClient
 from peer.cli import main
 from peer.events import PeerDeparted
@@ -48,9 +49,7 @@ class Crew(Group):
         member = Member(service, say=said.append, **options)
         self.watched.append(member)
         if admin is not None:
-            await member.open_admin(
-                ("127.0.0.1", 0), faults=admin, token=None, certificate=None, or_a_free_port=False
-            )
+            await member.open_admin(AdminAccess("127.0.0.1", 0), faults=admin)
         await member.start()
         self._guards += [asyncio.create_task(guard) for guard in member.guards()]
         self.run(service)

@@ -301,7 +301,29 @@ def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.Capt
             "{}/joins.toml: join: 'me at 5 s' is not possible; nobody starts its own process: start it then",
         ),
         (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
-        (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-cert FILE and"),
+        (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-key FILE as"),
+        (
+            ["--admin-key", "{}/none"],
+            "--admin-key: '{}/none' is not possible; give --admin-cert FILE as well",
+        ),
+        (["--admin-token", "{}/none"], "--admin-token: '{}/none' is not possible; give a file with one line"),
+        (
+            ["--admin-token", "{}/list"],
+            "--admin-token: '{}/list' is not possible; it holds 0 characters: give",
+        ),
+        (
+            ["--admin-cert", "{}/list", "--admin-key", "{}/list"],
+            "--admin-cert: '{}/list, {}/list' is not possible; give PEM files",
+        ),
+        (
+            ["--admin", "none", "--admin-cert", "{}/list"],
+            "--admin-cert: '{}/list' is not possible; with --admin",
+        ),
+        (["--admin", "0.0.0.0:0"], "--admin: '0.0.0.0:0' is not possible; without a token"),
+        (
+            ["--listen", "no-such-host.invalid:0"],
+            "--listen: 'no-such-host.invalid:0' is not possible; the name 'no-such-host.invalid' cannot be",
+        ),
         (
             ["--admin", "https://127.0.0.1:0"],
             "--admin: 'https://127.0.0.1:0' is not possible; with --admin-cert",
@@ -315,8 +337,12 @@ def test_a_bad_request_is_one_line(
 ) -> None:
     (tmp_path / "list").touch()
     (tmp_path / "joins.toml").write_text('[[event]]\nat = 5\njoin = "me"\n')
-    given = [argument.format(tmp_path) for argument in arguments]
-    assert main(["run", *HERE, *given, "--ticks", "1"]) == 2
-    error = capsys.readouterr().err
-    assert told.format(tmp_path) in error
-    assert error.count("\n") == 1
+    given = [argument.replace("{}", str(tmp_path)) for argument in arguments]
+    if "--state" not in given:
+        given += ["--state", str(tmp_path / "state")]
+    assert main(["run", *HERE, "--out", str(tmp_path / "out"), *given, "--ticks", "1"]) == 2
+    printed = capsys.readouterr()
+    assert told.replace("{}", str(tmp_path)) in printed.err
+    assert printed.err.count("\n") == 1
+    assert printed.out == "", "it is said before the agent listens"
+    assert {path.name for path in tmp_path.iterdir()} == {"joins.toml", "list"}, "nothing was written, no number used"

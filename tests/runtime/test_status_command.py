@@ -18,6 +18,7 @@ import pytest
 
 import peer.commands.status
 from peer.admin import AdminServer
+from peer.admin_access import read_tls
 from peer.cli import main
 from tests.runtime.test_admin import certificate_files
 from tests.unit.test_status import STATUS
@@ -51,7 +52,7 @@ class Agent:
             faults=self.faults,
             elapsed=lambda: 5.0,
             token=token,
-            certificate=certificate,
+            tls=None if certificate is None else read_tls(*certificate),
         )
 
     def _status(self) -> dict[str, object]:
@@ -185,11 +186,64 @@ def test_a_certificate_must_be_trusted(tmp_path: Path, capsys: pytest.CaptureFix
     files = certificate_files(tmp_path)
     with agent(certificate=files) as found:
         assert run("status", found.server.url) == 1
-        assert "set SSL_CERT_FILE to the file of the certificate" in capsys.readouterr().err
+        assert "set SSL_CERT_FILE to the certificate" in capsys.readouterr().err
         command = [sys.executable, "-m", "peer.cli", "status", found.server.url, "--json"]
         trusting = {**os.environ, "SSL_CERT_FILE": str(files[0])}
         told = subprocess.run(command, env=trusting, check=True, capture_output=True, timeout=60).stdout
         assert json.loads(told)["peer"] == "agent-0"
+
+
+def test_what_run_takes_from_the_environment_is_taken_here_as_well(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Address, token and certificate: with the same environment `run` and `status` mean the same agent."""
+    token = tmp_path / "token"
+    token.write_text(TOKEN)
+    certificate, key = certificate_files(tmp_path)
+    with agent(TOKEN, (certificate, key)) as found:
+        address = found.server.url.removeprefix("https://")
+        for name, value in (("ADMIN", address), ("ADMIN_TOKEN", token), ("ADMIN_CERT", certificate)):
+            monkeypatch.setenv(f"HYPERPUSH_{name}", str(value))
+        assert run("status") == 0
+        assert run("faults", "show", address) == 0
+        assert run("status", f"http://{address}") == 1
+        told = capsys.readouterr().err
+        assert f"does the agent have --admin-cert? Then ask https://{address}" in told
+        token.write_text(TOKEN[::-1])
+        assert run("status") == 2
+        assert (
+            f"HYPERPUSH_ADMIN_TOKEN: '{token}' is not possible; give --token FILE" in capsys.readouterr().err
+        )
+        token.write_text("short")
+        assert run("status") == 2
+        assert f"HYPERPUSH_ADMIN_TOKEN: '{token}' is not possible; it holds" in capsys.readouterr().err
+        assert run("status", "--token", str(token)) == 2
+        assert f"--token: '{token}' is not possible; it holds 5 characters" in capsys.readouterr().err
+        monkeypatch.delenv("HYPERPUSH_ADMIN_TOKEN")
+        monkeypatch.setenv("HYPERPUSH_ADMIN_CERT", str(tmp_path / "none"))
+        assert run("status") == 2
+        assert "HYPERPUSH_ADMIN_CERT: " in capsys.readouterr().err
+    with agent() as found:
+        port = found.server.port
+        assert run("status", f"https://127.0.0.1:{port}") in (1, 2)
+        monkeypatch.delenv("HYPERPUSH_ADMIN_CERT")
+        capsys.readouterr()
+        assert run("status", f"https://127.0.0.1:{port}") == 1
+        assert (
+            f"does the agent have no --admin-cert? Then ask http://127.0.0.1:{port}"
+            in capsys.readouterr().err
+        )
+        monkeypatch.setenv("HYPERPUSH_ADMIN", f"0.0.0.0:{port}")
+        assert run("status") == 0, "where it listens on all addresses, one of them is asked"
+    for value, told in (
+        ("none", "such an agent cannot be asked"),
+        ("127.0.0.1:0", "the agent took a free port"),
+        ("nowhere", "address 'nowhere' has no port"),
+    ):
+        monkeypatch.setenv("HYPERPUSH_ADMIN", value)
+        capsys.readouterr()
+        assert run("status") == 2
+        assert f"HYPERPUSH_ADMIN: '{value}' is not possible; {told}" in capsys.readouterr().err
 
 
 def test_faults_are_shown_set_and_cleared(capsys: pytest.CaptureFixture[str]) -> None:
