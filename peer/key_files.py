@@ -17,9 +17,9 @@ FILE_BYTES_MAX: Final = 2**20  # many times the longest list
 _Content = TypeVar("_Content")
 
 
-def read_key_ring(path: Path) -> KeyRing:
-    """The swarm keys in this file. Raises SettingError naming it, never its content."""
-    return _read("key", path, KeyRing.parse)
+def read_key_ring(path: Path, option: str = "key") -> KeyRing:
+    """The swarm keys in this file. Raises SettingError for `option` naming it, never its content."""
+    return _read(option, path, KeyRing.parse)
 
 
 def read_allow_list(path: Path) -> frozenset[str]:

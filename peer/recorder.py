@@ -54,15 +54,25 @@ class Recorder:
         self._events: TextIO | None = None
         self._began = time.monotonic()
         self._last_s = -RECORD_EVERY_S
-        if json_file is not None and (json_file.is_dir() or not json_file.absolute().parent.is_dir()):
-            raise SettingError("json", str(json_file), "give a file in a folder that exists")
+        if json_file is not None:
+            _check_file(json_file)
         if out is not None:
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise SettingError("out", str(out), "give a folder that is new or empty")
-            (out / "state").mkdir(parents=True)
-            write_json(out / "config.json", self.config)
-            self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
-            self._events = (out / "events.jsonl").open("w", encoding="utf-8")
+            try:
+                self._open(out)
+            except OSError as error:
+                self.close()
+                remedy = (
+                    f"it cannot be written: {error.strerror or error}; give a folder that you may write to"
+                )
+                raise SettingError("out", str(out), remedy) from None
+
+    def _open(self, out: Path) -> None:
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise SettingError("out", str(out), "give a folder that is new or empty")
+        (out / "state").mkdir(parents=True)
+        write_json(out / "config.json", self.config)
+        self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
+        self._events = (out / "events.jsonl").open("w", encoding="utf-8")
 
     def record(self, views: Sequence[AgentView], at_s: float | None = None) -> None:
         """Add a line per agent, if it is time; `at_s` is the virtual time of a simulation."""
@@ -100,3 +110,19 @@ class Recorder:
         for file in (self._metrics, self._events):
             if file is not None:
                 file.close()
+
+
+def _check_file(path: Path) -> None:
+    """Raise `SettingError` if this file cannot be written once the run is over; it stays as it is."""
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise SettingError("json", str(path), "give a file in a folder that exists")
+    if path.exists() and not path.is_file():
+        return  # to look at a pipe would end it
+    is_new = not path.exists()
+    try:
+        path.open("a").close()
+        if is_new:
+            path.unlink()
+    except OSError as error:
+        remedy = f"it cannot be written: {error.strerror or error}; give a file that you may write to"
+        raise SettingError("json", str(path), remedy) from None

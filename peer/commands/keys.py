@@ -9,6 +9,7 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from peer.errors import SettingError
 from peer.key_files import read_key_ring
 from peer.state import StateDirectory, look_at
 from wire.keys import SECRET_BYTES, KeyRing, display_fingerprint
@@ -48,19 +49,24 @@ def new_swarm() -> None:
 
 def show(file: Path) -> None:
     """Print which keys a file holds, by their ids: nothing secret."""
-    for index, key_id in enumerate(read_key_ring(file).key_ids):
+    for index, key_id in enumerate(read_key_ring(file, "file").key_ids):
         print(key_id, "opens what arrives" if index else "seals what is sent, opens what arrives", sep="  ")
 
 
 def identity(state: Path) -> None:
     """Print the fingerprint of the agent with this state directory, as it stands in lists of those let in.
 
-    If there is none yet, it is made. An agent that is running there is not disturbed.
+    If there is none yet, it is made. An agent that is running there is not disturbed. Raises `StateError`, or
+    `SettingError` where no directory can be.
     """
-    found = look_at(state).identity
-    if found is None:
-        with StateDirectory(state) as made:
-            found = made.identity
+    try:
+        found = look_at(state).identity
+        if found is None:
+            with StateDirectory(state) as made:
+                found = made.identity
+    except OSError as error:
+        remedy = f"it cannot be used: {error.strerror or error}; give a directory that you may write to"
+        raise SettingError("state", str(state), remedy) from None
     print(display_fingerprint(found.fingerprint))
 
 

@@ -16,7 +16,15 @@ from typing import Final, NoReturn
 
 from peer.errors import SettingError
 from peer.until import Goal, parse_goal
-from wire import PEER_ID_BYTES_MAX, SWARM_BYTES_MAX, Delay, format_address, parse_address, parse_delay
+from wire import (
+    PEER_ID_BYTES_MAX,
+    SWARM_BYTES_MAX,
+    AddressError,
+    Delay,
+    format_address,
+    parse_address,
+    parse_delay,
+)
 from wire.bandwidth import parse_bandwidth
 from wire.messages import name_problem
 
@@ -211,7 +219,7 @@ def listen_address(given: str) -> tuple[str, int]:
     """HOST:PORT where port 0 asks for a free one. Raises `wire.AddressError`."""
     host, colon, port = given.rpartition(":")
     if colon and port == "0":
-        return parse_address(f"{host}:1")[0], 0
+        return _host_of(host, given), 0
     return parse_address(given)
 
 
@@ -260,7 +268,16 @@ def _with_port(given: str) -> tuple[str, int | None]:
         bare_ipv6 = False
     if not bare_ipv6 and ":" in given:
         return parse_address(given)
-    return parse_address(format_address(given.strip("[]"), 1))[0], None
+    return _host_of(format_address(given.strip("[]"), 1).removesuffix(":1"), given), None
+
+
+def _host_of(host: str, given: str) -> str:
+    """The host, brackets removed, of an address that has no port yet. Raises `wire.AddressError`."""
+    try:
+        return parse_address(f"{host}:1")[0]
+    except AddressError as error:
+        told = str(error).replace(repr(f"{host}:1"[:80]), repr(given[:80]))  # what stands there, not our port
+        raise AddressError(told) from None
 
 
 def as_toml(value: object) -> TomlValue:

@@ -208,6 +208,8 @@ def test_two_machines_learn_together_from_one_address(tmp_path: Path) -> None:
         (["run", "--listen", "here"], "has no port: write HOST:PORT"),
         (["run", "--swarm", "x" * 100], "swarm: 'xxx"),
         (["run", "--peer", "nowhere"], "has no port: write HOST:PORT"),
+        (["swarm", "--out", "/proc/x"], "--out: '/proc/x' is not possible; it cannot be written: No such"),
+        (["swarm", "--json", "/proc/x"], "--json: '/proc/x' is not possible; it cannot be written: No such"),
         (["swarm", "--json", "/"], "json: '/' is not possible; give a file in a folder"),
     ],
 )

@@ -22,6 +22,7 @@ from peer.options import (
     dns_address,
     ending,
     fault_plan,
+    listen_address,
     shard_of,
     split,
 )
@@ -29,7 +30,7 @@ from peer.options.option import FILE_TABLES, Option
 from peer.options.sources import defaults, from_environment, from_file
 from peer.options.table import SETTING_HELP, SETTING_NAMES
 from peer.settings import AgentSettings
-from wire import LogNormal
+from wire import AddressError, LogNormal
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -386,6 +387,11 @@ def test_options_become_what_the_program_works_with() -> None:
         ("[fe80::1]:7", ("fe80::1", 7)),
     ):
         assert advertised_address(text) == address
+    for text in ("a b", "a..b", "x" * 70):
+        with pytest.raises(AddressError, match=rf"^address '{text}' has"):  # and no port of ours
+            advertised_address(text)
+        with pytest.raises(AddressError, match=rf"^address '{text}:0' has"):
+            listen_address(f"{text}:0")
     assert [dns_address("a", 0), dns_address("a", 7), dns_address("a:9", 7)] == [
         ("a", 7700),
         ("a", 7),
