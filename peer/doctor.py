@@ -5,25 +5,24 @@
 
 from __future__ import annotations
 
-import enum
 import ipaddress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from peer.doctor_links import company, one_way, one_way_elsewhere
 from peer.evidence import Reached
+from peer.findings import Finding, Level, listed
 from wire import RejectReason, parse_address
 from wire.addresses import is_loopback
 from wire.records import incompatibility
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from peer.evidence import Evidence, Multicast, Probe
     from wire import PeerRecord
     from wire.addresses import IpAddress, LocalAddress
 
 CLOCK_AHEAD_S_MAX: Final = 30.0  # the protocol needs no clocks; certificates and logs do
-SHOWN_MAX: Final = 8  # names or addresses in one line
 DOCKER_BRIDGE: Final = ipaddress.ip_network("172.17.0.0/16")
 ZEROCONF: Final = "zeroconf"
 
@@ -45,29 +44,6 @@ DIALLED: Final = {  # why an address does not lead to an agent, and what to do
 }
 
 
-class Level(enum.StrEnum):
-    """How bad it is."""
-
-    OK = "ok"
-    NOTE = "note"
-    PROBLEM = "problem"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line: what was found, how that is known, and what to do if it is not as it should be."""
-
-    level: Level
-    finding: str
-    evidence: str
-    remedy: str = ""
-
-    def to_line(self) -> str:
-        """For people."""
-        line = f"{self.level:<8} {self.finding}: {self.evidence}"
-        return f"{line} -> {self.remedy}" if self.remedy else line
-
-
 def diagnose(evidence: Evidence) -> list[Finding]:
     """Everything worth a line, from this machine outwards."""
     return [
@@ -77,14 +53,15 @@ def diagnose(evidence: Evidence) -> list[Finding]:
         *_multicast(evidence),
         *(_unreached(probe, evidence.timeout_s) for probe in evidence.unresolved),
         *(finding for probe in evidence.peers for finding in _peer(evidence, probe)),
-        *_company(evidence),
+        *one_way_elsewhere(evidence),
+        *company(evidence),
     ]
 
 
 def _interfaces(evidence: Evidence) -> Iterator[Finding]:
     outward = [one for one in evidence.local if one.nature != "loopback"]
     if not outward:
-        found = f"only {_listed(map(str, evidence.local)) or 'nothing'}"
+        found = f"only {listed(map(str, evidence.local)) or 'nothing'}"
         if is_loopback(evidence.listen_host):
             yield Finding(Level.OK, "interfaces", f"{found}, enough for agents on this machine")
         else:
@@ -95,7 +72,7 @@ def _interfaces(evidence: Evidence) -> Iterator[Finding]:
     for one in outward:
         named.setdefault(one.interface, []).append(str(one))
     shown = [f"{name} {' '.join(addresses)}" for name, addresses in named.items()]
-    yield Finding(Level.OK, "interfaces", _listed(shown))
+    yield Finding(Level.OK, "interfaces", listed(shown))
 
 
 def _listening(evidence: Evidence) -> Iterator[Finding]:
@@ -105,6 +82,7 @@ def _listening(evidence: Evidence) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "cannot listen", evidence.listen_error, remedy)
     elif running is None:
         yield Finding(Level.OK, "port", f"{evidence.listen_host} can be listened on")
+        yield _running_elsewhere(evidence)
     else:
         at = f"{running.record.peer} of swarm {running.record.swarm!r} answers at --listen"
         reason = incompatibility(evidence.own, running.record)
@@ -119,6 +97,21 @@ def _listening(evidence: Evidence) -> Iterator[Finding]:
     elif not evidence.own.keys:
         remedy = "make one with `hyperpush keys new-swarm`, give it with --key, or stay in a trusted network"
         yield Finding(Level.NOTE, "no key", "whoever reaches the port can take part", remedy)
+
+
+def _running_elsewhere(evidence: Evidence) -> Finding:
+    """Agents of this machine at other ports than that of --listen."""
+    here = {
+        probe.answer.record.peer: f"{probe.answer.record.peer} at {probe.address}"
+        for probe in evidence.peers
+        if probe.answer is not None
+        and probe.reached is Reached.ANSWERED
+        and _is_here(evidence, probe.address)
+    }
+    if here:
+        return Finding(Level.OK, "agent runs here", f"{listed(here.values())}, an address of this machine")
+    remedy = "if one runs here, give where it listens, with --listen HOST:PORT or --peer HOST:PORT"
+    return Finding(Level.NOTE, "no agent here", "no running agent of this machine was looked at", remedy)
 
 
 def _advertised(evidence: Evidence) -> Iterator[Finding]:
@@ -194,14 +187,14 @@ def _multicast(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _multicast_of_others(evidence: Evidence, seen: Multicast, *, alone: bool) -> Iterator[Finding]:
-    back = f"own questions came back on {_listed(seen.own)}"
+    back = f"own questions came back on {listed(seen.own)}"
     mute = [str(one.ip) for one in evidence.local if one.ip.version == 4 and one.nature == "card"]
     mute = [ip for ip in mute if ip not in seen.own and not alone]
     if mute:
         remedy = "allow UDP port 5353 on it, or name others with --peer or --dns"
-        yield Finding(Level.NOTE, "multicast", f"{back}, not on {_listed(mute)}", remedy)
+        yield Finding(Level.NOTE, "multicast", f"{back}, not on {listed(mute)}", remedy)
     if seen.others:
-        yield Finding(Level.OK, "multicast", f"{back}; {_listed(seen.others)} heard")
+        yield Finding(Level.OK, "multicast", f"{back}; {listed(seen.others)} heard")
     elif alone:
         yield Finding(Level.OK, "multicast", f"{back}: agents on this machine find each other")
     else:
@@ -227,7 +220,7 @@ def _peer(evidence: Evidence, probe: Probe) -> Iterator[Finding]:
         yield Finding(level, f"{probe.source}: {reason.value.replace('_', ' ')}", f"{said} {what}", remedy)
     elif probe.reached is Reached.ANSWERED:
         yield Finding(Level.OK, probe.source, f"{said} answers and fits")
-        yield from _one_way(evidence, probe)
+        yield from one_way(evidence, probe)
     else:
         yield _unreached(probe, evidence.timeout_s)
     if probe.clock_ahead_s is not None and abs(probe.clock_ahead_s) > CLOCK_AHEAD_S_MAX:
@@ -256,72 +249,15 @@ def _difference(reason: RejectReason, own: PeerRecord, other: PeerRecord) -> tup
         models = f"has another model or task: fingerprint {other.fingerprint}, here {own.fingerprint}"
         return models, "give both the same --task, N of --shard, --seed, --personalization and settings"
     if not own.keys:
-        return f"wants key {_listed(other.keys)}, here is none", "give this agent the swarm's key: --key FILE"
+        return f"wants key {listed(other.keys)}, here is none", "give this agent the swarm's key: --key FILE"
     if not other.keys:
-        return f"has no key, here is {_listed(own.keys)}", "start it with the swarm's key: --key FILE"
-    keys = f"has key {_listed(other.keys)}, here is {_listed(own.keys)}"
+        return f"has no key, here is {listed(own.keys)}", "start it with the swarm's key: --key FILE"
+    keys = f"has key {listed(other.keys)}, here is {listed(own.keys)}"
     return keys, "give both the same key file; `hyperpush keys show FILE` prints these ids"
-
-
-def _one_way(evidence: Evidence, probe: Probe) -> Iterator[Finding]:
-    """Of the agent that runs here and one that fits, who hears whom, as far as they tell."""
-    if evidence.running is None or probe.answer is None:
-        return
-    us, them = evidence.running.record.peer, probe.answer.record.peer
-    heard_here = _either(evidence.running.hears, them, probe.answer.heard_by, us)
-    heard_there = _either(probe.answer.hears, us, evidence.running.heard_by, them)
-    if heard_here and heard_there is False:
-        remedy = "normal on one-way links; else check that the address which others are told leads here"
-        yield Finding(Level.NOTE, "one-way", f"{them} is heard, it does not hear {us}", remedy)
-    elif heard_there and heard_here is False:
-        remedy = "normal on one-way links; else see whether a firewall here stops incoming TCP"
-        yield Finding(Level.NOTE, "one-way", f"{them} hears {us}, but is not heard", remedy)
-    elif heard_here is False and heard_there is False:
-        yield Finding(
-            Level.NOTE, "no messages", f"{them} and {us} do not hear each other", "look again in a minute"
-        )
-
-
-def _either(
-    hearer: tuple[str, ...] | None, heard: str, heard_one: tuple[str, ...] | None, by: str
-) -> bool | None:
-    """Whether one hears another, by the words of both; None if neither tells."""
-    if hearer is None and heard_one is None:
-        return None
-    return heard in (hearer or ()) or by in (heard_one or ())
-
-
-def _company(evidence: Evidence) -> Iterator[Finding]:
-    """Whether there is anybody to learn with, and whether the running agent hears and is heard."""
-    own = evidence.own if evidence.running is None else evidence.running.record
-    fitting = {
-        probe.answer.record.peer
-        for probe in evidence.peers
-        if probe.answer is not None
-        and not probe.is_self
-        and incompatibility(own, probe.answer.record) is None
-    }
-    if not fitting:
-        said = f"no other agent of swarm {own.swarm!r} was found"
-        yield Finding(Level.PROBLEM, "alone", said, "start one, or name one that runs with --peer HOST:PORT")
-    elif evidence.running is not None:
-        if evidence.running.heard_by == ():
-            remedy = "let them reach this machine, or let it dial out: see the lines above"
-            yield Finding(Level.PROBLEM, "unheard", "nobody hears the agent that runs here", remedy)
-        if evidence.running.hears == ():
-            remedy = "open the port it listens on; see the lines above"
-            yield Finding(Level.PROBLEM, "deaf", "the agent that runs here hears nobody", remedy)
 
 
 def _because(detail: str) -> str:
     return f" ({detail})" if detail else ""
-
-
-def _listed(items: Iterable[str]) -> str:
-    """The first few, with commas."""
-    texts = list(items)
-    more = f" and {len(texts) - SHOWN_MAX} more" if len(texts) > SHOWN_MAX else ""
-    return ", ".join(texts[:SHOWN_MAX]) + more
 
 
 def _ip(address: str) -> IpAddress | None:
@@ -330,6 +266,12 @@ def _ip(address: str) -> IpAddress | None:
         return ipaddress.ip_address(parse_address(address)[0].partition("%")[0])
     except ValueError:
         return None
+
+
+def _is_here(evidence: Evidence, address: str) -> bool:
+    """Whether an address is one of this machine."""
+    ip = _ip(address)
+    return is_loopback(parse_address(address)[0]) or any(one.ip == ip for one in evidence.local)
 
 
 def _is_global(address: str) -> bool:

@@ -55,16 +55,8 @@ TORCH_SIDE = [
 PURE_PROGRAM = [
     ROOT / "peer" / f"{name}.py"
     for name in (
-        *(
-            "admin_input",
-            "doctor",
-            "evidence",
-            "fault_words",
-            "refused",
-            "scenario_file",
-            "settled",
-            "status",
-        ),
+        *("admin_input", "doctor", "doctor_links", "evidence", "fault_words", "findings", "refused"),
+        *("scenario_file", "settled", "status"),
         *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
         *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
         *("options/tools", "soak/measures"),

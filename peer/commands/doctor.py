@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from peer import assembly
 from peer.display import make_console
-from peer.doctor import Level, diagnose
+from peer.doctor import diagnose
+from peer.findings import Level
 from peer.key_files import read_key_ring
 from peer.options import advertised_address, agent_settings, dns_address, listen_address, shard_of
 from peer.probing import Plan, examine

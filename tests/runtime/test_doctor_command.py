@@ -100,11 +100,12 @@ def peers(*addresses: str) -> list[str]:
 async def test_a_healthy_set_up(capsys: pytest.CaptureFixture[str], bob: PeerRecord) -> None:
     async with serving(bob) as address:
         code, lines = await doctor(capsys, *LOCAL, "--no-zeroconf", *peers(address))
-    own = lines.pop(2)
+    own = lines.pop(3)
     assert own.startswith("ok       own address: 127.0.0.1:")
     assert own.endswith(", which others are told, leads here")
     assert lines == [
         "ok       port: 127.0.0.1 can be listened on",
+        f"ok       agent runs here: bob at {address}, an address of this machine",
         "note     this machine only: listens on 127.0.0.1 -> --listen 0.0.0.0:PORT lets others in",
         "note     multicast: not tried: --no-zeroconf -> name others with --peer or --dns",
         f"ok       --peer: bob at {address} answers and fits",
@@ -171,6 +172,22 @@ async def test_an_agent_that_runs_here_is_asked(capsys: pytest.CaptureFixture[st
     assert ("ok", "--dns 127.0.0.1", f"{here} is this agent itself") in found
     assert any(finding == "clocks differ" for _, finding, _ in found)
     assert (code, told["problems"]) == (0, 0)
+
+
+async def test_a_link_cut_in_one_direction_is_found_from_what_the_peers_say(
+    capsys: pytest.CaptureFixture[str], bob: PeerRecord
+) -> None:
+    """As documented, without --listen: nothing that Bob sends reaches Alice."""
+    alice = {**replace(bob, peer="alice").to_fields(), "hears": [], "heard_by": ["bob"]}
+    bobs = {**bob.to_fields(), "hears": ["alice"], "heard_by": []}
+    async with serving(alice) as here, serving(bobs) as there:
+        code, lines = await doctor(capsys, "--no-zeroconf", *peers(here, there))
+    said = [line.partition(" -> ")[0] for line in lines]
+    assert "note     one-way: bob hears alice, but alice does not hear bob" in said
+    assert f"problem  unheard: nobody hears bob at {there}" in said
+    assert f"problem  deaf: alice at {here} hears nobody" in said
+    assert f"ok       agent runs here: alice at {here}, bob at {there}, an address of this machine" in said
+    assert code == 1
 
 
 async def test_a_port_that_somebody_else_has(capsys: pytest.CaptureFixture[str]) -> None:

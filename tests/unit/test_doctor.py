@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from peer.doctor import Finding, Level, diagnose
+from peer.doctor import diagnose
 from peer.evidence import Answer, Evidence, Multicast, Probe, Reached
+from peer.findings import Finding, Level
 from wire import PeerRecord
 from wire.addresses import LocalAddress
 
@@ -21,6 +22,7 @@ ALICE = PeerRecord("alice", 0, ADDRESS, "fields", "c0ffee", keys=("0123abcd",))
 BOB = replace(ALICE, peer="bob", address="192.168.1.9:7700")
 WOODS = replace(BOB, swarm="woods")
 ANYWHERE = "0.0.0.0"  # noqa: S104  (nothing is bound)
+GIVE_IT = "if one runs here, give where it listens, with --listen HOST:PORT or --peer HOST:PORT"
 OWN = f"problem: own address: {ADDRESS}, which others are told,"
 AT_BOB = f"bob at {BOB.address}"
 
@@ -57,8 +59,8 @@ def findings(**changes: object) -> list[Finding]:
 
 
 def not_ok(found: Iterable[Finding]) -> list[str]:
-    """Level, finding and evidence; every one of them says what to do."""
-    found = [one for one in found if one.level is not Level.OK]
+    """Level, finding and evidence; every one of them says what to do. Not that no agent here was asked."""
+    found = [one for one in found if one.level is not Level.OK and one.finding != "no agent here"]
     assert all(one.remedy for one in found)
     return [f"{one.level}: {one.finding}: {one.evidence}" for one in found]
 
@@ -67,6 +69,7 @@ def test_a_healthy_machine() -> None:
     assert [one.to_line() for one in findings()] == [
         "ok       interfaces: eth0 192.168.1.7/24 2001:db8::7/64",
         "ok       port: 0.0.0.0 can be listened on",
+        f"note     no agent here: no running agent of this machine was looked at -> {GIVE_IT}",
         "ok       own address: 192.168.1.7:7700, which others are told, leads here",
         "ok       multicast: own questions came back on 192.168.1.7; 192.168.1.9 heard",
         "ok       zeroconf: bob at 192.168.1.9:7700 answers and fits",
@@ -277,6 +280,70 @@ def test_one_way_links(
     peers = (replace(found_at(BOB), answer=Answer(BOB, *there)), found_at(ALICE, "--dns x", is_self=True))
     found = not_ok(findings(running=Answer(ALICE, *here), peers=peers))
     assert [one for one in found if "unheard" not in one and "deaf" not in one] == expected
+
+
+def telling(name: str, hears: object, heard_by: object, address: str = "") -> Probe:
+    """A peer that answers, and whom it names."""
+    number = ord(name[0])
+    record = replace(BOB, peer=name, address=address or f"192.168.1.{number}:7700")
+    return replace(found_at(record), answer=Answer(record, hears, heard_by))
+
+
+def of_links(*probes: Probe) -> list[str]:
+    kinds = ("one-way", "unheard", "deaf", "no messages")
+    return [one for one in not_ok(findings(peers=probes)) if one.split(": ")[1] in kinds]
+
+
+def test_links_between_agents_elsewhere_are_compared_with_each_other() -> None:
+    """Nobody runs at --listen: what two peers say of each other, and each alone, is enough."""
+    a, b = telling("a", (), ()), telling("b", ("a",), ())
+    cut = "note: one-way: b hears a, but a does not hear b"
+    assert of_links(a, b) == [
+        cut,
+        "problem: unheard: nobody hears b at 192.168.1.98:7700",
+        "problem: deaf: a at 192.168.1.97:7700 hears nobody",
+    ]
+    assert of_links(b, a, b)[0] == cut, "a peer found twice is one"
+    assert of_links(telling("a", ("b",), ("b",)), telling("b", ("a",), ("a",))) == []
+    assert of_links(telling("a", None, ("b",)), telling("b", None, ("c",))) == [cut], "it is heard, it says"
+    assert of_links(telling("a", None, None), telling("b", ("a",), None)) == [], (
+        "nobody tells of the way back"
+    )
+    many = tuple(f"p{number}" for number in range(64))
+    assert of_links(telling("a", many, None), telling("b", ("a",), None)) == [], "not all that it hears"
+    assert of_links(telling("a", (*many, "b"), None), telling("b", ("a",), None)) == []
+    stranger = replace(b, answer=Answer(replace(BOB, peer="b", swarm="woods"), ("a",), ()))
+    assert of_links(telling("a", ("c",), ("c",)), stranger) == [], "of another swarm"
+
+
+def test_a_peer_that_waits_alone_is_no_problem() -> None:
+    assert of_links(telling("a", (), ())) == [
+        "note: unheard: nobody hears a at 192.168.1.97:7700, the only one found",
+        "note: deaf: a at 192.168.1.97:7700 hears nobody, the only one found",
+    ]
+    announced = replace(found_at(replace(BOB, peer="b")), reached=Reached.REFUSED)
+    assert "problem: deaf: a at 192.168.1.97:7700 hears nobody" in of_links(telling("a", (), ()), announced)
+
+
+def test_of_many_links_of_one_direction_some_are_told() -> None:
+    names = [chr(ord("a") + number) for number in range(6)]
+    probes = [telling(name, tuple(names[:number]), None) for number, name in enumerate(names)]
+    told = [one for one in of_links(*probes) if "one-way" in one]
+    assert len(told) == 9
+    assert told[0] == "note: one-way: b hears a, but a does not hear b"
+    assert told[-1] == "note: one-way: 7 more pairs of agents hear each other in one direction only"
+
+
+@pytest.mark.parametrize("address", ["192.168.1.7:7701", "127.0.0.1:7701", "localhost:7701", "[::1]:7701"])
+def test_a_peer_at_an_address_of_this_machine_runs_here(address: str) -> None:
+    found = findings(peers=(telling("a", ("b",), ("b",), address), found_at(BOB)))
+    assert f"ok       agent runs here: a at {address}, an address of this machine" in [
+        one.to_line() for one in found
+    ]
+    assert "no agent here" not in [one.finding for one in found]
+    refused = found_at(replace(BOB, address=address), reached=Reached.REFUSED)
+    assert "no agent here" in [one.finding for one in findings(peers=(refused, found_at(BOB)))]
+    assert "no agent here" not in [one.finding for one in findings(running=Answer(ALICE))]
 
 
 def test_an_agent_that_nobody_hears_or_that_hears_nobody() -> None:
