@@ -109,7 +109,7 @@ def _running_elsewhere(evidence: Evidence) -> Finding:
         and _is_here(evidence, probe.address)
     }
     if here:
-        return Finding(Level.OK, "agent runs here", f"{listed(here.values())}, an address of this machine")
+        return Finding(Level.OK, "agent runs here", f"{listed(here.values())}, on this machine")
     remedy = "if one runs here, give where it listens, with --listen HOST:PORT or --peer HOST:PORT"
     return Finding(Level.NOTE, "no agent here", "no running agent of this machine was looked at", remedy)
 

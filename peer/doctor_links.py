@@ -103,7 +103,7 @@ def company(evidence: Evidence) -> Iterator[Finding]:
     deaf = [one for one in agents if one.hears == () and one.record.peer not in hearing]
     only = evidence.running is None and len(fitting) == 1
     yield from _cut_off(evidence, unheard, only, "unheard", "nobody hears {}", "let others reach {}")
-    yield from _cut_off(evidence, deaf, only, "deaf", "{} hears nobody", "open the port that {} listens on")
+    yield from _cut_off(evidence, deaf, only, "deaf", "nobody is heard by {}", "open the port of {}")
 
 
 def _cut_off(
@@ -121,5 +121,5 @@ def _cut_off(
         told = "right while there is no other agent; else name the others with --peer"
         yield Finding(Level.NOTE, finding, f"{said.format(names[0])}, the only one found", told)
     elif names:
-        told = f"{remedy.format('it')}, or let it dial out; run this there as well"
+        told = f"{remedy.format('them')}, or let them dial out; run this there as well"
         yield Finding(Level.PROBLEM, finding, said.format(listed(names)), told)

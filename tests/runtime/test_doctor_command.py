@@ -105,7 +105,7 @@ async def test_a_healthy_set_up(capsys: pytest.CaptureFixture[str], bob: PeerRec
     assert own.endswith(", which others are told, leads here")
     assert lines == [
         "ok       port: 127.0.0.1 can be listened on",
-        f"ok       agent runs here: bob at {address}, an address of this machine",
+        f"ok       agent runs here: bob at {address}, on this machine",
         "note     this machine only: listens on 127.0.0.1 -> --listen 0.0.0.0:PORT lets others in",
         "note     multicast: not tried: --no-zeroconf -> name others with --peer or --dns",
         f"ok       --peer: bob at {address} answers and fits",
@@ -185,8 +185,8 @@ async def test_a_link_cut_in_one_direction_is_found_from_what_the_peers_say(
     said = [line.partition(" -> ")[0] for line in lines]
     assert "note     one-way: bob hears alice, but alice does not hear bob" in said
     assert f"problem  unheard: nobody hears bob at {there}" in said
-    assert f"problem  deaf: alice at {here} hears nobody" in said
-    assert f"ok       agent runs here: alice at {here}, bob at {there}, an address of this machine" in said
+    assert f"problem  deaf: nobody is heard by alice at {here}" in said
+    assert f"ok       agent runs here: alice at {here}, bob at {there}, on this machine" in said
     assert code == 1
 
 

@@ -301,7 +301,7 @@ def test_links_between_agents_elsewhere_are_compared_with_each_other() -> None:
     assert of_links(a, b) == [
         cut,
         "problem: unheard: nobody hears b at 192.168.1.98:7700",
-        "problem: deaf: a at 192.168.1.97:7700 hears nobody",
+        "problem: deaf: nobody is heard by a at 192.168.1.97:7700",
     ]
     assert of_links(b, a, b)[0] == cut, "a peer found twice is one"
     assert of_links(telling("a", ("b",), ("b",)), telling("b", ("a",), ("a",))) == []
@@ -319,10 +319,12 @@ def test_links_between_agents_elsewhere_are_compared_with_each_other() -> None:
 def test_a_peer_that_waits_alone_is_no_problem() -> None:
     assert of_links(telling("a", (), ())) == [
         "note: unheard: nobody hears a at 192.168.1.97:7700, the only one found",
-        "note: deaf: a at 192.168.1.97:7700 hears nobody, the only one found",
+        "note: deaf: nobody is heard by a at 192.168.1.97:7700, the only one found",
     ]
     announced = replace(found_at(replace(BOB, peer="b")), reached=Reached.REFUSED)
-    assert "problem: deaf: a at 192.168.1.97:7700 hears nobody" in of_links(telling("a", (), ()), announced)
+    assert "problem: deaf: nobody is heard by a at 192.168.1.97:7700" in of_links(
+        telling("a", (), ()), announced
+    )
 
 
 def test_of_many_links_of_one_direction_some_are_told() -> None:
@@ -337,9 +339,7 @@ def test_of_many_links_of_one_direction_some_are_told() -> None:
 @pytest.mark.parametrize("address", ["192.168.1.7:7701", "127.0.0.1:7701", "localhost:7701", "[::1]:7701"])
 def test_a_peer_at_an_address_of_this_machine_runs_here(address: str) -> None:
     found = findings(peers=(telling("a", ("b",), ("b",), address), found_at(BOB)))
-    assert f"ok       agent runs here: a at {address}, an address of this machine" in [
-        one.to_line() for one in found
-    ]
+    assert f"ok       agent runs here: a at {address}, on this machine" in [one.to_line() for one in found]
     assert "no agent here" not in [one.finding for one in found]
     refused = found_at(replace(BOB, address=address), reached=Reached.REFUSED)
     assert "no agent here" in [one.finding for one in findings(peers=(refused, found_at(BOB)))]
