@@ -291,6 +291,20 @@ def test_beyond_this_machine_only_with_a_key(tmp_path: Path, capsys: pytest.Capt
     assert "not authenticated" not in printed
 
 
+def test_who_is_to_ask_is_told_how_and_a_token_in_clear_text_is_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = tmp_path / "the token"
+    token.write_text("0123456789abcdef")
+    clear = "The token of --admin travels in clear text"
+    for host, is_warned in (("127.0.0.1", False), ("0.0.0.0", True)):  # noqa: S104  (as in the test above)
+        admin = ("--admin", f"{host}:0", "--admin-token", str(token))
+        assert main(["run", *HERE, *admin, "--ticks", "1"]) == 0
+        printed = capsys.readouterr().out
+        assert re.search(rf"\(hyperpush status http://{host}:\d+ --token '{token}'\)", printed)
+        assert (clear in printed) is is_warned
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

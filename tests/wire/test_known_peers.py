@@ -44,6 +44,16 @@ def test_another_peer_under_the_same_name_takes_the_place_of_the_former() -> Non
     assert len(table) == 0
 
 
+def test_who_does_not_fit_is_known_until_it_is_lost() -> None:
+    table = known(Diary())
+    dave = dataclasses.replace(BOB, peer="dave", swarm=OTHER_SWARM)
+    table.heard("bob", BOB)
+    table.heard("dave", dave)
+    assert table.refused() == {"dave"}
+    table.lost("dave")
+    assert table.refused() == set()
+
+
 def test_who_is_forgotten_is_told_of_again() -> None:
     diary = Diary()
     table = known(diary)
