@@ -308,6 +308,41 @@ def test_who_is_to_ask_is_told_how_and_a_token_in_clear_text_is_warned_of(
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
+        (["--admin-key", "FILE"], "--admin-key: 'FILE' is not possible; give --admin-cert FILE as well"),
+        (["--admin-token", "FILE"], "--admin-token: 'FILE' is not possible; it holds 0 characters: give"),
+        (["--admin-token", "FILE/x"], "--admin-token: 'FILE/x' is not possible; give a file with one line"),
+        (
+            ["--admin-cert", "FILE", "--admin-key", "FILE"],
+            "--admin-cert: 'FILE, FILE' is not possible; give PEM files",
+        ),
+        (["--admin", "none", "--admin-cert", "FILE"], "--admin-cert: 'FILE' is not possible; with --admin"),
+        (["--admin", "0.0.0.0:0"], "--admin: '0.0.0.0:0' is not possible; without a token"),
+        (["--admin", "https://127.0.0.1:0"], "--admin: 'https://127.0.0.1:0' is not possible; with"),
+        (
+            ["--listen", "no-such-host.invalid:0", "--insecure"],
+            "--listen: 'no-such-host.invalid:0' is not possible; the name 'no-such-host.invalid' cannot be",
+        ),
+    ],
+)
+def test_where_to_listen_and_who_may_ask_is_checked_before_anything_is_opened_or_written(
+    arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "empty"
+    file.touch()
+    written = ("--out", str(tmp_path / "out"), "--state", str(tmp_path / "state"))
+    given = [argument.replace("FILE", str(file)) for argument in arguments]
+    assert main(["run", *HERE, *written, *given, "--ticks", "1"]) == 2
+    printed = capsys.readouterr()
+    remedy = told.replace("'FILE", f"'{file}").replace(" FILE'", f" {file}'")
+    assert printed.err.startswith(f"hyperpush run: {remedy}")
+    assert printed.err.count("\n") == 1
+    assert printed.out == "", "the agent had not begun to listen"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
         (["--allow", "{}/list"], "--allow: '{}/list' is not possible; identities are proven with keys only"),
         (["--key", "{}/none"], "--key: '{}/none' is not possible; it cannot be read: No such file"),
         (
@@ -316,28 +351,6 @@ def test_who_is_to_ask_is_told_how_and_a_token_in_clear_text_is_warned_of(
         ),
         (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
         (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-key FILE as"),
-        (
-            ["--admin-key", "{}/none"],
-            "--admin-key: '{}/none' is not possible; give --admin-cert FILE as well",
-        ),
-        (["--admin-token", "{}/none"], "--admin-token: '{}/none' is not possible; give a file with one line"),
-        (
-            ["--admin-token", "{}/list"],
-            "--admin-token: '{}/list' is not possible; it holds 0 characters: give",
-        ),
-        (
-            ["--admin-cert", "{}/list", "--admin-key", "{}/list"],
-            "--admin-cert: '{}/list, {}/list' is not possible; give PEM files",
-        ),
-        (
-            ["--admin", "none", "--admin-cert", "{}/list"],
-            "--admin-cert: '{}/list' is not possible; with --admin",
-        ),
-        (["--admin", "0.0.0.0:0"], "--admin: '0.0.0.0:0' is not possible; without a token"),
-        (
-            ["--listen", "no-such-host.invalid:0"],
-            "--listen: 'no-such-host.invalid:0' is not possible; the name 'no-such-host.invalid' cannot be",
-        ),
         (
             ["--admin", "https://127.0.0.1:0"],
             "--admin: 'https://127.0.0.1:0' is not possible; with --admin-cert",
@@ -351,12 +364,8 @@ def test_a_bad_request_is_one_line(
 ) -> None:
     (tmp_path / "list").touch()
     (tmp_path / "joins.toml").write_text('[[event]]\nat = 5\njoin = "me"\n')
-    given = [argument.replace("{}", str(tmp_path)) for argument in arguments]
-    if "--state" not in given:
-        given += ["--state", str(tmp_path / "state")]
-    assert main(["run", *HERE, "--out", str(tmp_path / "out"), *given, "--ticks", "1"]) == 2
-    printed = capsys.readouterr()
-    assert told.replace("{}", str(tmp_path)) in printed.err
-    assert printed.err.count("\n") == 1
-    assert printed.out == "", "it is said before the agent listens"
-    assert {path.name for path in tmp_path.iterdir()} == {"joins.toml", "list"}, "nothing was written, no number used"
+    given = [argument.format(tmp_path) for argument in arguments]
+    assert main(["run", *HERE, *given, "--ticks", "1"]) == 2
+    error = capsys.readouterr().err
+    assert told.format(tmp_path) in error
+    assert error.count("\n") == 1
