@@ -9,7 +9,6 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
-from peer.errors import SettingError
 from peer.key_files import read_key_ring
 from peer.state import StateDirectory, look_at
 from wire.keys import SECRET_BYTES, KeyRing, display_fingerprint
@@ -56,17 +55,12 @@ def show(file: Path) -> None:
 def identity(state: Path) -> None:
     """Print the fingerprint of the agent with this state directory, as it stands in lists of those let in.
 
-    If there is none yet, it is made. An agent that is running there is not disturbed. Raises `StateError`, or
-    `SettingError` where no directory can be.
+    If there is none yet, it is made. An agent that is running there is not disturbed.
     """
-    try:
-        found = look_at(state).identity
-        if found is None:
-            with StateDirectory(state) as made:
-                found = made.identity
-    except OSError as error:
-        remedy = f"it cannot be used: {error.strerror or error}; give a directory that you may write to"
-        raise SettingError("state", str(state), remedy) from None
+    found = look_at(state).identity
+    if found is None:
+        with StateDirectory(state) as made:
+            found = made.identity
     print(display_fingerprint(found.fingerprint))
 
 

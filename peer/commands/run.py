@@ -47,6 +47,9 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Iterator, Sequence
 
+    from rich.console import Console
+
+    from peer.admin_access import AdminAccess
     from peer.events import Event
     from peer.scenario import AnyChange
     from peer.state import AgentState
@@ -156,10 +159,7 @@ def main(options: argparse.Namespace) -> int:
                 elif not is_loopback(host):
                     console.print(UNPROTECTED, style="yellow")
                 if access is not None:
-                    admin = await member.open_admin(access, faults=live)
-                    console.print(f"status and faults: {admin.url} ({access.command(admin.url)})")
-                    if access.shows_its_token:
-                        console.print(READABLE, style="yellow")
+                    await _open_admin(member, access, live, console)
                 await member.start()
 
                 def observe(views: Sequence[AgentView]) -> None:
@@ -231,6 +231,14 @@ def _keys(options: argparse.Namespace) -> KeyRing | None:
         )
         raise SettingError("listen", options.listen, remedy)
     return None
+
+
+async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, console: Console) -> None:
+    """Let people ask, and say how."""
+    admin = await member.open_admin(access, faults=live)
+    console.print(f"status and faults: {admin.url} ({access.command(admin.url)})")
+    if access.shows_its_token:
+        console.print(READABLE, style="yellow")
 
 
 class _OwnChanges(Changes):
