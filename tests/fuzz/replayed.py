@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import shutil
 import tempfile
 import time
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +35,12 @@ class Replayed:
     )
 
     def __init__(self) -> None:
-        self._folder = tempfile.TemporaryDirectory()
-        self._path = Path(self._folder.name) / "trace"
+        self._folder = Path(tempfile.mkdtemp())
+        self._path = self._folder / "trace"
+        weakref.finalize(self, shutil.rmtree, self._folder)
 
     def seeds(self) -> list[bytes]:
-        simulated, worlds = Path(self._folder.name) / "simulated", Path(self._folder.name) / "worlds"
+        simulated, worlds = self._folder / "simulated", self._folder / "worlds"
         arguments = ("simulate", "--task", "synthetic", "--agents", "2", "--ticks", "10")
         with contextlib.redirect_stdout(io.StringIO()):
             assert main([*arguments, "--trace", str(simulated)]) == 0

@@ -522,7 +522,8 @@ def test_a_task_that_is_not_here_is_refused(trace: Path) -> None:
         "its problem was given in Python": {"origin": GIVEN},
         "this machine lacks its task: task: 'chess' is not possible": {"origin": {**origin, "task": "chess"}},
         "its task was something": {"origin": {**origin, "fingerprint": "something"}},
-        "this version cannot make its agent": {"origin": {**origin, "shard": 99}, "made": {"settings": {}}},
+        "origin.shard is 99, it has to be less than": {"origin": {**origin, "shard": 99}},
+        "this version cannot make its agent": {"origin": origin, "made": {"settings": {}}},
         "its agent cannot be made here: fanout": {"made": {**beginning["made"], "settings": {"fanout": 0}}},
         "unexpected keyword": {"made": {**beginning["made"], "settings": {"colour": 0}}},
     }
