@@ -532,6 +532,19 @@ def test_a_task_that_is_not_here_is_refused(trace: Path) -> None:
             replay(rewritten({**beginning, **changes}, None, inputs))
 
 
+def test_a_file_of_python_is_for_traces_of_one(trace: Path) -> None:
+    beginning, _, inputs = contents(trace)
+    origin = {"agents": 3, "seed": 0, "personalization": "none", "shard": 0, "task": "synthetic"}
+    for kind, file, told in (
+        ("hunt", Path("task.py"), "its task is of the hunt: leave out --task"),
+        ("task", Path("task.py"), "its task is synthetic, which is built in: leave out --task"),
+        ("file", None, "its task is the file synthetic, which is code: say --task FILE to execute yours"),
+    ):
+        changed = {**beginning, "origin": {**origin, "kind": kind}}
+        with pytest.raises(TraceError, match=told):
+            replay(rewritten(changed, None, inputs), task=file)
+
+
 def test_a_state_that_does_not_fit_is_refused(tmp_path: Path) -> None:
     simulated(tmp_path, quadratics(), until_s=150.0, bytes_max=300_000, only="agent-0")
     beginning, state, inputs = contents(tmp_path / "agent-0.0.1")
