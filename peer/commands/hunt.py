@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import sys
 import time
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,9 @@ from rich.table import Table
 from peer.commands.tracing import all_traces
 from peer.display import make_console
 from peer.errors import SettingError
-from peer.hunt.campaign import Record, Totals, explain, judge, judge_all
+from peer.hunt.campaign import Record, Totals, WorkerEndedError, explain, judge_all, judge_twice
 from peer.hunt.marks import EXPECTED
-from peer.hunt.trial import Trial
+from peer.hunt.trial import OnlookerError, Trial
 from peer.hunt.world import draw
 
 if TYPE_CHECKING:
@@ -28,22 +29,18 @@ SHOWN_MAX = 5  # violations that are made short at the end
 
 def main(options: argparse.Namespace) -> int:
     """Hunt, and print what was seen; 1 if something is wrong."""
-    seeds = range(options.from_seed, options.from_seed + options.seeds)
+    _refuse_what_makes_no_sense(options)
     console = make_console()
     if options.without or options.story or options.trace:
-        if options.seeds != 1:
-            raise SettingError("seeds", options.seeds, "--story, --trace, --without are about one: --seeds 1")
         return _tell(console, options)
-    if options.resume and options.record is None:
-        raise SettingError("resume", "true", "give the --record to go on with")
+    seeds = range(options.from_seed, options.from_seed + options.seeds)
     began = time.monotonic()
     totals = Totals()
     record = Record(options.record, resume=options.resume)
     try:
-        known = {verdict.seed for verdict in record.verdicts if verdict.seed in seeds}
-        for verdict in record.verdicts:
-            if verdict.seed in known:
-                totals.add(verdict)
+        known = {seed: verdict for seed, verdict in record.verdicts.items() if seed in seeds}
+        for verdict in known.values():
+            totals.add(verdict)
         columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("hunting", total=len(seeds), completed=len(known))
@@ -56,6 +53,9 @@ def main(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         console.print("interrupted; --record FILE --resume would go on")
         return 130
+    except WorkerEndedError as error:
+        print(f"hyperpush hunt: {error}", file=sys.stderr)
+        return 1
     finally:
         record.close()
     _show(console, totals, time.monotonic() - began)
@@ -63,6 +63,21 @@ def main(options: argparse.Namespace) -> int:
         for line in explain(seed):
             console.print(escape(line))
     return 1 if totals.violations else 0
+
+
+def _refuse_what_makes_no_sense(options: argparse.Namespace) -> None:
+    """What would have no effect was not meant so."""
+    if options.trace_agent is not None and options.trace is None:
+        raise SettingError("trace_agent", options.trace_agent, "give --trace FOLDER as well")
+    if options.without or options.story or options.trace:
+        if options.seeds != 1:
+            raise SettingError("seeds", options.seeds, "--story, --trace, --without are about one: --seeds 1")
+        for name, value in (("record", options.record), ("resume", options.resume)):
+            if value:
+                shown = "true" if value is True else str(value)
+                raise SettingError(name, shown, "--story, --trace, --without keep no verdict: leave it out")
+    if options.resume and options.record is None:
+        raise SettingError("resume", "true", "give the --record to go on with")
 
 
 def _tell(console: Console, options: argparse.Namespace) -> int:
@@ -80,17 +95,21 @@ def _tell(console: Console, options: argparse.Namespace) -> int:
             trial.listener = lambda now, peer, event: console.print(escape(f"{now:9.2f}  {peer}  {event}"))
         origin = {"kind": "hunt", "seed": world.seed, "without": sorted(options.without)}
         with all_traces(options, origin, world.names, console.print, is_real=False) as trial.traces:
-            verdict = trial.run()
+            try:
+                verdict = trial.run()
+            except OnlookerError as error:
+                raise error.__cause__ or error from None
     else:
-        verdict = judge(options.from_seed, options.without)
+        verdict = judge_twice(world.without(options.without))
     console.print(escape(f"digest {verdict.digest}"))
     if verdict.violation:
         console.print(escape(f"{verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)"))
         return 1
-    console.print(
-        f"nothing wrong: every agent had the answer {verdict.settled_s:g} s after the last trouble, "
-        f"{verdict.agent_ticks:,} ticks"
-    )
+    if verdict.settled_s is None:
+        found = "links that are cut for ever part the agents, so no answer was asked for"
+    else:
+        found = f"every agent had the answer {verdict.settled_s:g} s after the last trouble"
+    console.print(f"nothing wrong: {found}, {verdict.agent_ticks:,} ticks")
     return 0
 
 
@@ -104,10 +123,16 @@ def _show(console: Console, totals: Totals, wall_s: float) -> None:
     missing = [name for name in EXPECTED if not totals.marks[name]]
     if missing:
         console.print(f"never reached: {', '.join(missing)}")
-    settled = sorted(totals.settled_s) or [0.0]
-    most_s = settled[len(settled) * 9 // 10]
     console.print(
         f"{totals.seeds:,} worlds, {totals.agent_ticks:,} agent-ticks, {len(totals.violations)} violations, "
-        f"{wall_s:.0f} s; the answer was there {statistics.median(settled):.0f} s of virtual time after the "
-        f"last trouble (median; nine in ten {most_s:.0f} s, the last {settled[-1]:.0f} s)"
+        f"{wall_s:.0f} s"
     )
+    settled = sorted(totals.settled_s)
+    if settled:
+        console.print(
+            f"{len(settled):,} worlds had to find the answer: it was there "
+            f"{statistics.median(settled):.0f} s of virtual time after the last trouble (median; nine in ten "
+            f"{settled[len(settled) * 9 // 10]:.0f} s, the last {settled[-1]:.0f} s)"
+        )
+    if totals.parted:
+        console.print(f"{totals.parted:,} had not: links that are cut for ever part the agents")

@@ -3,54 +3,131 @@
 from __future__ import annotations
 
 import concurrent.futures
-import json
+import contextlib
+import fcntl
+import functools
+import hashlib
+import importlib.metadata
 import multiprocessing
+import os
+import signal
+import threading
 from collections import Counter
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
+import peer
+import wire
 from peer.errors import HyperpushError
+from peer.hunt import record, twice
 from peer.hunt.shrink import run, shrink
 from peer.hunt.trial import Verdict
 from peer.hunt.world import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from peer.hunt.world import World
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 AGAIN_EVERY = 20  # seeds, of which one is run twice: equal worlds must give equal digests
 AHEAD = 4  # trials per process that wait
+HASH_SEED = "PYTHONHASHSEED"
+
+
+class WorkerEndedError(HyperpushError):
+    """A process of the campaign is no more: killed, or out of memory."""
 
 
 def judge(seed: int, left_out: Collection[int] = ()) -> Verdict:
     """The verdict on the world of a seed; now and then it is asked for twice."""
     world = draw(seed).without(left_out)
     verdict = run(world)
-    if seed % AGAIN_EVERY == 0 and run(world) != verdict:
+    if seed % AGAIN_EVERY == 0 and elsewhere(run, world) != verdict:
         return Verdict(seed, verdict.digest, "a second run has another digest or verdict", "determinism")
     return verdict
 
 
+def judge_twice(world: World) -> Verdict:
+    """The verdict, which is that two differ if they do, and where they part."""
+    here = twice.noted(world)
+    found = twice.difference(here, elsewhere(twice.marked, world))
+    return replace(here[0], violation=found, checker="determinism") if found else here[0]
+
+
+def elsewhere(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs) -> T:
+    """What it gives in a fresh process, in which sets have other orders and nothing has run before."""
+    before = os.environ.get(HASH_SEED)
+    os.environ[HASH_SEED] = "1" if before != "1" else "2"
+    try:
+        with _processes(1) as other:
+            return other.submit(function, *arguments, **keywords).result()
+    finally:
+        del os.environ[HASH_SEED]
+        if before is not None:
+            os.environ[HASH_SEED] = before
+
+
+@contextlib.contextmanager
+def _processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """They end with this one, however it ends; and at once if what is done with them is given up."""
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")  # nothing of this process is copied
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_end_with_parent
+    ) as processes:
+        try:
+            yield processes
+        except BaseException:
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+            raise
+
+
+def _end_with_parent() -> None:
+    """Ctrl-C is for the parent to hear; without it there is nothing to do here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+
+
 def judge_all(seeds: Iterable[int], jobs: int) -> Iterator[Verdict]:
-    """In the order in which they are done."""
+    """In the order in which they are done. Raises WorkerEndedError, which names those that were not."""
     if jobs == 1:
         yield from map(judge, seeds)
         return
     todo = iter(seeds)
-    context = multiprocessing.get_context("spawn")  # nothing of this process is copied
-    with concurrent.futures.ProcessPoolExecutor(jobs, mp_context=context) as processes:
-        under_way: set[concurrent.futures.Future[Verdict]] = set()
+    under_way: dict[concurrent.futures.Future[Verdict], int] = {}
+    with _processes(jobs) as processes:
         while True:
-            for seed in todo:
-                under_way.add(processes.submit(judge, seed))
-                if len(under_way) >= AHEAD * jobs:
-                    break
-            if not under_way:
-                return
-            done, under_way = concurrent.futures.wait(
-                under_way, return_when=concurrent.futures.FIRST_COMPLETED
-            )
-            yield from sorted((one.result() for one in done), key=lambda verdict: verdict.seed)
+            try:
+                for seed in todo:
+                    under_way[processes.submit(judge, seed)] = seed
+                    if len(under_way) >= AHEAD * jobs:
+                        break
+                if not under_way:
+                    return
+                done, _ = concurrent.futures.wait(under_way, return_when=concurrent.futures.FIRST_COMPLETED)
+                verdicts = [one.result() for one in done]
+            except BrokenProcessPool:
+                raise WorkerEndedError(
+                    "a process was ended from outside (killed, or out of memory) while one of the seeds "
+                    f"{', '.join(map(str, sorted(under_way.values())))} was judged; a campaign with --record "
+                    "goes on with --resume; --jobs 1 shows whether one of them takes all memory"
+                ) from None
+            for one in done:
+                del under_way[one]
+            yield from sorted(verdicts, key=lambda verdict: verdict.seed)
 
 
 @dataclass(slots=True)
@@ -61,7 +138,8 @@ class Totals:
     agent_ticks: int = 0
     marks: Counter[str] = field(default_factory=Counter)  # how often
     worlds: Counter[str] = field(default_factory=Counter)  # in how many worlds
-    settled_s: list[float] = field(default_factory=list)
+    parted: int = 0  # worlds in which no answer was asked for: links cut for ever part the agents
+    settled_s: list[float] = field(default_factory=list)  # of the others
     violations: dict[int, Verdict] = field(default_factory=dict)
 
     def add(self, verdict: Verdict) -> None:
@@ -72,40 +150,74 @@ class Totals:
         self.worlds.update(name for name, count in verdict.marks.items() if count)
         if verdict.violation:
             self.violations[verdict.seed] = verdict
+        elif verdict.settled_s is None:
+            self.parted += 1
         else:
             self.settled_s.append(verdict.settled_s)
 
 
-class Record:
-    """One line of JSON per verdict, so that a campaign may be stopped at any time.
+@functools.cache
+def code() -> str:
+    """What judges: the version of the package, and a digest of its sources."""
+    digest = hashlib.sha256()
+    for package in (peer, wire):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted(folder.rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(
+                f"{package.__name__}/{path.relative_to(folder).as_posix()} {len(content)}\n".encode()
+            )
+            digest.update(content)
+    return f"{importlib.metadata.version('hyperpush')} {digest.hexdigest()[:16]}"
 
-    Raises HyperpushError for a file that holds something else. A last line cut short is written again.
+
+class Record:
+    """A file of verdicts, see `peer.hunt.record`, so that a campaign may be stopped at any time.
+
+    One campaign at a time writes to it. Raises HyperpushError for a file that holds something else, that
+    other code has judged, or that another campaign has open; and for one that is there, if it is not to be
+    gone on with.
     """
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
-        self.verdicts: list[Verdict] = []
+        self.verdicts: dict[int, Verdict] = {}
         self._file = None
         if path is None:
             return
         try:
-            whole = path.read_text(encoding="utf-8") if resume and path.exists() else ""
+            file = path.open("a+b")
         except (OSError, ValueError) as error:
-            raise HyperpushError(f"record: {str(path)!r} cannot be read: {error}; give another") from None
-        whole = whole[: whole.rfind("\n") + 1]
-        for number, line in enumerate(whole.splitlines(), start=1):
-            try:
-                self.verdicts.append(Verdict(**json.loads(line)))
-            except (ValueError, TypeError):
-                raise HyperpushError(
-                    f"record: line {number} of {str(path)!r} is no verdict; give another file"
-                ) from None
-        self._file = path.open("a", encoding="utf-8")
-        self._file.truncate(len(whole.encode()))
+            raise HyperpushError(f"record: {str(path)!r} cannot be written: {error}; give another") from None
+        try:
+            self._open(file.fileno(), path, resume=resume)
+        except OSError as error:
+            file.close()
+            raise HyperpushError(f"record: {str(path)!r} cannot be used: {error}; give another") from None
+        except HyperpushError as error:
+            file.close()
+            raise HyperpushError(f"record: {str(path)!r} {error}") from None
+        self._file = file
+
+    def _open(self, descriptor: int, path: Path, *, resume: bool) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise HyperpushError(
+                "is being written by another campaign; wait for it, or give another file"
+            ) from None
+        content = path.read_bytes()
+        if content and not resume:
+            raise HyperpushError("is there already; give --resume to go on, or another file")
+        self.verdicts, whole = record.read(content, code())
+        if whole < len(content):
+            os.ftruncate(descriptor, whole)
+        if not whole:
+            os.write(descriptor, record.header(code()).encode())
 
     def add(self, verdict: Verdict) -> None:
         """Keep it."""
         if self._file is not None:
-            self._file.write(json.dumps(asdict(verdict)) + "\n")
+            self._file.write(record.line_of(verdict).encode())
             self._file.flush()
 
     def close(self) -> None:
@@ -117,9 +229,18 @@ class Record:
 def explain(seed: int) -> Iterator[str]:
     """The world of a seed that shows a violation, made short, and how to see it again."""
     world = draw(seed)
-    left_out, verdict = shrink(world, run(world))
-    flags = f" --without {','.join(map(str, sorted(left_out)))}" if left_out else ""
+    found = run(world)
+    judged: Callable[[World], Verdict] = run
+    if not found.violation:
+        judged = judge_twice
+        found = judge_twice(world)
+    if not found.violation:
+        yield f"seed {seed}: shows nothing wrong any more, alone or in a process of its own"
+        return
+    left_out, verdict = shrink(world, found, judged)
+    flags = "" if verdict.checker == "determinism" else " --story"  # which would tell of one run
+    flags += f" --without {','.join(map(str, sorted(left_out)))}" if left_out else ""
     yield f"seed {seed}: {verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)"
     for line in world.told(left_out):
         yield f"    {line}"
-    yield f"    again: hyperpush hunt --from-seed {seed} --seeds 1 --story{flags}"
+    yield f"    again: hyperpush hunt --from-seed {seed} --seeds 1{flags}"

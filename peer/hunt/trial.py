@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from peer.admission import Identity
 from peer.agent import Agent
+from peer.errors import HyperpushError
 from peer.events import EpochEntered
 from peer.hunt import fixed_point
 from peer.hunt.checkers import Violation, all_checkers, wrong_answer
@@ -66,9 +67,13 @@ class Verdict:
     violation: str = ""  # empty: none
     checker: str = ""
     at_s: float = 0.0
-    settled_s: float = 0.0  # from the last trouble to the answer
+    settled_s: float | None = None  # from the last trouble to the answer; None: none was asked for, or found
     agent_ticks: int = 0
     marks: dict[str, int] = field(default_factory=dict)  # how often each kind of thing happened
+
+
+class OnlookerError(Exception):
+    """Who looks on has failed, not the swarm: a terminal that is gone, a trace that cannot be written."""
 
 
 @contextlib.contextmanager
@@ -85,7 +90,8 @@ def rare_collections() -> Iterator[None]:
 class Trial(Processes):
     """The swarm of one world, and what checkers look at."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, record: Callable[[bytes], None] | None = None) -> None:
+        """`record` is given everything that goes into the digest, piece by piece."""
         self.world = world
         self.lives: list[Life] = []
         self.marks: Counter[str] = Counter()
@@ -101,7 +107,7 @@ class Trial(Processes):
         self._wiretap = Wiretap(world.seed) if replays else None
         self._checkers = all_checkers()
         simulation: Simulation[FixedVector] = Simulation(
-            faults=world.plan(), seed=world.seed, codec=self, on_event=self._on_event
+            faults=world.plan(), seed=world.seed, codec=self, record=record, on_event=self._on_event
         )
         seats = [
             HuntSeat(peer=name, task=task, speed=speed, clock=Clock(drift))
@@ -159,8 +165,12 @@ class Trial(Processes):
         )
         trace = None if self.traces is None else self.traces.of(member.peer, member.lives)
         if trace is not None:
-            made = {"peer": member.peer, "incarnation": member.incarnation}
-            agent = trace.watch(agent, now, {**made, "founder": founder, "epoch_floor": epoch_floor})
+            made: dict[str, object] = {"peer": member.peer, "incarnation": member.incarnation}
+            made.update(founder=founder, epoch_floor=epoch_floor)
+            try:
+                agent = trace.watch(agent, now, made)
+            except HyperpushError as error:
+                raise OnlookerError from error
         self.lives.append(Life(member, agent, learner))
         return agent
 
@@ -179,7 +189,10 @@ class Trial(Processes):
     def _on_event(self, now: float, peer: PeerId, event: Event) -> None:
         self.marks[_mark_of(event)] += 1
         if self.listener is not None:
-            self.listener(now, peer, event)
+            try:
+                self.listener(now, peer, event)
+            except OSError as error:
+                raise OnlookerError from error
         for checker in self._checkers:
             checker.event(self, now, peer, event)
 
@@ -187,14 +200,16 @@ class Trial(Processes):
 
     @rare_collections()
     def run(self) -> Verdict:
-        """All of it. Nothing is raised but what is wrong with this file."""
+        """All of it. Whatever is raised in it is a violation. Raises OnlookerError only."""
         world, simulation = self.world, self.simulation
-        violation, checker, settled_s = "", "", 0.0
+        violation, checker, settled_s = "", "", None
         try:
             settled_s = self._play()
         except Violation as found:
             violation, checker = str(found), found.checker
-        except (AssertionError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except OnlookerError:
+            raise
+        except Exception as error:  # an agent that raises is what is hunted
             place = traceback.extract_tb(error.__traceback__)[-1]
             violation = f"{type(error).__name__} in {place.name}, line {place.lineno}: {error}"
             checker = "crash"
@@ -215,7 +230,7 @@ class Trial(Processes):
             dict(sorted(self.marks.items())),
         )
 
-    def _play(self) -> float:
+    def _play(self) -> float | None:
         world, simulation = self.world, self.simulation
         changes = world.changes()
         self.found({change.agent for change in changes if isinstance(change, Join)}, named=world.named)
@@ -233,7 +248,7 @@ class Trial(Processes):
         core = [member for member in self.members if member.alive]
         if not self._is_connected(core):
             self.marks["core not connected"] += 1
-            return 0.0
+            return None
         answer = closed_form([member.task for member in core])
         begun = {member.peer: member.agent.ticks for member in core if member.agent is not None}
         right_since = None
