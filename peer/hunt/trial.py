@@ -16,16 +16,17 @@ from peer.agent import Agent
 from peer.errors import HyperpushError
 from peer.events import EpochEntered
 from peer.hunt import fixed_point
-from peer.hunt.checkers import Violation, all_checkers, wrong_answer
+from peer.hunt.checkers import Onlookers, Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
 from peer.hunt.hostile import speak
 from peer.hunt.processes import HuntSeat, Processes
 from peer.hunt.quadratics import QuadraticLearner, closed_form
+from peer.hunt.watched_solver import WatchedSolver
 from peer.hunt.wiretap import Wiretap
 from peer.hunt.world import TICK_S, World
 from peer.scenario import Join
 from peer.simulation import Clock, Simulation
-from peer.solver import Solver, block_spans
+from peer.solver import block_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -95,8 +96,8 @@ class Trial(Processes):
         self.world = world
         self.lives: list[Life] = []
         self.marks: Counter[str] = Counter()
-        self.told: dict[tuple[PeerId, int, int], list[FixedVector]] = defaultdict(list)
-        # running sums of the model that were announced, by (sender, epoch, block), in order
+        self.told: dict[tuple[PeerId, int, int], list[tuple[FixedVector, ...]]] = defaultdict(list)
+        # arrays that were announced, by (sender, epoch, block), in order
         self.tainted: set[int] = set()  # epochs in which a liar spoke of sums
         self.lied = False  # of anything
         self.listener: Callable[[float, PeerId, Event], None] | None = None  # for people
@@ -106,6 +107,7 @@ class Trial(Processes):
         replays = any(trouble.replays for trouble in world.troubles)
         self._wiretap = Wiretap(world.seed) if replays else None
         self._checkers = all_checkers()
+        self._is_judged = False  # a single agent may be made, to be replayed
         simulation: Simulation[FixedVector] = Simulation(
             faults=world.plan(), seed=world.seed, codec=self, record=record, on_event=self._on_event
         )
@@ -125,7 +127,7 @@ class Trial(Processes):
         if is_honest and self._wiretap is not None:
             self._wiretap.hear(push)
         if push.arrays and is_honest:
-            self.told[push.sender, push.epoch, push.block].append(push.arrays[1])
+            self.told[push.sender, push.epoch, push.block].append(push.arrays)
         if self.world.seed % CODED_EVERY == 0:
             return fixed_point.encode(push)
         self._frames.append(push)
@@ -153,9 +155,10 @@ class Trial(Processes):
         now = member.clock.read(self.simulation.now)
         algebra = FixedAlgebra()
         spans = block_spans(size, settings.block_fraction, size)
+        solver = WatchedSolver(learner, algebra, settings, spans, random.Random(f"{name}/blocks"))
         agent = Agent(
             Identity(member.peer, "hunt", "quadratic", member.incarnation),
-            Solver(learner, algebra, settings, spans, random.Random(f"{name}/blocks")),
+            solver,
             algebra,
             settings,
             rng=random.Random(f"{name}/ticks"),
@@ -171,7 +174,10 @@ class Trial(Processes):
                 agent = trace.watch(agent, now, made)
             except HyperpushError as error:
                 raise OnlookerError from error
-        self.lives.append(Life(member, agent, learner))
+        life = Life(member, agent, learner)
+        self.lives.append(life)
+        if self._is_judged:
+            solver.onlooker = Onlookers(self, life, self._checkers)
         return agent
 
     def contacts_of(self, member: HuntSeat, others: list[HuntSeat]) -> list[HuntSeat]:  # noqa: ARG002
@@ -203,6 +209,7 @@ class Trial(Processes):
         """All of it. Whatever is raised in it is a violation. Raises OnlookerError only."""
         world, simulation = self.world, self.simulation
         violation, checker, settled_s = "", "", None
+        self._is_judged = True
         try:
             settled_s = self._play()
         except Violation as found:

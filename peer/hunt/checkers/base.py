@@ -8,10 +8,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peer.events import Event
+    from peer.hunt.fixed_point import FixedVector
     from peer.hunt.processes import HuntSeat
     from peer.hunt.storage import CameBack
-    from peer.hunt.trial import Trial
-    from wire import PeerId
+    from peer.hunt.trial import Life, Trial
+    from peer.learner import TickReport
+    from wire import PeerId, Push
 
 
 class Violation(Exception):  # noqa: N818  (it is what the hunt is after)
@@ -32,6 +34,19 @@ class Checker:
 
     def came_back(self, trial: Trial, member: HuntSeat, found: CameBack) -> None:
         """A process has started, for the first time or again, and goes on from what its disk has."""
+
+    def ticked(
+        self,
+        trial: Trial,
+        life: Life,
+        before: Sequence[FixedVector],
+        pushes: Sequence[Push[FixedVector]],
+        report: TickReport,
+    ) -> None:
+        """An agent has computed; `before` are its stepped estimates, by stream, when that began."""
+
+    def joined(self, trial: Trial, life: Life, heard: Mapping[tuple[PeerId, int], Push[FixedVector]]) -> None:
+        """An agent that listened is about to begin with the mean of these."""
 
     def tick(self, trial: Trial) -> None:
         """A nominal tick has passed."""
