@@ -36,16 +36,27 @@ class Change:
 class VirtualDisk:
     """`peer.disk.Disk`. `before` is called with the operation and the name before each one, and may raise.
 
-    `room` is how many bytes all files may have together; None: no limit.
+    `room` is how many bytes all files may have together; None: no limit. While it `is_broken` nothing can be
+    written, nor made durable, and only reading goes on.
     """
 
     def __init__(self, rng: random.Random, before: Callable[[str, str], None] | None = None) -> None:
         self.room: int | None = None
+        self.is_broken = False
         self._rng = rng
         self._before = before or (lambda _operation, _name: None)
         self._names: dict[str, File] = {}
         self._durable: dict[str, File] = {}
         self._changes: list[Change] = []
+
+    @property
+    def is_well(self) -> bool:
+        """Whether it has no reason to refuse."""
+        return self.room is None and not self.is_broken
+
+    def used(self) -> int:
+        """Bytes in all files."""
+        return sum(len(file.content) for file in self._names.values())
 
     def place(self, name: str) -> str:
         """Its name."""
@@ -72,8 +83,10 @@ class VirtualDisk:
         except BaseException:
             file.content = content[: self._rng.randrange(len(content) + 1)]
             raise
-        used = sum(len(one.content) for one in self._names.values())
-        fits = len(content) if self.room is None else max(0, self.room - used)
+        if self.is_broken:
+            file.content = content[: self._rng.randrange(len(content) + 1)]
+            raise OSError(errno.EIO, "Input/output error")
+        fits = len(content) if self.room is None else max(0, self.room - self.used())
         file.content = content[:fits]
         if fits < len(content):
             raise OSError(errno.ENOSPC, "No space left on device")
@@ -81,12 +94,14 @@ class VirtualDisk:
     def sync(self, name: str) -> None:
         """What it has is durable."""
         self._before("sync", name)
+        self._refuse_if_broken()
         file = self._file(name)
         file.durable = file.content
 
     def replace(self, name: str, new_name: str) -> None:
         """At once."""
         self._before("replace", new_name)
+        self._refuse_if_broken()
         file = self._file(name)
         del self._names[name]
         self._names[new_name] = file
@@ -95,6 +110,7 @@ class VirtualDisk:
     def remove(self, name: str) -> None:
         """At once."""
         self._before("remove", name)
+        self._refuse_if_broken()
         self._file(name)
         del self._names[name]
         self._changes.append(Change(name, None))
@@ -102,6 +118,7 @@ class VirtualDisk:
     def sync_names(self) -> None:
         """All names are durable."""
         self._before("sync_names", "")
+        self._refuse_if_broken()
         self._durable = dict(self._names)
         self._changes.clear()
 
@@ -133,6 +150,10 @@ class VirtualDisk:
             content[bit // 8] ^= 1 << bit % 8
             file.content = bytes(content)
         file.durable = file.content
+
+    def _refuse_if_broken(self) -> None:
+        if self.is_broken:
+            raise OSError(errno.EIO, "Input/output error")
 
     def _file(self, name: str) -> File:
         if name not in self._names:

@@ -35,14 +35,27 @@ class Death:
     damaged: str  # then what begins with this is damaged; empty: nothing is
 
 
+LITTLE_ROOM = 2_000  # bytes at most: a checkpoint has some hundreds
+
+
 @dataclass(frozen=True, slots=True)
 class BadDisk:
-    """The disk of an agent takes its time, or has no room."""
+    """The disk of an agent takes its time, or has no room, or is broken."""
 
     agent: int
     from_s: float
     until_s: float
-    operation_s: float  # 0: it is full
+    operation_s: float = 0.0  # that each operation takes; 0: it refuses instead
+    room: int | None = 0  # bytes left, so that what is written is cut anywhere; None: it is broken
+
+    @property
+    def kind(self) -> str:
+        """What the campaign counts."""
+        if self.operation_s:
+            return "slow disk"
+        if self.room is None:
+            return "broken disk"
+        return "nearly full disk" if self.room else "full disk"
 
 
 def checkpoint_ticks(seed: int) -> int:
@@ -71,12 +84,13 @@ def deaths(seed: int, changes: Sequence[Change]) -> tuple[Death, ...]:
 
 
 def bad_disks(seed: int, agents: int, quiet_s: float) -> Iterator[BadDisk]:
-    """Full and slow ones."""
-    rng = random.Random(f"hunt/{seed}/disks")
+    """Full, slow and broken ones."""
+    rng, how = random.Random(f"hunt/{seed}/disks"), random.Random(f"hunt/{seed}/disks/how")
     for _ in range(rng.choice((0, 0, 0, 1, 2))):
         from_s = rng.uniform(0.0, 0.8 * quiet_s)
         until_s = min(
             quiet_s - SUPERVISED_S - 1.0, from_s + rng.choice((5.0, 30.0, 100.0)) * rng.uniform(0.5, 1.5)
         )
         slow = rng.choice((0.0, 0.0, 0.05, 0.5))
-        yield BadDisk(rng.randrange(agents), round(from_s, 2), round(until_s, 2), slow)
+        room = how.choice((0, how.randrange(1, LITTLE_ROOM), None))
+        yield BadDisk(rng.randrange(agents), round(from_s, 2), round(until_s, 2), slow, room)

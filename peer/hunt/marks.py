@@ -11,7 +11,7 @@ TROUBLES = (
     *("partition", "stands still", "loss", "delay", "duplicates", "reordering", "clogged"),
     *(f"liar: {kind}" for kind in KINDS),
     *wiretap.KINDS,
-    *("full disk", "slow disk"),
+    *("full disk", "nearly full disk", "broken disk", "slow disk"),
 )
 EXPECTED = (
     *TROUBLES,

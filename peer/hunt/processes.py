@@ -83,7 +83,7 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
         try:
             found = self.storage.start(member.peer)
         except (StateError, ProcessEndedError) as error:
-            if isinstance(error, StateError) and self.storage.machine(member.peer).disk.room is None:
+            if isinstance(error, StateError) and self.storage.machine(member.peer).disk.is_well:
                 raise Violation("loadable", f"{member.peer} does not start: {error}") from error
             self._end(member)
             self.simulation.at(
@@ -118,8 +118,10 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
     def _worsen(self, disk: BadDisk) -> None:
         machine = self.storage.machine(self.members[disk.agent].peer)
         machine.operation_s = disk.operation_s
-        machine.disk.room = None if disk.operation_s else 0
+        if not disk.operation_s:
+            machine.disk.is_broken = disk.room is None
+            machine.disk.room = None if disk.room is None else machine.disk.used() + disk.room
 
     def _mend(self, disk: BadDisk) -> None:
         machine = self.storage.machine(self.members[disk.agent].peer)
-        machine.operation_s, machine.disk.room = 0.0, None
+        machine.operation_s, machine.disk.room, machine.disk.is_broken = 0.0, None, False

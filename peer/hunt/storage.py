@@ -42,6 +42,7 @@ class Machine:
     ends_after: int = 0  # operations, the process ends in the next one; 0: it does not
     power_fails: bool = False  # when it ends
     damaged: bool = False  # one file, since the process ended
+    asked: int = 0  # times to keep a checkpoint
     epoch: int = 0  # promised
     incarnation: int = 0
     checkpoints: dict[int, str] = field(default_factory=dict)  # numbers promised, with their digests
@@ -146,6 +147,7 @@ class DiskStorage(Storage[FixedVector]):
         machine = self.machine(peer)
         assert machine.files is not None
         assert machine.store is not None
+        machine.asked += 1
         numbers = machine.files.numbers
         checkpoint = Checkpoint(
             identity=machine.files.identity.fingerprint,

@@ -175,9 +175,12 @@ def _far(world: World) -> World:
 
 
 def _bad_disk(disk: BadDisk, names: Sequence[PeerId]) -> Trouble:
-    kind = "slow disk" if disk.operation_s else "full disk"
     how = f", {disk.operation_s:g} s each time" if disk.operation_s else ""
-    return Trouble(kind, f"{names[disk.agent]} from {disk.from_s:g} to {disk.until_s:g}{how}", disks=(disk,))
+    if disk.kind == "nearly full disk":
+        how = f", {disk.room} bytes left"
+    return Trouble(
+        disk.kind, f"{names[disk.agent]} from {disk.from_s:g} to {disk.until_s:g}{how}", disks=(disk,)
+    )
 
 
 def _stays(troubles: Sequence[Trouble], agent: int) -> bool:
