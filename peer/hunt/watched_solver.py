@@ -9,29 +9,25 @@ from peer.solver import Solver
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from typing import Protocol
+    from collections.abc import Callable, Mapping, Sequence
 
     from peer.learner import TickReport
     from peer.solver import BlockPush, Orders
     from wire import PeerId, Push
 
-    class Onlooker(Protocol):
-        """Changes nothing."""
-
-        def ticked(
-            self, before: Sequence[FixedVector], pushes: Sequence[Push[FixedVector]], report: TickReport
-        ) -> None:
-            """A tick is over; `before` are the stepped estimates, by stream, when it began."""
-
-        def joined(self, heard: Mapping[tuple[PeerId, int], Push[FixedVector]]) -> None:
-            """The estimates are about to be replaced by the mean of these."""
+    # `before` are the stepped estimates, by stream, when the tick began
+    OnTick = Callable[[Sequence[FixedVector], Sequence[Push[FixedVector]], TickReport], None]
+    OnJoin = Callable[[Mapping[tuple[PeerId, int], Push[FixedVector]]], None]
 
 
 class WatchedSolver(Solver[FixedVector]):
-    """`Solver` in every other respect."""
+    """`Solver` in every other respect; `on_tick` is told of every tick that is over, `on_join` of what the
 
-    onlooker: Onlooker | None = None
+    estimates are about to be replaced by the mean of.
+    """
+
+    on_tick: OnTick | None = None
+    on_join: OnJoin | None = None
 
     def tick(
         self, pushes: Sequence[Push[FixedVector]], orders: Orders
@@ -39,12 +35,12 @@ class WatchedSolver(Solver[FixedVector]):
         """As in `Solver`."""
         before = [stream.stepped for stream in self.streams if isinstance(stream, TrackingStream)]
         blocks, report = super().tick(pushes, orders)
-        if self.onlooker is not None:
-            self.onlooker.ticked(before, pushes, report)
+        if self.on_tick is not None:
+            self.on_tick(before, pushes, report)
         return blocks, report
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[FixedVector]]) -> None:
         """As in `Solver`."""
-        if self.onlooker is not None:
-            self.onlooker.joined(heard)
+        if self.on_join is not None:
+            self.on_join(heard)
         super().replace_estimates(heard)

@@ -43,7 +43,7 @@ def all_checkers() -> list[Checker]:
 
 @dataclass(frozen=True, slots=True)
 class Onlookers:
-    """All checkers, as they look at one solver."""
+    """Checkers, as they look at one solver."""
 
     trial: Trial
     life: Life
