@@ -36,12 +36,14 @@ class Change:
 class VirtualDisk:
     """`peer.disk.Disk`. `before` is called with the operation and the name before each one, and may raise.
 
-    `room` is how many bytes all files may have together; None: no limit. While it `is_broken` nothing can be
+    `room` is how many bytes all files may have together, `longest` how many of one write find room before
+    others take it; None: no limit. While it `is_broken` nothing can be
     written, nor made durable, and only reading goes on.
     """
 
     def __init__(self, rng: random.Random, before: Callable[[str, str], None] | None = None) -> None:
         self.room: int | None = None
+        self.longest: int | None = None
         self.is_broken = False
         self._rng = rng
         self._before = before or (lambda _operation, _name: None)
@@ -52,11 +54,7 @@ class VirtualDisk:
     @property
     def is_well(self) -> bool:
         """Whether it has no reason to refuse."""
-        return self.room is None and not self.is_broken
-
-    def used(self) -> int:
-        """Bytes in all files."""
-        return sum(len(file.content) for file in self._names.values())
+        return self.room is None and self.longest is None and not self.is_broken
 
     def place(self, name: str) -> str:
         """Its name."""
@@ -86,7 +84,9 @@ class VirtualDisk:
         if self.is_broken:
             file.content = content[: self._rng.randrange(len(content) + 1)]
             raise OSError(errno.EIO, "Input/output error")
-        fits = len(content) if self.room is None else max(0, self.room - self.used())
+        used = sum(len(one.content) for one in self._names.values())
+        fits = len(content) if self.room is None else max(0, self.room - used)
+        fits = fits if self.longest is None else min(fits, self.longest)
         file.content = content[:fits]
         if fits < len(content):
             raise OSError(errno.ENOSPC, "No space left on device")

@@ -35,7 +35,7 @@ class Death:
     damaged: str  # then what begins with this is damaged; empty: nothing is
 
 
-LITTLE_ROOM = 2_000  # bytes at most: a checkpoint has some hundreds
+LITTLE_ROOM = 800  # bytes at most: a checkpoint has some hundreds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class BadDisk:
     from_s: float
     until_s: float
     operation_s: float = 0.0  # that each operation takes; 0: it refuses instead
-    room: int | None = 0  # bytes left, so that what is written is cut anywhere; None: it is broken
+    room: int | None = 0  # bytes of each write that fit: it is cut there; None: the disk is broken
 
     @property
     def kind(self) -> str:

@@ -115,13 +115,17 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
             if death.damaged:
                 self.storage.damage(member.peer, death.damaged)
 
-    def _worsen(self, disk: BadDisk) -> None:
-        machine = self.storage.machine(self.members[disk.agent].peer)
-        machine.operation_s = disk.operation_s
-        if not disk.operation_s:
-            machine.disk.is_broken = disk.room is None
-            machine.disk.room = None if disk.room is None else machine.disk.used() + disk.room
+    def _worsen(self, bad: BadDisk) -> None:
+        machine = self.storage.machine(self.members[bad.agent].peer)
+        machine.operation_s = bad.operation_s
+        if not bad.operation_s:
+            disk = machine.disk
+            disk.is_broken = bad.room is None
+            disk.room = 0 if bad.room == 0 else None
+            disk.longest = bad.room or None
 
-    def _mend(self, disk: BadDisk) -> None:
-        machine = self.storage.machine(self.members[disk.agent].peer)
-        machine.operation_s, machine.disk.room, machine.disk.is_broken = 0.0, None, False
+    def _mend(self, bad: BadDisk) -> None:
+        machine = self.storage.machine(self.members[bad.agent].peer)
+        machine.operation_s = 0.0
+        machine.disk.room = machine.disk.longest = None
+        machine.disk.is_broken = False

@@ -129,10 +129,11 @@ class DiskStorage(Storage[FixedVector]):
         return None if found is None else Snapshot(_unpack(found.tensors), found.values)
 
     def keep_epoch(self, peer: PeerId, epoch: int) -> tuple[bool, float]:
-        """As real agents do: again until the disk takes it."""
+        """As real agents do: again until the disk takes it. What is there already is for checkers to see."""
         machine = self.machine(peer)
         assert machine.files is not None
-        assert epoch > machine.files.numbers.epoch, f"{peer} enters epoch {epoch} twice"
+        if epoch <= machine.files.numbers.epoch:
+            return True, 0.0
         before = machine.operations
         try:
             machine.files.keep(epoch=epoch)

@@ -177,7 +177,7 @@ def _far(world: World) -> World:
 def _bad_disk(disk: BadDisk, names: Sequence[PeerId]) -> Trouble:
     how = f", {disk.operation_s:g} s each time" if disk.operation_s else ""
     if disk.kind == "nearly full disk":
-        how = f", {disk.room} bytes left"
+        how = f", {disk.room} bytes of a file fit"
     return Trouble(
         disk.kind, f"{names[disk.agent]} from {disk.from_s:g} to {disk.until_s:g}{how}", disks=(disk,)
     )

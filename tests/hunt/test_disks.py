@@ -10,6 +10,7 @@ from unittest import mock
 
 import pytest
 
+from peer.checkpoint_schedule import CheckpointSchedule
 from peer.errors import StateError
 from peer.hunt.disk import VirtualDisk
 from peer.hunt.disk_troubles import BadDisk, Death, bad_disks, deaths
@@ -48,6 +49,18 @@ def half_of_it(self: Solver[Any], snapshot: Snapshot[Any]) -> None:
     restore(self, replace(snapshot, arrays={**snapshot.arrays, "adjoint": snapshot.arrays["model"]}))
 
 
+def lose_a_block(self: Solver[Any], snapshot: Snapshot[Any]) -> None:
+    """All steps of one block of the model are lost by a restart."""
+    restore(self, snapshot)
+    whole, block = self.learner.initial_model, self.spans[-1]
+    self.model.replace_estimate(block, whole[block])
+
+
+def keep_nothing(self: CheckpointSchedule, ticks: int, now: float) -> bool:
+    """No checkpoint is ever due."""
+    return False
+
+
 def lose_the_step_of_a_block(self: TrackingStream[Any]) -> None:
     """The first element of the own gradient does not go into the tracker of a new epoch."""
     gradient = self._algebra.copy(self.gradient)
@@ -61,6 +74,8 @@ PLANTED = [
     (VirtualDisk, "sync", never_durable, {"loadable"}),
     (VirtualDisk, "sync_names", names_never_durable, {"loadable"}),
     (Solver, "restore", half_of_it, {"loadable"}),
+    (Solver, "restore", lose_a_block, {"loadable"}),
+    (CheckpointSchedule, "is_due", keep_nothing, {"loadable"}),
     (TrackingStream, "enter_epoch", lose_the_step_of_a_block, {"mass"}),
 ]
 
@@ -87,6 +102,7 @@ def test_all_that_may_happen_to_a_disk_happens() -> None:
     assert len({death.damaged for death in found}) == 6
     bad = [disk for seed in range(200) for disk in bad_disks(seed, 3, 100.0)]
     assert {disk.operation_s for disk in bad} == {0.0, 0.05, 0.5}
+    assert {disk.kind for disk in bad} == {"full disk", "nearly full disk", "broken disk", "slow disk"}
     assert all(disk.until_s < 95.0 for disk in bad)
 
 
@@ -106,20 +122,52 @@ def test_whoever_dies_at_any_operation_of_its_disk_comes_back_right() -> None:
     }
 
 
-def test_an_agent_waits_for_a_disk_without_room_and_for_a_slow_one() -> None:
+def test_an_agent_waits_for_a_disk_without_room_for_a_broken_and_for_a_slow_one() -> None:
     world = draw(12)
-    for disk in (BadDisk(0, 0.0, 30.0, 0.0), BadDisk(0, 0.0, 30.0, 0.5)):
+    for disk in (
+        BadDisk(0, 0.0, 30.0),
+        BadDisk(0, 0.0, 30.0, room=None),
+        BadDisk(0, 0.0, 30.0, operation_s=0.5),
+    ):
         verdict = run(replace(world, troubles=(Trouble("disk", "", disks=(disk,)),)))
         assert not verdict.violation
         assert bool(verdict.marks.get("epoch refused by the disk")) is (disk.operation_s == 0)
+
+
+def test_a_checkpoint_that_does_not_fit_is_cut_and_the_one_before_is_gone_on_with() -> None:
+    world = draw(12)
+    world = replace(world, settings=replace(world.settings, checkpoint_ticks=3))
+    changes = (Kill(0, 40.0), Restart(0, 45.0, with_state=True))
+    for room in (*range(50, 400, 100), None):
+        disk = BadDisk(0, 20.0, 50.0, room=room)
+        verdict = run(replace(world, troubles=(Trouble("disk", "", changes=changes, disks=(disk,)),)))
+        assert not verdict.violation
+        assert verdict.marks["checkpoint refused by the disk"]
+
+
+def test_a_broken_disk_can_be_read_only() -> None:
+    disk = VirtualDisk(random.Random(0))
+    disk.write("a", b"content")
+    disk.is_broken = True
+    assert not disk.is_well
+    for operation in (
+        lambda: disk.write("b", b"x"),
+        lambda: disk.sync("a"),
+        lambda: disk.replace("a", "b"),
+        lambda: disk.remove("a"),
+        disk.sync_names,
+    ):
+        with pytest.raises(OSError, match="Input/output error"):
+            operation()
+    assert disk.read("a", 99) == b"content"
 
 
 def test_what_an_agent_was_promised_is_told_apart_from_what_it_was_not() -> None:
     storage = DiskStorage(0, Counter())
     assert storage.start("a").epoch == 0
     assert storage.keep_epoch("a", 3) == (True, 0.0)
-    with pytest.raises(AssertionError, match="enters epoch 3 twice"):
-        storage.keep_epoch("a", 3)
+    assert storage.keep_epoch("a", 2) == (True, 0.0)
+    assert storage.epoch("a") == 3
     storage.keep_snapshot("a", Snapshot({}, {"ticks": 1}))
     storage.machine("a").disk.room = 0
     assert storage.keep_epoch("a", 4) == (False, 1.0)
