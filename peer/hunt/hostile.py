@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 LIAR: PeerId = "liar"
 KINDS = ("garbage", "haste", "death", "ghosts")
+IMPOSTOR = "impostor"  # of sealed worlds, see `seals`
 GHOSTS = 12
 GARBAGE = 10**9
 

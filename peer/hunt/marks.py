@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from peer.hunt import wiretap
-from peer.hunt.hostile import KINDS
+from peer.hunt.hostile import IMPOSTOR, KINDS
 
 TROUBLES = (
     *("clock jumps", "crash, back with state", "crash, back without state", "cut for a while"),
     *("cut for ever", "dies", "flaps", "joins late", "leaves for good", "leaves, comes back"),
     *("partition", "stands still", "loss", "delay", "duplicates", "reordering", "clogged"),
-    *(f"liar: {kind}" for kind in KINDS),
+    *(f"liar: {kind}" for kind in (*KINDS, IMPOSTOR)),
     *wiretap.KINDS,
     *("full disk", "nearly full disk", "broken disk", "slow disk"),
 )
@@ -19,6 +19,7 @@ EXPECTED = (
     *("epoch: nobody pushes here", "epoch: precision"),
     *("LinkDeaf", "LinkHeard", "ListeningStarted", "PeerArrived", "PeerDeparted", "PeerQuarantined"),
     *("refused: unknown_sender", "refused: not_for_us", "refused: quarantined", "refused: epoch_rate"),
+    *("refused: wrong_key", "refused: wrong_identity", "refused: unencrypted", "refused: replayed"),
     *("power failed", "file damaged", "file mended"),
     *("checkpoint kept", "checkpoint found", "checkpoint refused by the disk", "epoch refused by the disk"),
     *(f"ended at the disk: {one}" for one in ("read", "write", "sync", "replace", "remove", "sync_names")),

@@ -18,9 +18,10 @@ from peer.events import EpochEntered
 from peer.hunt import fixed_point
 from peer.hunt.checkers import Onlookers, Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
-from peer.hunt.hostile import speak
+from peer.hunt.hostile import IMPOSTOR, LIAR, speak
 from peer.hunt.processes import HuntSeat, Processes
 from peer.hunt.quadratics import QuadraticLearner, closed_form
+from peer.hunt.seals import SealedPush, Seals
 from peer.hunt.watched_solver import WatchedSolver
 from peer.hunt.wiretap import Wiretap
 from peer.hunt.world import TICK_S, World
@@ -29,7 +30,7 @@ from peer.simulation import Clock, Simulation
 from peer.solver import block_spans
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from peer.events import Event
     from peer.hunt.storage import CameBack
@@ -109,6 +110,7 @@ class Trial(Processes):
         self._injected: Push[FixedVector] | None = None  # what no agent has sent
         replays = any(trouble.replays for trouble in world.troubles)
         self._wiretap = Wiretap(world.seed) if replays else None
+        self._seals = Seals(world.seed) if world.sealed else None
         self._checkers = all_checkers()
         self._is_judged = False  # a single agent may be made, to be replayed
         simulation: Simulation[FixedVector] = Simulation(
@@ -127,10 +129,15 @@ class Trial(Processes):
     def encode(self, push: Push[FixedVector]) -> bytes:
         """One frame; what it announces is noted. In most worlds a number stands for it, which is faster."""
         is_honest = push is not self._injected
-        if is_honest and self._wiretap is not None:
-            self._wiretap.hear(push)
         if push.arrays and is_honest:
             self.told[push.sender, push.epoch, push.block].append(push.arrays)
+        if self._seals is not None and is_honest:
+            push = self._seals.seal(push)
+        if is_honest and self._wiretap is not None:
+            self._wiretap.hear(push)
+        if isinstance(push, SealedPush):
+            self._frames.append(push)
+            return (len(self._frames) - 1).to_bytes(NUMBER_BYTES) + push.sealed
         if self.world.seed % CODED_EVERY == 0:
             return fixed_point.encode(push)
         self._frames.append(push)
@@ -144,7 +151,7 @@ class Trial(Processes):
 
     def decode(self, frame: bytes) -> Push[FixedVector]:
         """The message of a frame."""
-        if self.world.seed % CODED_EVERY == 0:
+        if self.world.seed % CODED_EVERY == 0 and not self.world.sealed:
             return fixed_point.decode(frame)
         return self._frames[int.from_bytes(frame[:NUMBER_BYTES])]
 
@@ -182,7 +189,22 @@ class Trial(Processes):
         if self._is_judged:
             onlookers = Onlookers(self, life, self._checkers)
             solver.on_tick, solver.on_join = onlookers.ticked, onlookers.joined
+            if self._seals is not None:
+                self._open_first(agent, self._seals)
         return agent
+
+    def _open_first(self, agent: Agent[FixedVector], seals: Seals) -> None:
+        """Let an agent be given only what opens."""
+        opener, own, receive = seals.opener(), agent.identity.peer, agent.receive
+
+        def open_and_receive(push: Push[FixedVector], now: float) -> None:
+            found = seals.open(opener, push)
+            author = push.author if isinstance(push, SealedPush) else LIAR
+            for checker in self._checkers:
+                checker.opened(self, own, found.sender, author)
+            receive(found, now)
+
+        agent.receive = open_and_receive  # type: ignore[method-assign]
 
     def contacts_of(self, member: HuntSeat, others: list[HuntSeat]) -> list[HuntSeat]:  # noqa: ARG002
         """Everybody, or a newcomer's only acquaintance."""
@@ -301,16 +323,22 @@ class Trial(Processes):
         """Speak to all, and again a tick later."""
         simulation = self.simulation
         if simulation.now >= lies.start_s:
-            self.lied = True
+            self.lied = self._seals is None
             for member in self.members:
                 if member.alive and member.agent is not None:
-                    for push in speak(lies.kind, member.agent, simulation.now):
-                        if push.arrays:
+                    for push in self._lies_to(member.agent, lies.kind):
+                        if push.arrays and self.lied:
                             self.tainted.add(push.epoch)
                         self._inject(member, push)
         next_s = max(lies.start_s, simulation.now + TICK_S)
         if next_s < lies.end_s:
             simulation.at(next_s, lambda: self._lie(lies))
+
+    def _lies_to(self, agent: Agent[FixedVector], kind: str) -> Sequence[Push[FixedVector]]:
+        if kind == IMPOSTOR:
+            there = [member.peer for member in self.members if member.alive]
+            return [] if self._seals is None else self._seals.pretend(agent, there, self.simulation.now)
+        return speak(kind, agent, self.simulation.now)
 
     def _replay(self, replays: Replays) -> None:
         """Send again to all what was recorded, and again a tick later."""

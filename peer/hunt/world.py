@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from peer.hunt import hostile
 from peer.hunt.disk_troubles import bad_disks, checkpoint_ticks, deaths
 from peer.hunt.quadratics import Quadratic
+from peer.hunt.seals import is_sealed
 from peer.hunt.wiretap import replays
 from peer.scenario import Join, Kill, Leave, Pause, Restart, member_names
 from peer.settings import AgentSettings
@@ -80,6 +81,7 @@ class World:
     calm: FaultPlan  # the links without troubles
     troubles: tuple[Trouble, ...]
     quiet_s: float  # from then on, nothing happens but what is for ever
+    sealed: bool = False  # messages are sealed, with a key of the swarm
 
     @property
     def names(self) -> tuple[PeerId, ...]:
@@ -116,7 +118,7 @@ class World:
             f"blocks of {settings.block_fraction:g}, {settings.local_steps} local steps, "
             f"momentum {settings.momentum:g}, warm-up {settings.warm_up_ticks:g}, "
             f"expire {settings.expire_ticks:g}, {'named' if self.named else 'found'}; "
-            f"speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
+            f"{'sealed; ' if self.sealed else ''}speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
         )
         for index, trouble in enumerate(self.troubles):
             if index not in left_out:
@@ -140,6 +142,10 @@ def draw(seed: int) -> World:
         Trouble(one.kind, f"from {one.start_s:g} to {one.end_s:g}", replays=(one,))
         for one in replays(seed, count, quiet_s)
     ]
+    if is_sealed(seed) and count > 1:
+        start_s, end_s = _span(random.Random(f"hunt/{seed}/impostor"), quiet_s)
+        lies = Lies(hostile.IMPOSTOR, start_s, end_s)
+        troubles.append(Trouble("liar: impostor", f"from {start_s:g} to {end_s:g}", lies=(lies,)))
     if not any(_stays(troubles, agent) for agent in range(count)):
         troubles = [one for one in troubles if not any(change.agent == 0 for change in one.changes)]
     world = World(
@@ -157,6 +163,7 @@ def draw(seed: int) -> World:
         ),
         troubles=tuple(troubles),
         quiet_s=quiet_s,
+        sealed=is_sealed(seed),
     )
     return _far(world) if random.Random(f"hunt/{seed}/far").random() < FAR_SHARE else world
 

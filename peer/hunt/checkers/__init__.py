@@ -10,6 +10,7 @@ from peer.hunt.checkers.base import Checker, Violation
 from peer.hunt.checkers.bounded import Bounded
 from peer.hunt.checkers.finite import Finite
 from peer.hunt.checkers.identity import OnceInAnEpoch
+from peer.hunt.checkers.identity_key import IdentityByKey
 from peer.hunt.checkers.loadable import Loadable
 from peer.hunt.checkers.mass import Mass
 from peer.hunt.checkers.monotone import Monotone
@@ -32,6 +33,7 @@ def all_checkers() -> list[Checker]:
     return [
         Mass(),
         OnceInAnEpoch(),
+        IdentityByKey(),
         Monotone(),
         NothingStale(),
         Bounded(),

@@ -48,6 +48,9 @@ class Checker:
     def joined(self, trial: Trial, life: Life, heard: Mapping[tuple[PeerId, int], Push[FixedVector]]) -> None:
         """An agent that listened is about to begin with the mean of these."""
 
+    def opened(self, trial: Trial, target: PeerId, sender: PeerId, author: PeerId) -> None:
+        """An agent has opened a message of `sender`, that `author` has sealed in truth."""
+
     def tick(self, trial: Trial) -> None:
         """A nominal tick has passed."""
 
