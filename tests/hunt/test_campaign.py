@@ -52,14 +52,14 @@ def test_verdicts_do_not_depend_on_the_number_of_processes() -> None:
     assert [verdict.seed for verdict in one] == [19, 20, 21]
 
 
-def test_nothing_is_wrong_in_sixty_worlds() -> None:
+def test_nothing_is_wrong_in_two_hundred_worlds() -> None:
     """The campaign before a release has ten thousand: `hyperpush hunt --seeds 10000`."""
     totals = Totals()
-    for verdict in judge_all(range(60), os.cpu_count() or 1):
+    for verdict in judge_all(range(200), os.cpu_count() or 1):
         totals.add(verdict)
     assert not totals.violations, "\n".join(line for seed in totals.violations for line in explain(seed))
     missing = [mark for mark in EXPECTED if not totals.marks[mark]]
-    assert len(missing) <= len(EXPECTED) // 4, f"hardly anything was reached: {missing}"
+    assert len(missing) <= len(EXPECTED) // 8, f"hardly anything was reached: {missing}"
 
 
 def test_worlds_without_an_answer_are_counted_apart() -> None:

@@ -166,6 +166,7 @@ def test_a_planted_fault_is_found(
     """Within 500 seeds; all of these are found within twenty."""
     monkeypatch.setattr("peer.hunt.trial.SETTLES_S", 3_000.0)
     monkeypatch.setattr("peer.hunt.trial.SETTLES_OF_SLOWEST_S", 0.0)
+    monkeypatch.setattr("peer.hunt.trial.QUARANTINE_S", 3_000.0)
     with mock.patch.object(where, name, fault):
         found = next(verdict for verdict in map(run, map(draw, range(500))) if verdict.violation)
     assert found.checker in checkers
