@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 TICK_S = 1.0
 AGENTS = (1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 7, 9)
 FAR, FAR_SHARE, FAR_TOLERANCE = 1000.0, 0.08, 1e-13  # sums of thousands are coarser than that
+BEND, BENT_SHARE = 0.4, 0.02  # losses that are no quadratics
 MANY = 20  # more than tell each other whom they hear
 
 
@@ -118,7 +119,8 @@ class World:
             f"blocks of {settings.block_fraction:g}, {settings.local_steps} local steps, "
             f"momentum {settings.momentum:g}, warm-up {settings.warm_up_ticks:g}, "
             f"expire {settings.expire_ticks:g}, {'named' if self.named else 'found'}; "
-            f"{'sealed; ' if self.sealed else ''}speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
+            f"{'bent; ' if self.tasks[0].bend else ''}{'sealed; ' if self.sealed else ''}"
+            f"speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
         )
         for index, trouble in enumerate(self.troubles):
             if index not in left_out:
@@ -165,6 +167,8 @@ def draw(seed: int) -> World:
         quiet_s=quiet_s,
         sealed=is_sealed(seed),
     )
+    if random.Random(f"hunt/{seed}/bent").random() < BENT_SHARE:
+        world = replace(world, tasks=tuple(replace(task, bend=BEND) for task in world.tasks))
     return _far(world) if random.Random(f"hunt/{seed}/far").random() < FAR_SHARE else world
 
 
