@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from peer.hunt.checkers.base import Checker
@@ -14,6 +15,8 @@ from peer.topology import BYPASS_MAX
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from peer.agent import Agent
+    from peer.hunt.fixed_point import FixedVector
     from peer.hunt.processes import HuntSeat
     from peer.hunt.trial import Trial
     from wire import PeerId
@@ -70,7 +73,7 @@ class Bounded(Checker):
         for life in trial.lives:
             if not life.is_alive:
                 continue
-            agent, found = life.agent, tables([life.agent])
+            agent, found = life.agent, _counted(life.agent)
             peer, blocks = agent.identity.peer, len(agent.solver.spans)
             usual = PER_NAME_AND_BLOCK * names * blocks + OF_THEIR_OWN
             for table, size in found.items():
@@ -80,6 +83,15 @@ class Bounded(Checker):
             there = len(agent.peers) + found["Agent._departed"]  # those are forgotten at the next tick
             if links > STREAMS * blocks * there:
                 self.fail(f"{peer} remembers {links} links of peers, of whom {there} are there")
+
+
+def _counted(agent: Agent[FixedVector]) -> Counter[str]:
+    """Entries of each table, traced or not: what a trace holds is not of the agent."""
+    found: Counter[str] = Counter()
+    for table, size in tables([agent]).items():
+        if not table.startswith("Trace."):
+            found[table.replace("WatchedAgent.", "Agent.")] += size
+    return found
 
 
 def _names(trial: Trial) -> int:
