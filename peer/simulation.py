@@ -119,6 +119,8 @@ class Simulation(Generic[V]):
         self.counters: dict[PeerId, MessageCounters] = {}
         self.storage: Storage[V] = Storage()
         self.on_death: Callable[[PeerId], None] | None = None  # of a process that its disk has ended
+        # What an agent makes of what has come; may raise DecodeError.
+        self.on_arrival: Callable[[PeerId, Push[V]], Push[V]] | None = None
         self._faults = faults
         self._seed = seed
         self._codec = codec
@@ -337,6 +339,8 @@ class Simulation(Generic[V]):
     def _receive(self, node: Node[V], push: Push[V]) -> None:
         node.counters.delivered += 1
         try:
+            if self.on_arrival is not None:
+                push = self.on_arrival(node.agent.identity.peer, push)
             node.agent.receive(push, node.clock.read(self.now))
         except DecodeError as error:
             reason = str(error.reason)

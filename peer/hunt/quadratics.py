@@ -24,6 +24,8 @@ from peer.snapshot import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from peer.hunt.watched_solver import Watcher
+
 
 HALVINGS = 80  # more than a float has bits
 
@@ -95,6 +97,7 @@ class QuadraticLearner:
         self._centre = FixedVector.of(task.centre)
         self._goal = FixedVector.of(task.goal)
         self.evaluations = 0  # over all lives that went on from one another
+        self.watcher: Watcher | None = None  # of the solver, see `watched_solver`
 
     @property
     def initial_model(self) -> FixedVector:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from peer.hunt.world import Jump, Lies
     from peer.trace.files import Traces
     from wire import PeerId, Push
+    from wire.envelope import Opener
 
 # How long after the last trouble the answer may take: silence is believed after several of the longest gaps.
 # In 957 worlds it was at most 0.34 of this (median 0.05), with a quarantine 0.43.
@@ -111,6 +112,7 @@ class Trial(Processes):
         replays = any(trouble.replays for trouble in world.troubles)
         self._wiretap = Wiretap(world.seed) if replays else None
         self._seals = Seals(world.seed) if world.sealed else None
+        self._openers: dict[PeerId, Opener] = {}  # of processes, by who they host
         self._checkers = all_checkers()
         self._is_judged = False  # a single agent may be made, to be replayed
         simulation: Simulation[FixedVector] = Simulation(
@@ -122,6 +124,8 @@ class Trial(Processes):
                 world.names, world.tasks, world.speeds, world.drifts, strict=True
             )
         ]
+        if self._seals is not None:
+            simulation.on_arrival = self._open
         super().__init__(simulation, seats, seed=world.seed, marks=self.marks)
 
     # ---- what the simulation needs
@@ -187,24 +191,19 @@ class Trial(Processes):
         life = Life(member, agent, learner)
         self.lives.append(life)
         if self._is_judged:
-            onlookers = Onlookers(self, life, self._checkers)
-            solver.on_tick, solver.on_join = onlookers.ticked, onlookers.joined
+            learner.watcher = Onlookers(self, life, self._checkers)
             if self._seals is not None:
-                self._open_first(agent, self._seals)
+                self._openers[member.peer] = self._seals.opener()
         return agent
 
-    def _open_first(self, agent: Agent[FixedVector], seals: Seals) -> None:
-        """Let an agent be given only what opens."""
-        opener, own, receive = seals.opener(), agent.identity.peer, agent.receive
-
-        def open_and_receive(push: Push[FixedVector], now: float) -> None:
-            found = seals.open(opener, push)
-            author = push.author if isinstance(push, SealedPush) else LIAR
-            for checker in self._checkers:
-                checker.opened(self, own, found.sender, author)
-            receive(found, now)
-
-        agent.receive = open_and_receive  # type: ignore[method-assign]
+    def _open(self, peer: PeerId, push: Push[FixedVector]) -> Push[FixedVector]:
+        """Let an agent be given only what opens. Raises `wire.DecodeError`."""
+        assert self._seals is not None
+        found = self._seals.open(self._openers[peer], push)
+        author = push.author if isinstance(push, SealedPush) else LIAR
+        for checker in self._checkers:
+            checker.opened(self, peer, found.sender, author)
+        return found
 
     def contacts_of(self, member: HuntSeat, others: list[HuntSeat]) -> list[HuntSeat]:  # noqa: ARG002
         """Everybody, or a newcomer's only acquaintance."""

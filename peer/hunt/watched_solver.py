@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from peer.hunt.fixed_point import FixedVector
+from peer.hunt.quadratics import QuadraticLearner
 from peer.solver import Solver
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from peer.learner import TickReport
     from peer.solver import BlockPush, Orders
     from wire import PeerId, Push
 
-    # `before` are the stepped estimates, by stream, when the tick began
-    OnTick = Callable[[Sequence[FixedVector], Sequence[Push[FixedVector]], TickReport], None]
-    OnJoin = Callable[[Mapping[tuple[PeerId, int], Push[FixedVector]]], None]
+
+class Watcher(Protocol):
+    """Who looks on."""
+
+    def ticked(
+        self, before: Sequence[FixedVector], pushes: Sequence[Push[FixedVector]], report: TickReport
+    ) -> None:
+        """A tick is over; `before` are the stepped estimates, by stream, when it began."""
+
+    def joined(self, heard: Mapping[tuple[PeerId, int], Push[FixedVector]]) -> None:
+        """The estimates are about to be replaced by the mean of these."""
 
 
 class WatchedSolver(Solver[FixedVector]):
-    """`Solver` in every other respect; `on_tick` is told of every tick that is over, `on_join` of what the
+    """`Solver` in every other respect.
 
-    estimates are about to be replaced by the mean of.
+    The watcher is the learner's, which is no part of the state that a trace keeps.
     """
 
-    on_tick: OnTick | None = None
-    on_join: OnJoin | None = None
+    @property
+    def watcher(self) -> Watcher | None:
+        """Who looks on, if anybody does."""
+        assert isinstance(self.learner, QuadraticLearner)
+        return self.learner.watcher
 
     def tick(
         self, pushes: Sequence[Push[FixedVector]], orders: Orders
@@ -35,12 +47,12 @@ class WatchedSolver(Solver[FixedVector]):
         """As in `Solver`."""
         before = [stream.stepped for stream in self.streams if isinstance(stream, TrackingStream)]
         blocks, report = super().tick(pushes, orders)
-        if self.on_tick is not None:
-            self.on_tick(before, pushes, report)
+        if self.watcher is not None:
+            self.watcher.ticked(before, pushes, report)
         return blocks, report
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[FixedVector]]) -> None:
         """As in `Solver`."""
-        if self.on_join is not None:
-            self.on_join(heard)
+        if self.watcher is not None:
+            self.watcher.joined(heard)
         super().replace_estimates(heard)

@@ -44,7 +44,7 @@ class Replayed:
         arguments = ("simulate", "--task", "synthetic", "--agents", "2", "--ticks", "10")
         with contextlib.redirect_stdout(io.StringIO()):
             assert main([*arguments, "--trace", str(simulated)]) == 0
-        hunted(7, worlds, bytes_max=100_000, say=lambda _: None)
+        hunted(7, worlds, bytes_max=250_000, say=lambda _: None)
         paths = [simulated / "agent-0.0", worlds / "agent-0.0.1", worlds / "agent-0.0"]
         return [self.write(self.read(path.read_bytes())[:10]) for path in paths]
 

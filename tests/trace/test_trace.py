@@ -595,3 +595,14 @@ def test_a_cut_file_replays_up_to_the_cut(trace: Path) -> None:
     found = replay(io.BytesIO(bytes(damaged)), quadratics()[0])
     assert found.damaged
     assert found.inputs > 0
+
+
+@pytest.mark.parametrize("seed", [7, 104], ids=["plain", "sealed"])
+def test_what_is_hunted_is_traced_to_its_end(tmp_path: Path, seed: int) -> None:
+    """Found by the fuzzer of traces: who looked on was written with the state, and ended the trace."""
+    told: list[str] = []
+    hunted(seed, tmp_path, bytes_max=400_000, say=told.append)
+    assert not told
+    found = replayed(tmp_path / "agent-0.0.1")
+    assert found.first > 0
+    assert found.difference is None

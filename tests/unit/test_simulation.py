@@ -450,3 +450,20 @@ def test_settings_do_not_load_torch() -> None:
 
 def test_the_settings_of_these_tests_are_settings() -> None:
     assert settings().tick_s == 1.0
+
+
+def test_what_an_agent_makes_of_a_message_may_be_nothing() -> None:
+    world = simulation()
+    world.start(start("a").agent)
+
+    def arrival(peer: str, arrived: Push[Any]) -> Push[Any]:
+        if arrived.sequence == 1:
+            raise wire.DecodeError(wire.RejectReason.WRONG_KEY, f"not for {peer}")
+        return dataclasses.replace(arrived, sender="another")
+
+    world.on_arrival = arrival
+    for sequence in (1, 2):
+        world.inject("a", push("c", sequence=sequence))
+    assert world.counters["a"].rejected == {"wrong_key": 1, "unknown_sender": 1}
+    assert "c" not in world.nodes["a"].agent.membership.liveness.lives
+    assert "another" in world.nodes["a"].agent.membership.liveness.lives

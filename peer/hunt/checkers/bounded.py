@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from peer.hunt.checkers.base import Checker
 from peer.hunt.hostile import GHOSTS
+from peer.hunt.quadratics import QuadraticLearner
 from peer.hunt.world import TICK_S
 from peer.liveness import OWN_BEATS_MAX
 from peer.soak.census import tables
@@ -86,9 +87,14 @@ class Bounded(Checker):
 
 
 def _counted(agent: Agent[FixedVector]) -> Counter[str]:
-    """Entries of each table, traced or not: what a trace holds is not of the agent."""
+    """Entries of each table, traced or not: what a trace holds, or who looks on, is not of the agent."""
     found: Counter[str] = Counter()
-    for table, size in tables([agent]).items():
+    learner = agent.solver.learner
+    assert isinstance(learner, QuadraticLearner)
+    watcher, learner.watcher = learner.watcher, None
+    counted = tables([agent])
+    learner.watcher = watcher
+    for table, size in counted.items():
         if not table.startswith("Trace."):
             found[table.replace("WatchedAgent.", "Agent.")] += size
     return found
