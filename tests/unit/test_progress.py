@@ -8,6 +8,7 @@ from peer.events import HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
 from peer.learner import HyperReport, TickReport
 from peer.progress import Progress
+from peer.snapshot import Snapshot, SnapshotError
 from tests.unit.driving import settings
 
 
@@ -69,3 +70,17 @@ def test_hypergradients_that_alternate_lower_the_rate() -> None:
         for event in progress.take(report(hyper=turning), tick, running=True)
     ]
     assert events == [HyperRateLowered(0.5, "hypergradients alternate")]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"gradients": [1.0, 2.0]}, "hyper_rate is None"),
+        ({"hyper_rate": 0.5}, "gradients is None instead of two lengths"),
+        ({"hyper_rate": 0.5, "gradients": [1.0]}, "gradients is [1.0] instead of two lengths"),
+    ],
+)
+def test_what_is_no_progress_is_refused(values: dict[str, object], told: str) -> None:
+    with pytest.raises(SnapshotError) as refused:
+        Progress().restore(Snapshot({}, values))  # type: ignore[arg-type]
+    assert told in str(refused.value)

@@ -89,6 +89,13 @@ def test_a_table_that_grows_is_named() -> None:
     }
 
 
+def test_samples_are_kept_in_order() -> None:
+    samples = Samples([ERROR])
+    for work, error in ((1.0, 0.5), (2.0, 0.25)):
+        samples.add(work, {"relative error": error}, {})
+    assert list(samples.values(ERROR)) == [0.5, 0.25]
+
+
 def test_the_warm_up_is_left_out() -> None:
     for filling, first in ((0, 1.0), (19, 2.0)):
         samples = Samples([ERROR])
