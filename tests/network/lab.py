@@ -105,7 +105,7 @@ class HostProcess:
         """SIGTERM, SIGSTOP, SIGCONT."""
         self._process.send_signal(number)
 
-    def wait(self, limit_s: float = 30.0) -> int:
+    def wait(self, limit_s: float = 90.0) -> int:
         """The exit code, once it has ended by itself. Raises subprocess.TimeoutExpired."""
         return self._process.wait(limit_s)
 
