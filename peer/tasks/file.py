@@ -58,11 +58,10 @@ class FileTask:
         if not callable(self._problem):
             self._refuse("define problem(shard, agents, seed, personalization) in it")
         self.settings = self._checked(found.get("settings", {}))
-        self.problems: Sequence[BilevelProblem[Any]] = _Problems(self, agents)
-        first = self.problems[shard]
-        scored = isinstance(first, ModuleProblem) and bool(first.metrics(first.model, first.hyperparameters))
-        self.kind = Kind.ACCURACY if scored else Kind.LOSS
-        self.columns: Mapping[str, str] = ACCURACIES if scored else LOSSES
+        first = self.make(shard)
+        self.kind = _kind_of(first)
+        self.columns: Mapping[str, str] = ACCURACIES if self.kind is Kind.ACCURACY else LOSSES
+        self.problems: Sequence[BilevelProblem[Any]] = _Problems(self, agents, shard, first)
 
     def among(self, shards: Sequence[int]) -> FileTask:
         """Scores do not depend on who else is there."""
@@ -96,6 +95,17 @@ class FileTask:
             self._refuse(
                 f"problem({shard}, ...) returned {type(found).__name__}, which lacks {', '.join(lacking)}; "
                 "return a peer.BilevelProblem, such as peer.ModuleProblem"
+            )
+        return found
+
+    def another(self, shard: int) -> BilevelProblem[Any]:
+        """One more, scored as the first one is. Raises `SettingError`."""
+        found = self.make(shard)
+        if _kind_of(found) is not self.kind:
+            has, other = ("no", "some") if self.kind is Kind.ACCURACY else ("some", "none")
+            self._refuse(
+                f"problem({shard}, ...) has {has} test samples of classes, another has {other}: "
+                "give them to all, or to nobody"
             )
         return found
 
@@ -153,15 +163,22 @@ class FileTask:
         raise SettingError("task", self.name, remedy)
 
 
+def _kind_of(problem: BilevelProblem[Any]) -> Kind:
+    """How it can be scored."""
+    scored = isinstance(problem, ModuleProblem) and problem.metrics(problem.model, problem.hyperparameters)
+    return Kind.ACCURACY if scored else Kind.LOSS
+
+
 BILEVEL_MEMBERS = ("model", "hyperparameters", "inner_loss", "outer_loss", "batches")
 
 
 class _Problems(Sequence[BilevelProblem[Any]]):
     """One per agent, each made when it is first asked for: a machine may have the data of one only."""
 
-    def __init__(self, task: FileTask, agents: int) -> None:
+    def __init__(self, task: FileTask, agents: int, shard: int, first: BilevelProblem[Any]) -> None:
         self._task = task
         self._made: list[BilevelProblem[Any] | None] = [None] * agents
+        self._made[shard] = first
 
     def __len__(self) -> int:
         return len(self._made)
@@ -175,5 +192,5 @@ class _Problems(Sequence[BilevelProblem[Any]]):
             return [self[one] for one in range(*index.indices(len(self)))]
         made = self._made[index]
         if made is None:
-            made = self._made[index] = self._task.make(index % len(self))
+            made = self._made[index] = self._task.another(index % len(self))
         return made

@@ -240,6 +240,18 @@ def test_what_is_no_file_is_refused(name: str, told: str, capsys: pytest.Capture
     assert f"it cannot be read: {told}; give a file of Python" in capsys.readouterr().err
 
 
+def test_all_are_scored_alike(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Else the table at the end would have holes."""
+    file.write_text(CLASSES.replace("*parts, p", "*parts[: 2 if shard == 1 else 3], p"))
+    assert main(["swarm", "--task", str(file), "--agents", "3"]) == 2
+    told = "problem(1, ...) has no test samples of classes, another has some: give them to all, or to nobody"
+    assert told in capsys.readouterr().err
+    with pytest.raises(
+        SettingError, match=r"problem\(0, ...\) has some test samples of classes, another has none"
+    ):
+        make_task(file, 3, 0, "none", shard=1).problems[0]
+
+
 def test_equal_models_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "own.py"
     file.write_text(
