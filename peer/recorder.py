@@ -46,7 +46,10 @@ class Recorder:
     Raises `SettingError` before the run if a target cannot be written.
     """
 
-    def __init__(self, config: Mapping[str, Any], json_file: Path | None, out: Path | None) -> None:
+    def __init__(
+        self, config: Mapping[str, Any], json_file: Path | None, out: Path | None, *, goes_on: bool = False
+    ) -> None:
+        """`goes_on`: after what this very run has written before."""
         self.config = {**config, "versions": versions()}
         self._json_file = json_file
         self._out = out
@@ -58,7 +61,7 @@ class Recorder:
             _check_file(json_file)
         if out is not None:
             try:
-                self._open(out)
+                self._open(out, goes_on=goes_on)
             except OSError as error:
                 self.close()
                 remedy = (
@@ -66,13 +69,14 @@ class Recorder:
                 )
                 raise SettingError("out", str(out), remedy) from None
 
-    def _open(self, out: Path) -> None:
-        if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise SettingError("out", str(out), "give a folder that is new or empty")
-        (out / "state").mkdir(parents=True)
-        write_json(out / "config.json", self.config)
-        self._metrics = (out / "metrics.jsonl").open("w", encoding="utf-8")
-        self._events = (out / "events.jsonl").open("w", encoding="utf-8")
+    def _open(self, out: Path, *, goes_on: bool) -> None:
+        if not goes_on:
+            if out.exists() and (not out.is_dir() or any(out.iterdir())):
+                raise SettingError("out", str(out), "give a folder that is new or empty")
+            (out / "state").mkdir(parents=True)
+            write_json(out / "config.json", self.config)
+        self._metrics = (out / "metrics.jsonl").open("a", encoding="utf-8")
+        self._events = (out / "events.jsonl").open("a", encoding="utf-8")
 
     def record(self, views: Sequence[AgentView], at_s: float | None = None) -> None:
         """Add a line per agent, if it is time; `at_s` is the virtual time of a simulation."""

@@ -124,18 +124,48 @@ class Scenario:
         own = tuple(change for change in self.changes if change.agent in names)
         return own, tuple(change for change in self.changes if change.agent not in names)
 
-    def alone(self, peer: PeerId) -> tuple[AnyChange[str], ...]:
-        """What an agent does to itself that is a process of its own.
+    def check_alone(self, peer: PeerId, *, has_state: bool) -> None:
+        """Raise `SettingError` if an agent that is a process of its own cannot come back as the file says."""
+        for change in self.of(peer)[0]:
+            if isinstance(change, Restart) and change.with_state is not has_state:
+                remedy = (
+                    "give --state DIR, which keeps what it comes back with, or write with_state = false"
+                    if change.with_state
+                    else "with_state = false is somebody new: leave out --state"
+                )
+                raise SettingError(f"{self.file}: restart", f"{change.agent} at {change.at_s:g} s", remedy)
 
-        Raises `SettingError` for what starts a process, which no process can do to itself.
-        """
+    def next_coming(self, peer: PeerId, passed_s: float) -> float | None:
+        """When this agent is to be there: at once, when so much has passed, or later; None: never again."""
         own, _ = self.of(peer)
+        there = not any(isinstance(change, Join) for change in own)
         for change in own:
-            if isinstance(change, Join | Restart):
-                word = "join" if isinstance(change, Join) else "restart"
-                remedy = "nobody starts its own process: start it then, and leave this out of its own file"
-                raise SettingError(f"{self.file}: {word}", f"{change.agent} at {change.at_s:g} s", remedy)
-        return own
+            if change.at_s > passed_s:
+                break
+            there = there if isinstance(change, Pause) else isinstance(change, Join | Restart)
+        if there:
+            return passed_s
+        return next(
+            (one.at_s for one in own if one.at_s > passed_s and isinstance(one, Join | Restart)), None
+        )
+
+    def since(self, passed_s: float) -> Scenario:
+        """What is left of it after so many seconds, by a clock that begins then."""
+        if passed_s == 0.0:
+            return self
+        windows = tuple(
+            dataclasses.replace(
+                window, start_s=max(0.0, window.start_s - passed_s), end_s=window.end_s - passed_s
+            )
+            for window in self.windows
+            if window.end_s > passed_s
+        )
+        changes = tuple(
+            dataclasses.replace(change, at_s=change.at_s - passed_s)
+            for change in self.changes
+            if change.at_s > passed_s
+        )
+        return Scenario(self.file, windows, changes)
 
     def strangers(self, peer: PeerId) -> list[str]:
         """Whom the file names, if not this agent: nobody, or it may be misspelt."""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import os
 import socket
-import sys
 import time
 from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
 from peer.admin_access import admin_access, check_host
+from peer.commands.alone import Course, OwnChanges
 from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
@@ -32,8 +31,7 @@ from peer.options import (
 )
 from peer.outcome import Outcome
 from peer.recorder import Recorder
-from peer.scenario import Kill, Leave, Pause, told
-from peer.seats import Changes, Running
+from peer.seats import Running
 from peer.service import AgentService
 from peer.state import open_state
 from peer.swarm import answer, learn, score, worker_threads
@@ -45,13 +43,12 @@ from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from rich.console import Console
 
     from peer.admin_access import AdminAccess
     from peer.events import Event
-    from peer.scenario import AnyChange
     from peer.state import AgentState
     from peer.views import AgentView
     from wire import PeerId
@@ -65,7 +62,7 @@ READABLE = (
     "The token of --admin travels in clear text, and whoever reads it can set faults: give --admin-cert FILE "
     "and --admin-key FILE, or keep to --admin 127.0.0.1:PORT."
 )
-KILLED = 137  # exit code of a process that was ended by SIGKILL
+AGAIN = -1  # no exit code: the agent has left and comes back
 
 
 def main(options: argparse.Namespace) -> int:
@@ -74,9 +71,8 @@ def main(options: argparse.Namespace) -> int:
     console = make_console()
     scenario = read_scenario(options.scenario)
     own_name = options.name or socket.gethostname()
-    scenario.alone(own_name)  # refused before anything is opened; which key it has is known later
-    faults = scenario.plan(fault_plan(options))
-    live = LiveFaults(faults)
+    scenario.check_alone(own_name, has_state=options.state is not None)  # before anything is opened
+    faults, course = scenario.plan(fault_plan(options)), Course(scenario)
     index, count = shard_of(options.shard)
     host, port = listen_address(options.listen)
     advertise = (None, None) if options.advertise is None else advertised_address(options.advertise)
@@ -100,8 +96,12 @@ def main(options: argparse.Namespace) -> int:
     if options.state is None:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
     peer = peer_name(own_name, state.identity.fingerprint)
-    own_changes = scenario.alone(peer)
-    recorder = Recorder(configuration(options, settings, faults, end), options.json, options.out)
+    recorder = Recorder(
+        configuration(options, settings, faults, end), options.json, options.out, goes_on=course.goes_on
+    )
+    left = course.wait(peer, options, console.print)
+    end = ending(options, task.columns, settings)
+    live = LiveFaults(left.plan(fault_plan(options)))
     origin = {**of_task(task, count, options.seed, options.personalization), "shard": index}
 
     async def run() -> int:
@@ -166,14 +166,14 @@ def main(options: argparse.Namespace) -> int:
                     display.show(views, end.progress)
                     recorder.record(views)
 
-                if strangers := scenario.strangers(peer):
-                    console.print(f"{scenario.file} names {', '.join(strangers)}; this agent is {peer}")
-                changes = _OwnChanges(own_changes, service, stop, display.say)
+                changes = OwnChanges(course, left, service, stop, display.say)
                 began_learning = time.monotonic()
                 interrupted = await learn(
                     Running([service]), end, stop, observe, changes=changes, watched=member.guards()
                 )
-                unfinished = cut_short(scenario, time.monotonic() - began_learning)
+                if changes.comes_back:
+                    return AGAIN
+                unfinished = cut_short(left, time.monotonic() - began_learning)
                 if unfinished is not None:
                     display.say(unfinished)
                 if not in_haste.is_set():
@@ -199,9 +199,10 @@ def main(options: argparse.Namespace) -> int:
         return 0
 
     try:
-        return asyncio.run(run())
+        code = asyncio.run(run())
     finally:
         recorder.close()
+    return course.again() if code == AGAIN else code
 
 
 def came_back(state: AgentState) -> Iterator[str]:
@@ -239,31 +240,3 @@ async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, con
     console.print(f"status and faults: {admin.url} ({access.command(admin.url)})")
     if access.shows_its_token:
         console.print(READABLE, style="yellow")
-
-
-class _OwnChanges(Changes):
-    """What a scenario file does to this agent; what it does to others is theirs to do."""
-
-    def __init__(
-        self,
-        changes: Sequence[AnyChange[str]],
-        service: AgentService,
-        stop: asyncio.Event,
-        say: Callable[[str], None],
-    ) -> None:
-        super().__init__(changes)
-        self._service = service
-        self._stop = stop
-        self._say = say
-
-    async def carry_out(self, change: AnyChange[str]) -> None:
-        """To join and to come back is for whoever starts processes."""
-        self._say(told(change))
-        match change:
-            case Kill():
-                sys.stdout.flush()
-                os._exit(KILLED)
-            case Leave():
-                self._stop.set()
-            case Pause(duration_s=duration_s):
-                self._service.pause(duration_s)

@@ -233,6 +233,29 @@ def test_a_scenario_can_kill_the_agent(start: Any, tmp_path: Path) -> None:
     assert killed.ended() == 137
 
 
+@pytest.mark.parametrize(("word", "told"), [("kill", "2 s: me is killed"), ("leave", "2 s: me leaves")])
+def test_a_scenario_lets_the_agent_join_end_and_come_back(
+    word: str, told: str, start: Any, tmp_path: Path
+) -> None:
+    """As in a swarm of one program: the very same process, as the same agent in a new incarnation."""
+    file, out, found = tmp_path / "scenario.toml", tmp_path / "out", tmp_path / "found.json"
+    changes = (("0.2s", "join"), ("2s", word), ("2.5s", "restart"))
+    file.write_text("".join(f'[[event]]\nat = "{at}"\n{what} = "me"\n' for at, what in changes))
+    agent = start(
+        *("--name", "me", "--scenario", str(file), "--state", str(tmp_path / "state"), "--out", str(out)),
+        *("--checkpoint-ticks", "2", "--json", str(found), "--duration", "600", "--listen-s-max", "0.1"),
+    )
+    agent.said("not there before 0.2 s, as ")
+    name = agent.said(r"(me-\w+) listens on")[1]
+    agent.said(told)
+    agent.said(f"{name} listens on")
+    agent.said(r"goes on from the checkpoint of .*, incarnation 1; now incarnation 2")
+    assert agent.terminate() == 0
+    (result,) = read(found)["agents"]
+    assert result["id"] == name
+    assert list((out / "state").glob("me-*.npz"))
+
+
 def test_a_scenario_that_means_nobody_here_or_ends_later_is_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -346,8 +369,8 @@ def test_where_to_listen_and_who_may_ask_is_checked_before_anything_is_opened_or
         (["--allow", "{}/list"], "--allow: '{}/list' is not possible; identities are proven with keys only"),
         (["--key", "{}/none"], "--key: '{}/none' is not possible; it cannot be read: No such file"),
         (
-            ["--scenario", "{}/joins.toml", "--name", "me"],
-            "{}/joins.toml: join: 'me at 5 s' is not possible; nobody starts its own process: start it then",
+            ["--scenario", "{}/back.toml", "--name", "me"],
+            "{}/back.toml: restart: 'me at 5 s' is not possible; give --state DIR",
         ),
         (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
         (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-key FILE as"),
@@ -363,7 +386,8 @@ def test_a_bad_request_is_one_line(
     arguments: list[str], told: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "list").touch()
-    (tmp_path / "joins.toml").write_text('[[event]]\nat = 5\njoin = "me"\n')
+    back = '[[event]]\nat = 1\nkill = "me"\n[[event]]\nat = 5\nrestart = "me"\n'
+    (tmp_path / "back.toml").write_text(back)
     given = [argument.format(tmp_path) for argument in arguments]
     assert main(["run", *HERE, *given, "--ticks", "1"]) == 2
     error = capsys.readouterr().err

@@ -285,17 +285,39 @@ def test_the_file_is_read_or_named(tmp_path: Path) -> None:
             read_scenario(path)
 
 
-def test_what_an_agent_does_to_itself_that_is_a_process_of_its_own() -> None:
-    """Found by people whose agent was there from the start, though its file let it join later."""
-    mine = (Pause("box", 1.0, 2.0), Leave("box-abcdefghijklmnopqrst", 9.0))
-    others = (Join("fox", 2.0), Restart("fox", 4.0))
-    scenario = Scenario("a.toml", (), (*mine, *others))
-    assert scenario.alone("box-abcdefghijklmnopqrst") == mine
-    assert scenario.alone("owl") == ()
-    with pytest.raises(SettingError, match=r"a.toml: join: 'fox at 2 s' is not possible; nobody starts"):
-        scenario.alone("fox")
-    with pytest.raises(SettingError, match=r"a.toml: restart: 'fox at 4 s'"):
-        Scenario("a.toml", (), others[1:]).alone("fox")
+def test_who_comes_back_says_what_with() -> None:
+    """An agent that is a process of its own has a state directory, or none."""
+    scenario = Scenario("a.toml", (), (Kill("box", 1.0), Restart("box", 4.0), Restart("fox", 4.0, False)))
+    scenario.check_alone("box-abcdefghijklmnopqrst", has_state=True)
+    scenario.check_alone("fox", has_state=False)
+    scenario.check_alone("owl", has_state=False)
+    with pytest.raises(SettingError, match=r"restart: 'box at 4 s' is not possible; give --state DIR"):
+        scenario.check_alone("box", has_state=False)
+    with pytest.raises(SettingError, match=r"restart: 'fox at 4 s' .* somebody new: leave out --state"):
+        scenario.check_alone("fox", has_state=True)
+
+
+@pytest.mark.parametrize(
+    ("passed_s", "coming"),
+    [(0.0, 2.0), (1.9, 2.0), (2.0, 2.0), (3.0, 3.0), (4.0, 6.0), (5.0, 6.0), (6.5, 6.5), (8.0, None)],
+)
+def test_when_an_agent_is_to_be_there(passed_s: float, coming: float | None) -> None:
+    changes = (
+        *(Join("box", 2.0), Pause("box", 3.0, 0.5), Kill("box", 4.0), Restart("fox", 5.0)),
+        *(Restart("box", 6.0), Leave("box", 7.0)),
+    )
+    assert Scenario("a.toml", (), changes).next_coming("box", passed_s) == coming
+    assert Scenario("a.toml", (), changes[1:]).next_coming("box", 0.0) == 0.0
+
+
+def test_what_is_left_of_a_scenario() -> None:
+    windows = (*(FaultWindow(1.0, 3.0, None), FaultWindow(2.0, 9.0, None), FaultWindow(8.0, math.inf, None)),)
+    scenario = Scenario("a.toml", windows, (Kill("box", 3.0), Restart("box", 5.0, False)))
+    assert scenario.since(0.0) is scenario
+    left = scenario.since(3.0)
+    assert left.windows == (FaultWindow(0.0, 6.0, None), FaultWindow(5.0, math.inf, None))
+    assert left.changes == (Restart("box", 2.0, False),)
+    assert left.file == "a.toml"
 
 
 def test_whom_a_file_names_if_not_this_agent() -> None:
