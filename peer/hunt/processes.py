@@ -34,6 +34,7 @@ class HuntSeat(Seat[FixedVector]):
     task: Quadratic
     speed: float
     starts: int = 0  # that were tried
+    starts_again: bool = False  # what its disk did not let start
     death: Death | None = None  # that waits at its disk
 
 
@@ -70,7 +71,9 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
         """Let this happen now, unless the agent's disk was faster or does not let it start."""
         member = self.members[change.agent]
         if not member.alive and isinstance(change, Kill | Leave | Pause):
-            member.starts += not isinstance(change, Pause)  # nor does anybody start it again until it comes
+            if not isinstance(change, Pause):
+                member.starts += 1  # nor does anybody start it again until it comes
+                member.starts_again = False
             return
         super().change(change)
         if not member.alive and self.storage.machine(member.peer).files is not None:
@@ -86,11 +89,13 @@ class Processes(VirtualSeats[FixedVector, HuntSeat]):
             if isinstance(error, StateError) and self.storage.machine(member.peer).disk.is_well:
                 raise Violation("loadable", f"{member.peer} does not start: {error}") from error
             self._end(member)
+            member.starts_again = True
             self.simulation.at(
                 self.simulation.now + SUPERVISED_S,
                 lambda: self._come(member, founder=False) if member.starts == attempt else None,
             )
             return
+        member.starts_again = False
         member.incarnation = found.incarnation + 1
         super()._come(member, founder=founder, tell=tell)
         self.came_back(member, found)

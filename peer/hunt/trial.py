@@ -275,7 +275,7 @@ class Trial(Processes):
             for replays in trouble.replays:
                 self._replay(replays)
             self.spoil(trouble.deaths, trouble.disks)
-        while simulation.now < world.quiet_s:
+        while simulation.now < world.quiet_s or any(member.starts_again for member in self.members):
             self._tick()
         core = [member for member in self.members if member.alive]
         if not self._is_connected(core):

@@ -220,3 +220,15 @@ def test_what_was_to_end_a_start_does_not_end_what_has_started() -> None:
     storage.start("a")
     for epoch in range(1, 40):
         storage.keep_epoch("a", epoch)
+
+
+def test_who_starts_again_later_is_waited_for() -> None:
+    """Found by the hunt: a disk did not let an agent start when all had become quiet; it was not missed."""
+    world = draw(12)
+    quiet_s = world.quiet_s
+    changes = (Kill(0, quiet_s - 6.0), Restart(0, quiet_s - 3.0, with_state=True))
+    death = Death(0, quiet_s - 8.0, quiet_s - 6.0, 19, False, 1, "")
+    trial = Trial(replace(world, troubles=(Trouble("crash", "", changes=changes, deaths=(death,)),)))
+    assert not trial.run().violation
+    assert all(member.alive for member in trial.members)
+    assert trial.members[0].starts == 3
