@@ -80,6 +80,7 @@ class OwnChanges(Changes):
         stop: asyncio.Event,
         say: Callable[[str], None],
     ) -> None:
+        course.began = time.monotonic() - course.came_s  # what it took to start is no time of the file
         self._peer = service.agent.identity.peer
         super().__init__(left.of(self._peer)[0])
         self.comes_back = False  # after it has left

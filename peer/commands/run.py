@@ -167,13 +167,12 @@ def main(options: argparse.Namespace) -> int:
                     recorder.record(views)
 
                 changes = OwnChanges(course, left, service, stop, display.say)
-                began_learning = time.monotonic()
                 interrupted = await learn(
                     Running([service]), end, stop, observe, changes=changes, watched=member.guards()
                 )
                 if changes.comes_back:
                     return AGAIN
-                unfinished = cut_short(left, time.monotonic() - began_learning)
+                unfinished = cut_short(scenario, course.passed_s)
                 if unfinished is not None:
                     display.say(unfinished)
                 if not in_haste.is_set():
