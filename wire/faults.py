@@ -14,7 +14,7 @@ import itertools
 import math
 import random
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -82,8 +82,8 @@ class FaultWindow:
 
     def concerns(self, source: PeerId, target: PeerId) -> bool:
         """True if at any time this window decides about messages on this link."""
-        return (self._source_set is None or _is_among(source, self._source_set)) and (
-            self._target_set is None or _is_among(target, self._target_set)
+        return (self._source_set is None or is_among(source, self._source_set)) and (
+            self._target_set is None or is_among(target, self._target_set)
         )
 
     def applied_to(self, faults: LinkFaults | None) -> LinkFaults | None:
@@ -301,7 +301,8 @@ def is_meant(name: str, other: str) -> bool:
     return name == other or name_before_key(name) == other or name == name_before_key(other)
 
 
-def _is_among(peer: PeerId, names: frozenset[str]) -> bool:
+def is_among(peer: PeerId, names: Collection[str]) -> bool:
+    """Whether one of these names means this peer."""
     return peer in names or name_before_key(peer) in names
 
 

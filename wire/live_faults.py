@@ -12,7 +12,7 @@ import random
 from typing import Final
 
 from wire.errors import FaultPlanError
-from wire.faults import FaultPlan, FaultWindow, is_meant, name_before_key
+from wire.faults import FaultPlan, FaultWindow, is_among, is_meant
 from wire.link_faults import FaultChange, LinkFaults
 from wire.messages import PeerId
 
@@ -89,7 +89,7 @@ def _is_for(window: FaultWindow, to: PeerId) -> bool:
 
 def _covers(new: tuple[PeerId, ...], old: tuple[PeerId, ...] | None) -> bool:
     """Whether all whom the old names mean are meant by the new ones, too: a name without key is of many."""
-    return old is not None and all(one in new or name_before_key(one) in new for one in old)
+    return old is not None and all(is_among(one, new) for one in old)
 
 
 def _hides(new: FaultWindow, old: FaultWindow) -> bool:

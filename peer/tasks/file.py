@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from peer.tasks.scoring import Answer
 
 FILE_BYTES_MAX = 2**20  # more is no program that somebody wrote
+BILEVEL_MEMBERS = ("model", "hyperparameters", "inner_loss", "outer_loss", "batches")
 OF_THE_PROGRAM = ("tick_s", "checkpoint_s", "checkpoint_ticks")  # not for a task to say
 
 
@@ -167,9 +168,6 @@ def _kind_of(problem: BilevelProblem[Any]) -> Kind:
     """How it can be scored."""
     scored = isinstance(problem, ModuleProblem) and problem.metrics(problem.model, problem.hyperparameters)
     return Kind.ACCURACY if scored else Kind.LOSS
-
-
-BILEVEL_MEMBERS = ("model", "hyperparameters", "inner_loss", "outer_loss", "batches")
 
 
 class _Problems(Sequence[BilevelProblem[Any]]):
