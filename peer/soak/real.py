@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 
 TICK_S = 0.02
 FAULTS = FaultPlan(drop=0.1, delay_s=Uniform(0.0, TICK_S), duplicate=0.01)
+WRITERS = 4  # of checkpoints and epochs; as many may be under way at once
 SETTINGS = AgentSettings(tick_s=TICK_S, momentum=0.5, warm_up_ticks=10.0, listen_ticks=5.0, evaluate_every=0)
 
 
@@ -80,7 +84,7 @@ class RealSoak(Seats):
     def __init__(self, agents: int, seed: int, samples: int, sample_s: float) -> None:
         self.task = SoakTask(agents, seed)
         self.sample_s = sample_s
-        self.executor = worker_threads()
+        self.executor = filled(worker_threads(), os.cpu_count() or 1)
         self._former_ticks = 0
         names = member_names(agents)
         changes: list[AnyChange[str]] = []
@@ -110,6 +114,8 @@ class RealSoak(Seats):
 
     async def soak(self, samples: int, take: Callable[[], None], stop: asyncio.Event) -> None:
         """Learn until `stop` is set or all samples are there, each by a call of `take`."""
+        writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="writing")
+        asyncio.get_running_loop().set_default_executor(filled(writers, WRITERS))
         try:
             await self.open()
             began = time.monotonic()
@@ -158,6 +164,14 @@ class RealSoak(Seats):
         found = [stream.stepped for stream in tracking(agents)]
         truths = (truth.model, truth.adjoint) * len(agents)
         return max(_distance(one, other) for one, other in zip(found, truths, strict=True))
+
+
+def filled(pool: ThreadPoolExecutor, workers: int) -> ThreadPoolExecutor:
+    """The pool with all its threads: coming one by one, when all are busy, they would look like a leak."""
+    together = threading.Barrier(workers)
+    for waiting in [pool.submit(together.wait) for _ in range(workers)]:
+        waiting.result()
+    return pool
 
 
 def _distance(found: Tensor, truth: Tensor) -> float:

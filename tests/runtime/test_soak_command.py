@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,7 @@ from peer.outcome import AgentOutcome
 from peer.soak.census import tables
 from peer.soak.measures import SPEED
 from peer.soak.meter import Meter
-from peer.soak.real import RealSoak
+from peer.soak.real import WRITERS, RealSoak
 from peer.soak.virtual import VirtualSoak
 
 if TYPE_CHECKING:
@@ -114,13 +115,17 @@ async def test_a_short_real_soak_is_exact_and_tells_all() -> None:
     soaked = RealSoak(agents=3, seed=1, samples=3, sample_s=3.0)
     meter = Meter(soaked, None, hours=True, filling=0)
     found: list[dict[str, Any]] = []
+    threads = []
 
     def look() -> None:
         meter.take()
+        threads.append(threading.active_count())
         incarnations = sorted(agent.identity.incarnation for agent in soaked.agents)
         found.append({"error": soaked.error(), "lives": incarnations, **tables(soaked.roots)})
 
+    before = threading.active_count()  # with those that learn
     await soaked.soak(3, look, asyncio.Event())
+    assert set(threads) == {before + WRITERS}, "found by an hour: pools that fill slowly look like a leak"
     assert [one["lives"] for one in found] == [[1, 1, 2]] * 3
     assert min(one["error"] for one in found) < 1e-3, found
     assert all(one["Liveness.lives"] == 6 for one in found)
