@@ -40,7 +40,8 @@ BEACONS_PER_TICK = 4  # a beacon costs a kilobyte; a large swarm has many contac
 BEACON_TICKS_MIN = 2.0  # doubled with each beacon that has no effect
 BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to, if `expire_ticks` is three times as long
 BEACON_TICKS_DEAF = 5.0  # to members that do not hear this agent, to see when they do
-BEACON_TICKS_MAX = 200.0  # to those that may be dead
+BEACON_TICKS_DEAD = 20.0  # to those that may be dead, times their number: news may reach nobody without them
+BEACON_TICKS_MAX = 200.0  # to any of them
 UNREACHED_FACTOR = 4.0  # a peer is passed over when it was unheard for so many times `expire_ticks`
 HEARD_AGAIN_TICKS = 20.0  # a deaf link is used again when beacons have arrived for so long
 STEADY_EPOCHS = 10.0  # a peer alive for so many shortest epochs is forgiven its flapping
@@ -325,9 +326,10 @@ class Membership:
                     due.append((is_dead, contact.due_at, peer))
         due.sort()
         chosen = tuple([peer for *_, peer in due[:at_most]])
+        dead = sum(self.peers.incarnation(peer) is None for peer in self._contacts) if chosen else 0
         for peer in chosen:
             contact = self._contacts[peer]
-            limit = BEACON_TICKS_MAX
+            limit = min(BEACON_TICKS_DEAD * dead, BEACON_TICKS_MAX)
             if self.peers.incarnation(peer) is not None:
                 limit = BEACON_TICKS_DEAF if peer in self._deaf else self._beacon_ticks
             contact.interval_ticks = min(2.0 * contact.interval_ticks, limit)

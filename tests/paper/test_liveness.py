@@ -162,6 +162,17 @@ def test_an_agent_that_its_predecessors_cannot_reach_is_given_others() -> None:
     assert error_among(result.agents, range(5)) < EXACT
 
 
+def test_three_that_hear_each_other_only_one_way_round_find_each_other_again() -> None:
+    """Found by the hunt (seed 1637): all were dead to all, and news came too rarely to be believed again."""
+    names = [f"agent-{number}" for number in range(3)]
+    back = [wire.cut(names[number], names[number - 1], 20 * TICK_S) for number in range(3)]
+    apart = wire.partition([[name] for name in names], 20 * TICK_S, 300 * TICK_S)
+    links = bad_links(windows=(*back, *apart))
+    result = told_by_heartbeats(3, ticks=1000, fanout=1, expire_ticks=30, faults=links)
+    assert len(events(result, PeerDeparted)) >= 6
+    assert error_among(result.agents, range(3)) < EXACT
+
+
 def test_halves_of_a_partition_reach_their_own_closed_forms_and_healed_the_whole_one() -> None:
     apart: list[peer.AgentResult] = []
 

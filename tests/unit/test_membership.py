@@ -14,6 +14,7 @@ from peer.lives import RISES_WANTED
 from peer.membership import (
     ALL_ARE_CONTACTED,
     BEACON_TICKS_ALIVE,
+    BEACON_TICKS_DEAD,
     BEACON_TICKS_DEAF,
     BEACON_TICKS_MAX,
     BEACONS_PER_TICK,
@@ -401,13 +402,26 @@ def test_beacons_become_rarer_to_the_dead_and_stay_regular_to_members() -> None:
     }
     assert {peer for _, peer in moments} == {"a", "x"}
     assert gaps["a"][:4] == [4.0, 8.0, 16.0, BEACON_TICKS_ALIVE]
-    assert gaps["x"][:6] == [4.0, 8.0, 16.0, 32.0, 64.0, 128.0]
+    assert gaps["x"][:4] == [4.0, 8.0, 16.0, BEACON_TICKS_DEAD]
     assert gaps["a"][-1] == BEACON_TICKS_ALIVE
-    assert gaps["x"][-1] == BEACON_TICKS_MAX
+    assert gaps["x"][-1] == BEACON_TICKS_DEAD, "while it is the only one"
     view.members.find("a", view.now)
     assert told(view, 1) == [], "found again, but a member all the time"
     view.members.find("x", view.now)
     assert (view.now, "x") in told(view, 1), "whoever is found again is told at once"
+
+
+def test_the_more_are_dead_the_more_rarely_each_is_told() -> None:
+    view = View("a", expire_ticks=60.0)
+    dead = [f"x{number:02}" for number in range(12)]
+    for one in dead[:3]:
+        view.members.find(one, view.now)
+    few = [at for at, peer in told(view, 1000) if peer == "x00"]
+    for one in dead:
+        view.members.find(one, view.now)
+    many = [at for at, peer in told(view, 3000) if peer == "x00"]
+    assert few[-1] - few[-2] == 3 * BEACON_TICKS_DEAD
+    assert many[-1] - many[-2] == BEACON_TICKS_MAX
 
 
 def test_beacons_come_more_often_where_silence_is_believed_soon_or_they_are_not_heard() -> None:
@@ -424,12 +438,14 @@ def test_beacons_come_more_often_where_silence_is_believed_soon_or_they_are_not_
 
 
 def test_who_is_heard_from_the_dead_hears_the_same_of_us() -> None:
+    """Of a crowd of dead each is told rarely; but not who speaks."""
     view = View("c", expire_ticks=60.0)
-    view.members.find("x", 0.0)
+    for one in ("x", *[f"y{number:02}" for number in range(12)]):
+        view.members.find(one, 0.0)
     told(view, 700)
     view.members.take_found()
     view.hear("x", 1)
-    assert told(view, 13)[0][1] == "x"
+    assert "x" in [peer for _, peer in told(view, 2)]
     assert [peer for _, peer in told(view, 30)].count("x") >= 1, "and again soon"
     assert view.members.take_found() == [], "no new contact"
 
