@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from peer.data_position import Batch
     from peer.module_problem import ModuleProblem
     from peer.settings import AgentSettings
 
@@ -30,10 +31,10 @@ def train_alone(
 ) -> float | None:
     """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as agents take them.
 
-    Trains on the agent's training samples, or on these and its validation samples together. `stopped` is
-    asked before every step; None once it says so.
+    Trains the module from its initial parameters with nothing personal, on the agent's training samples, or
+    on these and its validation samples together. `stopped` is asked before every step; None once it says so.
     """
-    flat = [tensor.clone() for tensor in problem.model.values()]
+    flat = [tensor.clone() for tensor in problem.parameters.values()]
     velocity = [torch.zeros_like(tensor) for tensor in flat]
     step_size, momentum = float(settings.model_step_size), float(settings.momentum)
     batches = problem.all_batches() if use_validation else problem.batches()
@@ -46,13 +47,10 @@ def train_alone(
             flat = [tensor - step_size * g for tensor, g in zip(flat, gradients, strict=True)]
         velocity = [momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)]
         flat = [begin + v for begin, v in zip(start, velocity, strict=True)]
-    named = dict(zip(problem.model, flat, strict=True))
-    return problem.metrics(named, problem.hyperparameters)["shared"]
+    return problem.plain_accuracy(dict(zip(problem.parameters, flat, strict=True)))
 
 
-def _gradients(
-    problem: ModuleProblem, flat: list[Tensor], batch: tuple[Tensor, Tensor]
-) -> tuple[Tensor, ...]:
+def _gradients(problem: ModuleProblem, flat: list[Tensor], batch: Batch) -> tuple[Tensor, ...]:
     leaves = [tensor.detach().requires_grad_() for tensor in flat]
-    loss = problem.inner_loss(dict(zip(problem.model, leaves, strict=True)), problem.hyperparameters, batch)
+    loss = problem.plain_loss(dict(zip(problem.parameters, leaves, strict=True)), batch)
     return torch.autograd.grad(loss, leaves)

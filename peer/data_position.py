@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import torch
+from torch import Tensor
 
 from peer.plain_trees import from_snapshot, to_snapshot
 from peer.snapshot import Snapshot, SnapshotError
@@ -12,10 +13,16 @@ from peer.snapshot import Snapshot, SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
-
 T = TypeVar("T")
-Samples = tuple["Tensor", "Tensor"]
+Samples = tuple[Tensor, Tensor]
+
+
+class Batch(NamedTuple):
+    """Some samples of a set, and which ones: row i of all three belongs together."""
+
+    inputs: Tensor  # (batch, ...)
+    targets: Tensor  # (batch, ...)
+    indices: Tensor  # (batch,), int64, places in the whole set
 
 
 @runtime_checkable
@@ -80,18 +87,19 @@ class ShuffledBatches:
         self._before = self._generator.get_state()  # the permutation
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0  # of the next sample in it
+        self._all = torch.arange(len(self._inputs))
 
-    def __iter__(self) -> Iterator[Samples]:
+    def __iter__(self) -> Iterator[Batch]:
         return self
 
-    def __next__(self) -> Samples:
+    def __next__(self) -> Batch:
         if len(self._inputs) <= self._batch_size:
-            return self._inputs, self._targets
+            return Batch(self._inputs, self._targets, self._all)
         if self._position + self._batch_size > len(self._order):
             self._shuffle()
         chosen = self._order[self._position : self._position + self._batch_size]
         self._position += self._batch_size
-        return self._inputs[chosen], self._targets[chosen]
+        return Batch(self._inputs[chosen], self._targets[chosen], chosen)
 
     def _shuffle(self) -> None:
         self._before = self._generator.get_state()

@@ -53,7 +53,8 @@ def derivatives(
 ) -> Derivatives:
     """DESIGN (2), (3) at this point; no argument is changed.
 
-    Raises `ProblemError` if a loss is not a scalar or does not depend on the model.
+    Raises `ProblemError` if a loss is not a scalar, does not depend on the model, or is made of operations
+    that autograd cannot differentiate twice.
     """
     x, h, z = _leaves(model), _leaves(hyperparameters), _leaves(local)
     inner = _scalar(losses.inner(x, h, z), "inner_loss")
@@ -68,7 +69,10 @@ def derivatives(
     phi = torch.stack(products).sum() - outer
     wanted = [*x.values(), *z.values(), *h.values()]
     if phi.requires_grad:
-        pulled = torch.autograd.grad(phi, wanted, materialize_grads=True)
+        try:
+            pulled = torch.autograd.grad(phi, wanted, materialize_grads=True)
+        except RuntimeError as error:
+            raise _no_second_derivative(error) from error
     else:  # both losses are linear in nothing that is asked for
         pulled = tuple(torch.zeros_like(tensor) for tensor in wanted)
     return Derivatives(
@@ -98,6 +102,21 @@ def _gradients(loss: Tensor, variables: Mapping[str, Tensor], name: str) -> list
         raise ProblemError(
             f"{name} does not depend on {', '.join(variables)}; nothing can be learned from it"
         )
-    return list(
-        torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
+    try:
+        return list(
+            torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
+        )
+    except RuntimeError as error:
+        raise _no_second_derivative(error) from error
+
+
+def _no_second_derivative(error: RuntimeError) -> Exception:
+    """What autograd says of operations that it cannot go through, and what helps."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return error
+    told = str(error).partition("\n")[0].partition(". ")[0]
+    return ProblemError(
+        f"a loss cannot be differentiated twice: {told}; take the plain kernels (for attention "
+        "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on a GPU "
+        "torch.backends.cudnn.flags(enabled=False)), and nothing that works in place"
     )

@@ -2,39 +2,47 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from peer.data_position import ShuffledBatches
+from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError
+from peer.module_checks import check_module, check_samples, first_outputs, layer_without_second_derivative
 from peer.personalization import NoPersonalization
+from peer.personalization.composition import Composition
+from peer.personalization.contract import Ground
 
 if TYPE_CHECKING:
+    from peer.data_position import Batch
     from peer.personalization import Personalization
-
-# Their common base classes have no public name.
-BATCH_NORMS = nn.modules.batchnorm._BatchNorm  # noqa: SLF001  (see above)
-DROPOUTS = nn.modules.dropout._DropoutNd  # noqa: SLF001  (see above)
 
 Named = Mapping[str, Tensor]
 Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
+PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
 
 
 class ModuleProblem:
     """Inner loss on `train`, outer loss on `validation`, metrics on `test`.
 
-    `module` is left as it is: its parameters are copied into `model`, but for frozen ones, which are used as
-    they are and never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy).
-    Both losses see the outputs changed by `personalization`; the inner one also has
-    `weight_decay / 2 * |model|^2`. Batches are drawn without replacement, epoch by epoch, from a generator
-    seeded with `seed`; sets no larger than `batch_size` are used whole.
+    `module` is left as it is: its parameters are copied, but for frozen ones, which are used as they are and
+    never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy); with
+    personal weights it must take `reduction="none"` as well and then give one loss per sample. The training
+    loss also has `weight_decay / 2 * |parameters|^2`. `personalization` says what is personal, and thereby
+    what `model`, `hyperparameters` and `local` are (`peer.personalization`). Batches are drawn without
+    replacement, epoch by epoch, from a generator seeded with `seed`; sets no larger than `batch_size` are
+    used whole.
 
-    Raises `ProblemError` for a module with state that training changes (running statistics, dropout), for
-    empty or unequal sets, and for sample tensors that do not fit the module.
+    Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
+    `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
+    unequal sets, and for sample tensors that do not fit the module.
     """
+
+    local_loss: Callable[[Named, Named, Batch, Named], Tensor]  # only where there is an own copy
 
     def __init__(
         self,
@@ -43,16 +51,16 @@ class ModuleProblem:
         validation: Samples,
         test: Samples | None = None,
         *,
-        loss: Callable[[Tensor, Tensor], Tensor] = nn.functional.cross_entropy,
+        loss: Callable[..., Tensor] = nn.functional.cross_entropy,
         personalization: Personalization | None = None,
         weight_decay: float = 0.0,
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
-        _check_module(module)
+        check_module(module)
         for name, samples in (("train", train), ("validation", validation), ("test", test)):
             if samples is not None:
-                _check_samples(name, samples)
+                check_samples(name, samples)
         if batch_size < 1:
             raise ProblemError(f"batch_size is {batch_size}; give 1 or more samples")
         if not weight_decay >= 0:
@@ -60,35 +68,49 @@ class ModuleProblem:
         self._module = module
         self._train, self._validation, self._test = train, validation, test
         self._loss = loss
-        self._personalization: Personalization = personalization or NoPersonalization()
         self._weight_decay = weight_decay
         self._batch_size = batch_size
         self._seed = seed
-        self.model: Named = {
+        self.parameters: Named = {  # of the module, before anything is personal
             name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
         }
-        try:
-            with torch.no_grad():
-                outputs = self._outputs(self.model, train[0][:1])
-        except (RuntimeError, ValueError) as error:
-            raise ProblemError(f"the module does not accept train inputs: {error}") from error
-        self.hyperparameters: Named = dict(self._personalization.hyperparameters(outputs))
+        outputs = first_outputs(module, self.parameters, train[0][:PROBED])
+        ground = Ground(module, self.parameters, outputs, train[1], weight_decay)
+        composition = Composition(personalization or NoPersonalization(), ground)
+        self._composition = composition
+        self.model: Named = composition.model
+        self.hyperparameters: Named = composition.hyperparameters
+        self.local: Named = composition.local
+        if composition.has_own_copy:
+            self.local_loss = self._own_loss
+        if composition.weighs:
+            self._check_losses_per_sample(outputs)
+        self._check_twice_differentiable()
 
-    def predict(self, model: Named, hyperparameters: Named, inputs: Tensor) -> Tensor:
-        """Personal outputs for these inputs."""
-        return self._personalization.apply(self._outputs(model, inputs), hyperparameters)
+    # ---- what is asked of a problem
 
-    def inner_loss(self, model: Named, hyperparameters: Named, batch: Samples) -> Tensor:
-        """Training loss with weight decay."""
-        loss = self._loss(self.predict(model, hyperparameters, batch[0]), batch[1])
-        if self._weight_decay:
-            squares = torch.stack([tensor.square().sum() for tensor in model.values()]).sum()
-            loss = loss + self._weight_decay / 2 * squares
-        return loss
+    def inner_loss(
+        self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
+    ) -> Tensor:
+        """Training loss with weight decay; with what the local variables of adapters cost."""
+        own = self.local if local is None else local
 
-    def outer_loss(self, model: Named, hyperparameters: Named, batch: Samples) -> Tensor:
-        """Validation loss."""
-        return self._loss(self.predict(model, hyperparameters, batch[0]), batch[1])
+        def objective(parameters: Named) -> Tensor:
+            return self._objective(parameters, hyperparameters, batch)
+
+        return self._composition.inner_loss(objective, model, hyperparameters, own)
+
+    def _own_loss(self, model: Named, hyperparameters: Named, batch: Batch, local: Named) -> Tensor:
+        def objective(parameters: Named) -> Tensor:
+            return self._objective(parameters, hyperparameters, batch)
+
+        return self._composition.local_loss(objective, model, hyperparameters, local)
+
+    def outer_loss(
+        self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
+    ) -> Tensor:
+        """Validation loss of what predicts."""
+        return self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""
@@ -98,28 +120,122 @@ class ModuleProblem:
         """Endless validation batches, from a stream of their own."""
         return ShuffledBatches(self._validation, self._batch_size, self._seed + 1)
 
-    def all_batches(self) -> ShuffledBatches:
-        """Endless batches of training and validation samples together: what an agent alone could train on."""
-        both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
-        return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
+    def metrics(
+        self, model: Named, hyperparameters: Named, local: Named | None = None
+    ) -> Mapping[str, float]:
+        """Test accuracies: `shared` of the shared model as it is, `personal` of what predicts.
 
-    def metrics(self, model: Named, hyperparameters: Named) -> Mapping[str, float]:
-        """Test accuracy of the shared model as it is, and of the personal one.
-
+        `shared` is without anything personal: learners of a mixture count equally. It is NaN where a part of
+        the model is in no one's shared model, as with a personal head: any number would be of another model.
         Nothing without a test set, or if its targets are no numbers of classes.
         """
         if self._test is None or self._test[1].is_floating_point() or self._test[1].dim() != 1:
             return {}
         inputs, targets = self._test
+        shared = float("nan")
         with torch.no_grad():
-            outputs = self._outputs(model, inputs)
-            personal = self._personalization.apply(outputs, hyperparameters)
-        return {"shared": accuracy(outputs, targets), "personal": accuracy(personal, targets)}
+            if self._composition.is_complete:
+                shared = accuracy(self._composition.plain_outputs(self._forward(inputs), model), targets)
+            personal = self.predict(model, hyperparameters, inputs, local)
+        return {"shared": shared, "personal": accuracy(personal, targets)}
 
-    def _outputs(self, model: Named, inputs: Tensor) -> Tensor:
-        outputs = torch.func.functional_call(self._module, dict(model), (inputs,))
-        assert isinstance(outputs, Tensor)
-        return outputs
+    # ---- for people and comparisons
+
+    def predict(
+        self, model: Named, hyperparameters: Named, inputs: Tensor, local: Named | None = None
+    ) -> Tensor:
+        """Personal outputs for these inputs; without `local`, as the local variables are initially."""
+        own = self.local if local is None else local
+        parameters = self._composition.personal(model, hyperparameters, own)
+        return self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+
+    def sample_weights(self, hyperparameters: Named) -> Tensor:
+        """How much each training sample counts in the training loss: shape (n,), mean 1."""
+        if not self._composition.weighs:
+            return torch.ones(len(self._train[1]))
+        return self._composition.weights(hyperparameters)
+
+    def all_batches(self) -> ShuffledBatches:
+        """Endless batches of training and validation samples together: what an agent alone could train on."""
+        both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
+        return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
+
+    def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
+        """Training loss with weight decay of the module with these parameters and nothing personal."""
+        loss = self._loss(self._forward(batch[0])(parameters), batch[1])
+        if self._weight_decay:
+            squares = torch.stack([tensor.square().sum() for tensor in parameters.values()]).sum()
+            loss = loss + self._weight_decay / 2 * squares
+        return loss
+
+    def plain_accuracy(self, parameters: Named) -> float:
+        """Test accuracy of the module with these parameters; there must be test samples."""
+        assert self._test is not None
+        inputs, targets = self._test
+        with torch.no_grad():
+            return accuracy(self._forward(inputs)(parameters), targets)
+
+    # ---- how it is done
+
+    def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:
+        outputs = self._composition.outputs(self._forward(batch[0]), parameters, hyperparameters)
+        if self._composition.weighs:
+            if len(batch) < 3:
+                raise ProblemError(
+                    "samples are weighted, but the batch has no indices; take it from batches()"
+                )
+            weights = self._composition.weights(hyperparameters)[batch[2]]
+            loss = (weights * self._losses(outputs, batch[1])).mean()
+        else:
+            loss = self._loss(outputs, batch[1])
+        if self._weight_decay:
+            loss = loss + self._weight_decay / 2 * self._composition.decay(parameters, hyperparameters)
+        return loss
+
+    def _forward(self, inputs: Tensor) -> Callable[[Named], Tensor]:
+        def forward(parameters: Named) -> Tensor:
+            outputs: Tensor = torch.func.functional_call(self._module, dict(parameters), (inputs,))
+            return outputs
+
+        return forward
+
+    def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """One per sample."""
+        return self._loss(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
+
+    def _check_losses_per_sample(self, outputs: Tensor) -> None:
+        name = getattr(self._loss, "__name__", type(self._loss).__name__)
+        remedy = (
+            'weights of samples need a loss that takes reduction="none" and then gives one loss per sample'
+        )
+        if not _takes_reduction(self._loss):
+            raise ProblemError(f'the loss {name} has no argument "reduction"; {remedy}')
+        targets = self._train[1][: len(outputs)]
+        found = self._loss(outputs, targets, reduction="none")
+        whole = self._loss(outputs, targets)
+        if found.dim() == 0 or len(found) != len(targets) or not torch.allclose(found.mean(), whole):
+            raise ProblemError(
+                f'the loss {name} with reduction="none" gives shape {tuple(found.shape)}, and its mean is '
+                f"{float(found.mean()):g} instead of {float(whole):g}; {remedy}"
+            )
+
+    def _check_twice_differentiable(self) -> None:
+        inputs, targets = (tensor[:PROBED] for tensor in self._train)
+        batch: Any = (inputs, targets, torch.arange(len(inputs)))
+        own = self._own_loss if self._composition.has_own_copy else None
+        losses = Losses(
+            inner=lambda x, h, z: self.inner_loss(x, h, batch, z),
+            outer=lambda x, h, z: self.outer_loss(x, h, batch, z),
+            local=None if own is None else lambda x, h, z: own(x, h, batch, z),
+        )
+        zeros = {name: torch.ones_like(tensor) for name, tensor in {**self.model, **self.local}.items()}
+        try:
+            derivatives(losses, self.model, self.hyperparameters, self.local, zeros, zeros)
+        except ProblemError as error:
+            layer = layer_without_second_derivative(self._module, self.parameters, inputs)
+            if layer is None:
+                raise
+            raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
 
 
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
@@ -127,22 +243,9 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
     return float((outputs.argmax(dim=1) == targets).to(torch.float64).mean())
 
 
-def _check_module(module: nn.Module) -> None:
-    for name, part in module.named_modules():
-        where = f"module {name or type(module).__name__} ({type(part).__name__})"
-        if isinstance(part, BATCH_NORMS) and part.track_running_stats:
-            raise ProblemError(f"{where} keeps running statistics; use GroupNorm or LayerNorm")
-        if isinstance(part, DROPOUTS) and part.p > 0:
-            raise ProblemError(f"{where} draws from torch's global random stream; set its p to 0")
-    if not any(parameter.requires_grad for parameter in module.parameters()):
-        raise ProblemError(
-            f"{type(module).__name__} has no parameters that require a gradient; nothing is to learn"
-        )
-
-
-def _check_samples(name: str, samples: Samples) -> None:
-    inputs, targets = samples
-    if len(inputs) == 0 or len(inputs) != len(targets):
-        raise ProblemError(
-            f"{name} has {len(inputs)} inputs and {len(targets)} targets; give equal numbers above 0"
-        )
+def _takes_reduction(loss: Callable[..., Tensor]) -> bool:
+    try:
+        parameters = inspect.signature(loss).parameters.values()
+    except ValueError:  # of a builtin without one
+        return False
+    return any(one.name == "reduction" or one.kind is one.VAR_KEYWORD for one in parameters)

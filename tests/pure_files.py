@@ -45,12 +45,13 @@ TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
         *("data_position", "plain_trees"),
-        *("assembly", "derivatives", "hyper_watch", "module_problem", "personalization", "problem"),
+        *("assembly", "derivatives", "hyper_watch", "module_checks", "module_problem", "problem"),
         *("quadratic", "tensors", "torch_learner"),
         *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
         *("trace/watch",),
     )
 ]
+TORCH_SIDE += sorted((ROOT / "peer" / "personalization").glob("*.py"))
 # Not of the core, and without tensors: what people say, turned into what the program works with.
 PURE_PROGRAM = [
     ROOT / "peer" / f"{name}.py"
@@ -58,7 +59,14 @@ PURE_PROGRAM = [
         *("admin_input", "doctor", "doctor_links", "evidence", "fault_words", "findings", "refused"),
         *("scenario_file", "settled", "status"),
         *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
-        *("options/meaning", "options/option", "options/readers", "options/sources", "options/table"),
+        *(
+            "options/meaning",
+            "options/names",
+            "options/option",
+            "options/readers",
+            "options/sources",
+            "options/table",
+        ),
         *("options/tools", "soak/measures"),
     )
 ]

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
 from peer.options import readers
+from peer.options.names import PERSONALIZATION_NAMES
 from peer.options.option import Option
 from peer.settings import AgentSettings
 from wire import Constant
@@ -23,7 +24,6 @@ NETWORKED: Final = (*AGENTS, "doctor")
 CONFIGURED: Final = (*LEARNING, "doctor")  # these read files and the environment
 
 TASK_NAMES: Final = "digits, synthetic"
-PERSONALIZATION_NAMES: Final = "none, bias"
 
 SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
@@ -116,10 +116,10 @@ _LEARNING: Final = (
     Option(
         name="personalization",
         read=readers.text,
-        help=f"one of {PERSONALIZATION_NAMES}",
+        help=f"what every agent has of its own: {', '.join(PERSONALIZATION_NAMES)}; NAME+NAME is both",
         commands=CONFIGURED,
         group="learning",
-        metavar="NAME",
+        metavar="NAME[+NAME...]",
         default="bias",
     ),
     Option(

@@ -53,7 +53,7 @@ def accuracies(
     stopped: Callable[[], bool] = never,
 ) -> dict[str, float]:
     """On its own test samples, with what it would have reached alone in as many ticks, unless stopped."""
-    own = problem.metrics(answer.model, answer.hyperparameters)
+    own = problem.metrics(answer.model, answer.hyperparameters, answer.local)
     alone: dict[str, float] = {}
     for name, with_all in (("local", False), ("local_all", True)):
         if not stopped():

@@ -1,0 +1,143 @@
+"""Whether a module and samples can be learned: what moves by itself, what has no second derivative."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from peer.errors import ProblemError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# Their common base classes have no public name.
+NORMS = nn.modules.batchnorm._NormBase  # noqa: SLF001  (see above)
+DROPOUTS = nn.modules.dropout._DropoutNd  # noqa: SLF001  (see above)
+
+Named = Mapping[str, Tensor]
+Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
+
+
+def check_module(module: nn.Module) -> None:
+    """Refuse what training changes by itself, and what is random; frozen by `eval()` both are welcome.
+
+    Recurrent layers and attention have a dropout of their own. Raises `ProblemError` naming the layer.
+    """
+    for name, part in module.named_modules():
+        where = f"module {name or type(module).__name__} ({type(part).__name__})"
+        if not part.training:
+            continue
+        if isinstance(part, NORMS) and part.track_running_stats:
+            raise ProblemError(
+                f"{where} keeps running statistics; use GroupNorm or LayerNorm, or freeze them with eval()"
+            )
+        probability = part.p if isinstance(part, DROPOUTS) else getattr(part, "dropout", 0.0)
+        if isinstance(probability, float) and probability > 0:
+            which = "p" if isinstance(part, DROPOUTS) else "dropout"
+            raise ProblemError(f"{where} draws from torch's global random stream; set its {which} to 0")
+    if not any(parameter.requires_grad for parameter in module.parameters()):
+        raise ProblemError(
+            f"{type(module).__name__} has no parameters that require a gradient; nothing is to learn"
+        )
+
+
+def check_samples(name: str, samples: Samples) -> None:
+    """Raise `ProblemError` for sets that are empty or unequal."""
+    inputs, targets = samples
+    if len(inputs) == 0 or len(inputs) != len(targets):
+        raise ProblemError(
+            f"{name} has {len(inputs)} inputs and {len(targets)} targets; give equal numbers above 0"
+        )
+
+
+def first_outputs(module: nn.Module, parameters: Named, inputs: Tensor) -> Tensor:
+    """What the module makes of these inputs. Nothing is left changed.
+
+    Raises `ProblemError` if it does not accept them, gives anything but one tensor, changes its buffers, or
+    draws from torch's global random stream.
+    """
+    before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.random.fork_rng(devices=[]):
+        stream = torch.get_rng_state()
+        try:
+            with torch.no_grad():
+                outputs = torch.func.functional_call(module, dict(parameters), (inputs,))
+        except (RuntimeError, ValueError) as error:
+            raise ProblemError(f"the module does not accept train inputs: {error}") from error
+        is_random = not torch.equal(stream, torch.get_rng_state())
+    kind = type(module).__name__
+    if not isinstance(outputs, Tensor):
+        told = type(outputs).__name__
+        raise ProblemError(f"{kind} returns {told} instead of a tensor; wrap it in a module that returns one")
+    changed = [n for n, buffer in module.named_buffers() if not torch.equal(buffer, before[n])]
+    with torch.no_grad():
+        for name, buffer in module.named_buffers():
+            buffer.copy_(before[name])
+    if changed:
+        raise ProblemError(f"{kind} changes its buffer {changed[0]} when it is called; freeze it with eval()")
+    if is_random:
+        raise ProblemError(f"{kind} draws from torch's global random stream; take that out, or call eval()")
+    return outputs
+
+
+def layer_without_second_derivative(module: nn.Module, parameters: Named, inputs: Tensor) -> str | None:
+    """The innermost layer that cannot be differentiated twice by itself, in words; None if each one can."""
+    found: list[str] = []
+    looking = True
+
+    def look_at(name: str) -> Callable[..., None]:
+        def look(part: nn.Module, arguments: Any, keywords: dict[str, Any], output: object) -> None:  # noqa: ARG001
+            nonlocal looking
+            if looking and not found:
+                looking = False
+                if not _is_twice_differentiable(part, arguments, keywords):
+                    found.append(f"module {name or type(module).__name__} ({type(part).__name__})")
+                looking = True
+
+        return look
+
+    handles = [
+        part.register_forward_hook(look_at(name), with_kwargs=True) for name, part in module.named_modules()
+    ]
+    try:
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
+        torch.func.functional_call(module, leaves, (inputs,))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found[0] if found else None
+
+
+def _is_twice_differentiable(part: nn.Module, arguments: Any, keywords: dict[str, Any]) -> bool:
+    leaves: list[Tensor] = [tensor for tensor in part.parameters() if tensor.requires_grad]
+
+    def fresh(value: Any) -> Any:
+        if not isinstance(value, Tensor) or not value.is_floating_point():
+            return value
+        leaves.append(value.detach().clone().requires_grad_())
+        return leaves[-1] * 1  # a layer may work in place, which a leaf does not allow
+
+    try:
+        given = [fresh(value) for value in arguments]
+        outputs = part(*given, **{name: fresh(value) for name, value in keywords.items()})
+        loss = _squares(_tensors(outputs))
+        first = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
+        torch.autograd.grad(_squares(first), leaves, materialize_grads=True)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _tensors(value: object) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for one in value:
+            yield from _tensors(one)
+
+
+def _squares(tensors: Any) -> Tensor:
+    return torch.stack([tensor.square().sum() for tensor in tensors if tensor.requires_grad]).sum()

@@ -1,0 +1,50 @@
+"""An own model kept near the shared one: the idea of Ditto (Li, Hu, Beirami, Smith, 2021)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from peer.personalization.contract import OwnCopy, Personalization
+from peer.personalization.strength import Strength
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    from peer.personalization.contract import Ground, Named
+
+PREFIX = "proximal."
+INITIAL_STRENGTH = 0.1
+
+
+class Proximal(Personalization):
+    """The own model z minimises f(z) + strength / 2 |z - x|^2 and predicts; the shared x minimises f.
+
+    Local variables `proximal.NAME`, which begin as the shared model; hyperparameter `proximal.strength`
+    (`peer.personalization.strength`).
+    """
+
+    name = "proximal"
+
+    def bind(self, ground: Ground) -> OwnCopy:
+        """z = x: nothing is changed."""
+        return _Proximal(ground)
+
+
+class _Proximal(OwnCopy):
+    def __init__(self, ground: Ground) -> None:
+        self._strength = Strength("proximal", INITIAL_STRENGTH, ground.outputs)
+        local = {PREFIX + name: tensor.clone() for name, tensor in ground.parameters.items()}
+        super().__init__(self._strength.hyperparameters, local)
+
+    def personal(self, parameters: Named, hyperparameters: Named, local: Named) -> Named:
+        del hyperparameters
+        return {name: local[PREFIX + name] for name in parameters}
+
+    def local_loss(
+        self, objective: Callable[[Named], Tensor], parameters: Named, hyperparameters: Named, local: Named
+    ) -> Tensor:
+        own = self.personal(parameters, hyperparameters, local)
+        pairs = ((own[name], tensor) for name, tensor in parameters.items())
+        return objective(own) + self._strength.pull(hyperparameters, pairs)
