@@ -152,7 +152,7 @@ class ModuleProblem:
     def sample_weights(self, hyperparameters: Named) -> Tensor:
         """How much each training sample counts in the training loss: shape (n,), mean 1."""
         if not self._composition.weighs:
-            return torch.ones(len(self._train[1]))
+            return next(iter(self.parameters.values())).new_ones(len(self._train[1]))
         return self._composition.weights(hyperparameters)
 
     def all_batches(self) -> ShuffledBatches:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
+
+import torch
 
 from peer.personalization.contract import Personalization, SampleWeighting
 
@@ -11,13 +14,15 @@ if TYPE_CHECKING:
 
     from peer.personalization.contract import Ground, Named
 
-NAME = "class-weights.log"
+NAME = "class-weights.score"
+LOG_MAX = math.log(10)
 
 
 class ClassWeights(Personalization):
-    """A training sample counts exp(log[its class]), normalised over this agent's training samples.
+    """A training sample counts c^tanh(score[its class] / log c), c = 10, normalised over the training samples.
 
-    Hyperparameter `class-weights.log`, zeros of shape (classes,). Classes without a sample have no effect.
+    Hyperparameter `class-weights.score`, zeros of shape (classes,): about the log of a weight, which stays
+    from 1/10 to 10 so that no class takes everything. Those without a training sample have no effect.
     """
 
     name = "class-weights"
@@ -34,4 +39,4 @@ class _ClassWeights(SampleWeighting):
         self._targets = targets
 
     def log_weights(self, hyperparameters: Named) -> Tensor:
-        return hyperparameters[NAME][self._targets]
+        return LOG_MAX * torch.tanh(hyperparameters[NAME] / LOG_MAX)[self._targets]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import torch
+
 from peer.personalization.contract import Personalization, SampleWeighting
 
 if TYPE_CHECKING:
@@ -12,15 +14,16 @@ if TYPE_CHECKING:
 
     from peer.personalization.contract import Ground, Named
 
-NAME = "sample-weights.log"
+NAME = "sample-weights.score"
 
 
 class SampleWeights(Personalization):
-    """Training sample j of n counts exp(sqrt(n) log[j]), normalised over this agent's training samples.
+    """Training sample j of n counts 2 sigmoid(2 sqrt(n) score[j]), normalised over the training samples.
 
-    Hyperparameter `sample-weights.log`, zeros of shape (n,). The influence of one sample on the loss falls
-    with 1 / n; the factor sqrt(n) makes up for it, so that plain descent at one rate moves weights equally
-    fast whatever n is.
+    Hyperparameter `sample-weights.score`, zeros of shape (n,). A sigmoid, because a sample can then fade, but
+    none can outgrow all others: with exp(score) a few of them did, as long as validation gained by it. The
+    influence of one sample falls with 1 / n; the factor sqrt(n) makes up for it, so that plain descent at one
+    rate moves weights equally fast whatever n is.
     """
 
     name = "sample-weights"
@@ -32,5 +35,5 @@ class SampleWeights(Personalization):
 
 class _SampleWeights(SampleWeighting):
     def log_weights(self, hyperparameters: Named) -> Tensor:
-        logs = hyperparameters[NAME]
-        return math.sqrt(len(logs)) * logs
+        scores = hyperparameters[NAME]
+        return torch.nn.functional.logsigmoid(2 * math.sqrt(len(scores)) * scores)
