@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     Named = Mapping[str, Tensor]
 
+ERROR_NODE = "torch::autograd::Error"
+
 
 @dataclass(frozen=True, slots=True)
 class Derivatives:
@@ -49,9 +51,20 @@ class Losses:
 
 
 def derivatives(
-    losses: Losses, model: Named, hyperparameters: Named, local: Named, adjoint: Named, local_adjoint: Named
+    losses: Losses,
+    model: Named,
+    hyperparameters: Named,
+    local: Named,
+    adjoint: Named,
+    local_adjoint: Named,
+    *,
+    search_graph: bool = False,
 ) -> Derivatives:
     """DESIGN (2), (3) at this point; no argument is changed.
+
+    Functions marked as differentiable once do not fail here, they give zeros: autograd finds nothing that
+    leads from them to what is asked for. `search_graph` looks for them, which takes about as long again; one
+    look at a problem is enough.
 
     Raises `ProblemError` if a loss is not a scalar, does not depend on the model, or is made of operations
     that autograd cannot differentiate twice.
@@ -67,12 +80,14 @@ def derivatives(
     products = [torch.sum(gradient * adjoint[name]) for gradient, name in zip(r, x, strict=True)]
     products += [torch.sum(gradient * local_adjoint[name]) for gradient, name in zip(s, z, strict=True)]
     phi = torch.stack(products).sum() - outer
+    if search_graph and leads_nowhere(phi):
+        raise _no_second_derivative("a function of it is marked as differentiable once")
     wanted = [*x.values(), *z.values(), *h.values()]
     if phi.requires_grad:
         try:
             pulled = torch.autograd.grad(phi, wanted, materialize_grads=True)
         except RuntimeError as error:
-            raise _no_second_derivative(error) from error
+            raise _of_autograd(error) from error
     else:  # both losses are linear in nothing that is asked for
         pulled = tuple(torch.zeros_like(tensor) for tensor in wanted)
     return Derivatives(
@@ -107,16 +122,33 @@ def _gradients(loss: Tensor, variables: Mapping[str, Tensor], name: str) -> list
             torch.autograd.grad(loss, list(variables.values()), create_graph=True, materialize_grads=True)
         )
     except RuntimeError as error:
-        raise _no_second_derivative(error) from error
+        raise _of_autograd(error) from error
 
 
-def _no_second_derivative(error: RuntimeError) -> Exception:
-    """What autograd says of operations that it cannot go through, and what helps."""
+def _of_autograd(error: RuntimeError) -> Exception:
+    """What autograd says of operations that it cannot go through."""
     if isinstance(error, torch.OutOfMemoryError):
         return error
-    told = str(error).partition("\n")[0].partition(". ")[0]
+    return _no_second_derivative(str(error).partition("\n")[0].partition(". ")[0])
+
+
+def _no_second_derivative(told: str) -> ProblemError:
     return ProblemError(
         f"a loss cannot be differentiated twice: {told}; take the plain kernels (for attention "
         "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on a GPU "
         "torch.backends.cudnn.flags(enabled=False)), and nothing that works in place"
     )
+
+
+def leads_nowhere(phi: Tensor) -> bool:
+    """Whether a node in its graph stands for a derivative that there is not."""
+    waiting, seen = [phi.grad_fn], set()
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == ERROR_NODE:
+            return True
+        seen.add(node)
+        waiting += [above for above, _ in node.next_functions]
+    return False

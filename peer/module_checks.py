@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from peer.derivatives import leads_nowhere
 from peer.errors import ProblemError
 
 if TYPE_CHECKING:
@@ -125,10 +126,11 @@ def _is_twice_differentiable(part: nn.Module, arguments: Any, keywords: dict[str
         outputs = part(*given, **{name: fresh(value) for name, value in keywords.items()})
         loss = _squares(_tensors(outputs))
         first = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
-        torch.autograd.grad(_squares(first), leaves, materialize_grads=True)
+        second = _squares(first)
+        torch.autograd.grad(second, leaves, materialize_grads=True)
     except RuntimeError:
         return False
-    return True
+    return not leads_nowhere(second)
 
 
 def _tensors(value: object) -> Iterator[Tensor]:

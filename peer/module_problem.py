@@ -228,9 +228,10 @@ class ModuleProblem:
             outer=lambda x, h, z: self.outer_loss(x, h, batch, z),
             local=None if own is None else lambda x, h, z: own(x, h, batch, z),
         )
-        zeros = {name: torch.ones_like(tensor) for name, tensor in {**self.model, **self.local}.items()}
+        at = self.model, self.hyperparameters, self.local
+        ones = {name: torch.ones_like(tensor) for name, tensor in {**self.model, **self.local}.items()}
         try:
-            derivatives(losses, self.model, self.hyperparameters, self.local, zeros, zeros)
+            derivatives(losses, *at, ones, ones, search_graph=True)
         except ProblemError as error:
             layer = layer_without_second_derivative(self._module, self.parameters, inputs)
             if layer is None:
@@ -245,7 +246,9 @@ def accuracy(outputs: Tensor, targets: Tensor) -> float:
 
 def _takes_reduction(loss: Callable[..., Tensor]) -> bool:
     try:
-        parameters = inspect.signature(loss).parameters.values()
+        # The call of a module takes anything and hands it on.
+        called = loss.forward if isinstance(loss, nn.Module) else loss
+        parameters = inspect.signature(called).parameters.values()
     except ValueError:  # of a builtin without one
         return False
     return any(one.name == "reduction" or one.kind is one.VAR_KEYWORD for one in parameters)

@@ -65,6 +65,7 @@ class TorchLearner(Generic[BatchT]):
         self._sum = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
         self._count = 0
         self._watch = HyperWatch()
+        self._searched = False  # whether its losses have been looked through for missing derivatives
 
     @property
     def initial_model(self) -> Tensor:
@@ -107,7 +108,9 @@ class TorchLearner(Generic[BatchT]):
             outer=partial(self._loss, self.problem.outer_loss, outer_batch),
             local=None if self._local_loss is None else partial(self._loss, self._local_loss, batch),
         )
-        return derivatives(losses, model, self.hyperparameters, self.local, adjoint, self.local_adjoint)
+        at = model, self.hyperparameters, self.local
+        search, self._searched = not self._searched, True
+        return derivatives(losses, *at, adjoint, self.local_adjoint, search_graph=search)
 
     def _loss(
         self,

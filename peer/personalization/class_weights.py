@@ -19,7 +19,7 @@ LOG_MAX = math.log(10)
 
 
 class ClassWeights(Personalization):
-    """A training sample counts c^tanh(score[its class] / log c), c = 10, normalised over the training samples.
+    """A training sample counts c^tanh(score[its class] / log c), c = 10, normalised over all of them.
 
     Hyperparameter `class-weights.score`, zeros of shape (classes,): about the log of a weight, which stays
     from 1/10 to 10 so that no class takes everything. Those without a training sample have no effect.

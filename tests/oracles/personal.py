@@ -55,12 +55,22 @@ def tiny_samples(generator: torch.Generator, count: int = COUNT) -> tuple[Tensor
     return normal(generator, count, INPUTS) + 3 * torch.eye(CLASSES)[targets], targets
 
 
-def tiny_problem(text: str, seed: int = 0, **more: Any) -> ModuleProblem:
+def convex_module() -> nn.Module:
+    """With little more than one layer: next to convex, so that a swarm is there after a few ticks."""
+    generator = torch.Generator().manual_seed(5)
+    module = nn.Sequential(nn.LayerNorm(INPUTS, eps=0.5), nn.Linear(INPUTS, CLASSES)).double()
+    with torch.no_grad():
+        for parameter in module[1].parameters():
+            parameter.copy_(0.3 * normal(generator, *parameter.shape))
+    return module
+
+
+def tiny_problem(text: str, seed: int = 0, module: nn.Module | None = None, **more: Any) -> ModuleProblem:
     """One agent's; those of other seeds have other data and the same model. Batches are whole sets."""
     generator = torch.Generator().manual_seed(seed)
     train, validation, test = (tiny_samples(generator) for _ in range(3))
     keywords: dict[str, Any] = {"weight_decay": DECAY, "personalization": personalization(text), **more}
-    return ModuleProblem(tiny_module(), train, validation, test, **keywords)
+    return ModuleProblem(module or tiny_module(), train, validation, test, **keywords)
 
 
 def moved(named: Named, seed: int, scale: float = 0.3) -> dict[str, Tensor]:
@@ -74,10 +84,12 @@ def moved(named: Named, seed: int, scale: float = 0.3) -> dict[str, Tensor]:
     }
 
 
-def descended(problems: Sequence[ModuleProblem], steps: int = 250) -> Tensor:
+def descended(problems: Sequence[ModuleProblem], steps: int = 150) -> Tensor:
     """(x, z_1 .. z_n), flat, after so many steps with momentum: in the basin of a minimum."""
     losses = [bound(problem) for problem in problems]
-    x, *zs = ({k: t.clone() for k, t in one.items()} for one in (problems[0].model, *[p.local for p in problems]))
+    x, *zs = (
+        {k: t.clone() for k, t in one.items()} for one in (problems[0].model, *[p.local for p in problems])
+    )
     velocity = [{k: torch.zeros_like(t) for k, t in named.items()} for named in (x, *zs)]
     for _ in range(steps):
         for named in (x, *zs):
