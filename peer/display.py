@@ -237,12 +237,12 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     worst = "bottom decile" if is_accuracy else "worst decile"
     rows = [("mean over agents", "mean"), (worst, list(next(iter(summary.values())))[1])]
     for label, key in rows if len(outcome.agents) > 1 else [("this agent", "mean")]:
-        table.add_row(label, *(format(summary[column][key], form) for column in outcome.columns))
+        table.add_row(label, *(_number(summary[column][key], form) for column in outcome.columns))
     console.print(table)
     if is_accuracy and len(outcome.agents) > 1:
         for other in outcome.columns:
-            if other != "personal":
-                found = outcome.compare("personal", other)
+            found = outcome.compare("personal", other)
+            if other != "personal" and not math.isnan(found.mean):  # NaN: there is no such model
                 interval = ""
                 if math.isfinite(found.low):
                     interval = (

@@ -88,11 +88,11 @@ class Outcome:
         }
 
     def compare(self, column: str, with_: str) -> Comparison:
-        """Paired over agents; the interval is not defined (NaN) for fewer than two."""
+        """Paired over agents; the interval is not defined (NaN) for fewer than two, or where a score is NaN."""
         pairs = zip(self.values(column), self.values(with_), strict=True)
         differences = [one - other for one, other in pairs]
         mean = statistics.fmean(differences)
-        if len(differences) < 2:
+        if len(differences) < 2 or math.isnan(mean):
             return Comparison(mean, math.nan, math.nan)
         error = statistics.stdev(differences) / math.sqrt(len(differences))
         reach = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2)) * error

@@ -268,7 +268,7 @@ def solved(name: str) -> tuple[list[ModuleProblem], DenseNetwork, Tensor, list[T
     network = DenseNetwork(problems)
     w = network.solve(network.hypers, start=descended(problems))
     slopes = torch.linalg.eigvals(network.jacobian(w, network.hypers)).real
-    assert float(slopes.abs().min()) > 1e-3, "not flat; one of a mixture is a saddle"
+    assert float(slopes.abs().min()) > 1e-4, "not flat; one of a mixture is a saddle"
     return problems, network, w, network.hypergradients(w, network.hypers)
 
 
@@ -309,9 +309,14 @@ def test_the_shared_model_of_an_own_copy_is_fitted_as_if_alone(name: str) -> Non
 def test_a_swarm_finds_the_dense_hypergradients_of_local_variables(name: str) -> None:
     """Reference: DESIGN (3)-(8), with 30 % of the messages lost: (3) holds for what each kind makes of it."""
     problems = [tiny_problem(name, i, convex_module(), weight_decay=0.2) for i in range(3)]
+    for problem in problems:
+        firm = {
+            name: torch.full_like(t, -0.5) for name, t in problem.hyperparameters.items() if "stren" in name
+        }
+        problem.hyperparameters = {**problem.hyperparameters, **firm}
     network = DenseNetwork(problems)
     w = network.solve(network.hypers, start=descended(problems))
-    result = run(problems, ticks=150, step_size=0.6, momentum=0.7, local_step_size=0.6)
+    result = run(problems, ticks=200, step_size=0.6, momentum=0.7, local_step_size=0.6)
     x, *zs = network.split(w)
     for agent, z, truth in zip(result.agents, zs, network.hypergradients(w, network.hypers), strict=True):
         assert relative(pack(agent.model), x) < 1e-4
