@@ -88,7 +88,7 @@ class Outcome:
         }
 
     def compare(self, column: str, with_: str) -> Comparison:
-        """Paired over agents; the interval is not defined (NaN) for fewer than two, or where a score is NaN."""
+        """Paired over agents; the interval is not defined (NaN) for fewer than two, or if a score is NaN."""
         pairs = zip(self.values(column), self.values(with_), strict=True)
         differences = [one - other for one, other in pairs]
         mean = statistics.fmean(differences)

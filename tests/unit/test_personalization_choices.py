@@ -425,6 +425,11 @@ def _outputs(module: nn.Module, more: dict[str, Any]) -> tuple[Tensor, Tensor]:
             {},
             "a loss cannot be differentiated twice: one of the variables needed for gradient",
         ),
+        (
+            linear(),
+            {"loss": lambda outputs, _: Once.apply(outputs).exp().mean()},
+            "a loss cannot be differenti",
+        ),
         (Attention(), sequences(5, 8), "module inner (MultiheadAttention) cannot be differentiated twice"),
     ],
 )
@@ -483,3 +488,7 @@ def test_training_alone_knows_nothing_personal() -> None:
         for name in ("none", "mixture:3+logits", "head", "proximal+sample-weights", "lora:1+bias")
     }
     assert len(reached) == 1
+    plain = made()  # without decay
+    inputs, targets, _ = batch = next(plain.batches())
+    expected = nn.functional.cross_entropy(tiny_module()(inputs), targets)
+    torch.testing.assert_close(plain.plain_loss(plain.parameters, batch), expected.detach())
