@@ -419,3 +419,43 @@ def test_sample_weights_find_wrong_labels() -> None:
     for problem, agent in zip(problems, result.agents, strict=True):
         weights = problem.sample_weights(agent.hyperparameters)
         assert ranked_above(weights[planted], weights[~planted]) > 0.9
+
+
+def test_losses_are_those_that_the_papers_write() -> None:
+    """Ditto, APFL, outputs with scale and bias, and decay per tensor, written out once more."""
+    plain = bound(tiny_problem("none"))
+    strength = 4 * torch.sigmoid(torch.tensor(-2.0, dtype=torch.float64))
+
+    def prefixed(name: str) -> tuple[ModuleProblem, Point, Named]:
+        problem = tiny_problem(name)
+        at = point(problem)
+        own = {
+            key.removeprefix("proximal.").removeprefix("interpolation.own."): t for key, t in at[2].items()
+        }
+        return problem, at, own
+
+    problem, (x, h, z), own = prefixed("proximal")
+    losses = bound(problem)
+    assert losses.local is not None
+    expected = plain.inner(own, {}, {}) + strength / 2 * (pack(own) - pack(x)).square().sum()
+    torch.testing.assert_close(losses.local(x, h, z), expected)
+    torch.testing.assert_close(losses.outer(x, h, z), plain.outer(own, {}, {}))
+
+    problem, (x, h, z), own = prefixed("interpolation")
+    losses = bound(problem)
+    assert losses.local is not None
+    share = torch.sigmoid(h["interpolation.weight"])
+    mixed = {name: share * own[name] + (1 - share) * x[name] for name in x}
+    pull = strength / 2 * (pack(own) - pack(problem.model)).square().sum()
+    torch.testing.assert_close(losses.local(x, h, z), plain.inner(mixed, {}, {}) + pull)
+    torch.testing.assert_close(losses.outer(x, h, z), plain.outer(mixed, {}, {}))
+
+    problem, (x, h, z), _ = prefixed("logits")
+    inputs, targets, _ = next(problem.outer_batches())
+    outputs = torch.func.functional_call(tiny_module(), x, (inputs,))
+    changed = outputs * h["logits.log_scale"].exp() + h["logits.bias"]
+    torch.testing.assert_close(bound(problem).outer(x, h, z), nn.functional.cross_entropy(changed, targets))
+
+    problem, (x, h, z), _ = prefixed("regularization")
+    more = sum((h[f"regularization.{name}"].exp() - 1) * t.square().sum() for name, t in x.items())
+    torch.testing.assert_close(bound(problem).inner(x, h, z), plain.inner(x, {}, {}) + 0.05 / 2 * more)
