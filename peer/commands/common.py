@@ -8,6 +8,8 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peer.data.scheme import Scheme
+
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Iterator, Mapping
@@ -21,9 +23,19 @@ def configuration(
     options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan, end: Ending
 ) -> Mapping[str, Any]:
     """What was asked for and what it came to, for `config.json` and `--json`."""
-    keep = ("command", "agents", "shard", "task", "personalization", "seed", "swarm", "peer")
+    keep: tuple[str, ...] = (
+        "command",
+        "agents",
+        "shard",
+        "task",
+        "partition",
+        "data_dir",
+        "model",
+        "samples",
+    )
+    keep += ("personalization", "seed", "swarm", "peer")
     asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
-    asked = {name: str(value) if isinstance(value, Path) else value for name, value in asked.items()}
+    asked = {name: str(value) if isinstance(value, Path | Scheme) else value for name, value in asked.items()}
     goals = [str(goal) for goal in end.goals]
     return {**asked, "until": goals, "settings": settings.to_dict(), "faults": faults.to_dict()}
 

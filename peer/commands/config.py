@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from peer.options import OPTIONS, agent_settings, as_toml, ending, shard_of
+from peer.options import OPTIONS, agent_settings, as_toml, data_choice, ending, shard_of
 from peer.options.option import FILE_TABLES
 from peer.options.sources import Found
 from peer.tasks import make_task
@@ -39,7 +39,14 @@ def effective(options: argparse.Namespace) -> dict[str, Found]:
     Raises `HyperpushError` if `run` would refuse them.
     """
     index, count = shard_of(options.shard)
-    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
+    task = make_task(
+        options.task,
+        count,
+        options.seed,
+        options.personalization,
+        shard=index,
+        choice=data_choice(options),
+    )
     settings = agent_settings(options, task.settings)
     ending(options, task.columns, settings)
     found: dict[str, Found] = dict(options.found)

@@ -15,7 +15,14 @@ from peer.display import make_console
 from peer.doctor import diagnose
 from peer.findings import Level
 from peer.key_files import read_key_ring
-from peer.options import advertised_address, agent_settings, dns_address, listen_address, shard_of
+from peer.options import (
+    advertised_address,
+    agent_settings,
+    data_choice,
+    dns_address,
+    listen_address,
+    shard_of,
+)
 from peer.probing import Plan, examine
 from peer.tasks import make_task
 from wire import PeerRecord
@@ -51,7 +58,14 @@ def plan_of(options: argparse.Namespace) -> Plan:
     """What to look at. Raises the errors of options that cannot be meant."""
     host, port = listen_address(options.listen)
     index, count = shard_of(options.shard)
-    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
+    task = make_task(
+        options.task,
+        count,
+        options.seed,
+        options.personalization,
+        shard=index,
+        choice=data_choice(options),
+    )
     nonce = secrets.token_hex(8)
     agent, _ = assembly.make_agent(
         task.problems[index],

@@ -51,6 +51,7 @@ def main(options: argparse.Namespace) -> int:
                 found = replay(
                     file,
                     task=options.task,
+                    data_dir=options.data_dir,
                     teller=teller,
                     tell=tell,
                     progress=lambda read: progress.update(bar, completed=read),

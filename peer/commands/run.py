@@ -23,6 +23,7 @@ from peer.options import (
     admin_address,
     advertised_address,
     agent_settings,
+    data_choice,
     dns_address,
     ending,
     fault_plan,
@@ -85,7 +86,8 @@ def main(options: argparse.Namespace) -> int:
         key=options.admin_key,
         or_a_free_port=options.found["admin"].origin == "default",
     )
-    task = make_task(options.task, count, options.seed, options.personalization, shard=index)
+    choice = data_choice(options)
+    task = make_task(options.task, count, options.seed, options.personalization, shard=index, choice=choice)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
     keys = _keys(options)
@@ -102,7 +104,7 @@ def main(options: argparse.Namespace) -> int:
     left = course.wait(peer, options, console.print)
     end = ending(options, task.columns, settings)
     live = LiveFaults(left.plan(fault_plan(options)))
-    origin = {**of_task(task, count, options.seed, options.personalization), "shard": index}
+    origin = {**of_task(task, count, options.seed, options.personalization, choice), "shard": index}
 
     async def run() -> int:
         executor = worker_threads()

@@ -12,7 +12,7 @@ from peer.commands.common import configuration
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
-from peer.options import agent_settings, ending, fault_plan
+from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
 from peer.scenario import member_names, told
@@ -31,9 +31,9 @@ def main(options: argparse.Namespace) -> int:
     console = make_console()
     names = member_names(options.agents)
     scenario = read_scenario(options.scenario, names)
-    faults = scenario.plan(fault_plan(options))
+    faults, choice = scenario.plan(fault_plan(options)), data_choice(options)
     with reproducible_torch():
-        task = make_task(options.task, options.agents, options.seed, options.personalization)
+        task = make_task(options.task, options.agents, options.seed, options.personalization, choice=choice)
         settings = agent_settings(options, task.settings)
         end = ending(options, task.columns, settings)
         config = configuration(options, settings, faults, end)
@@ -49,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
         signal.signal(signal.SIGINT, handle)
         title = f"{options.agents} simulated agents, {options.task}, {options.drop:.0%} of the messages lost"
         try:
-            origin = of_task(task, options.agents, options.seed, options.personalization)
+            origin = of_task(task, options.agents, options.seed, options.personalization, choice)
             with (
                 make_display(console, title) as display,
                 all_traces(options, origin, names, display.say, is_real=False) as traces,

@@ -10,7 +10,7 @@ from peer.commands.common import configuration, stopped_by_signals
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
-from peer.options import agent_settings, ending, fault_plan
+from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import Outcome
 from peer.recorder import Recorder
 from peer.scenario import member_names, told
@@ -33,8 +33,8 @@ def main(options: argparse.Namespace) -> int:
     console = make_console()
     names = member_names(options.agents)
     scenario = read_scenario(options.scenario, names)
-    faults = scenario.plan(fault_plan(options))
-    task = make_task(options.task, options.agents, options.seed, options.personalization)
+    faults, choice = scenario.plan(fault_plan(options)), data_choice(options)
+    task = make_task(options.task, options.agents, options.seed, options.personalization, choice=choice)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
     config = configuration(options, settings, faults, end)
@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         stop = asyncio.Event()
-        origin = of_task(task, options.agents, options.seed, options.personalization)
+        origin = of_task(task, options.agents, options.seed, options.personalization, choice)
         with (
             stopped_by_signals(stop),
             make_display(console, title) as display,

@@ -30,7 +30,9 @@ class DataChoice:
             given = getattr(self, field.name)
             if given is not None and field.name not in possible:
                 has = f"it has {', '.join(possible)}" if possible else "its data are what they are"
-                raise SettingError(field.name, str(given), f"task {task} has no such choice, {has}; leave it out")
+                raise SettingError(
+                    field.name, str(given), f"task {task} has no such choice, {has}; leave it out"
+                )
 
     def recorded(self) -> dict[str, object]:
         """As a trace keeps it: without `data_dir`, which is of one machine."""

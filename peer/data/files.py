@@ -7,7 +7,7 @@ import re
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, BinaryIO, Final, NoReturn
 
 from peer.data.idx import HEADER_BYTES_MAX, file_bytes, joined, labelled_images
 from peer.data.tables import CSV_BYTES_MAX, FILE_BYTES_MAX
@@ -130,13 +130,13 @@ def read_idx(path: Path) -> bytes:
         _refuse(path, f"it cannot be read: {error.strerror}")
 
 
-def _promised(source: IO[bytes], path: Path) -> bytes:
+def _promised(source: BinaryIO | gzip.GzipFile, path: Path) -> bytes:
     header = source.read(HEADER_BYTES_MAX)
     missing = file_bytes(header, str(path)) + 1 - len(header)
     return _bounded(source, header, missing)
 
 
-def _bounded(source: IO[bytes], found: bytes, most: int) -> bytes:
+def _bounded(source: BinaryIO | gzip.GzipFile, found: bytes, most: int) -> bytes:
     """These bytes and at most so many more, piece by piece: a large number takes no memory by itself."""
     pieces = bytearray(found)
     while most > 0 and (piece := source.read(min(PIECE, most))):

@@ -76,7 +76,9 @@ def joined(first: LabelledData, second: LabelledData, file: str) -> LabelledData
     """Both, one after the other; `file` names the images of the second. Raises `SettingError`."""
     if first.inputs.shape[1:] != second.inputs.shape[1:]:
         own, other = (" x ".join(map(str, one.inputs.shape[1:])) for one in (second, first))
-        _refuse(file, f"its images are {own} pixels, those beside it {other}; give files that belong together")
+        _refuse(
+            file, f"its images are {own} pixels, those beside it {other}; give files that belong together"
+        )
     pixels: NDArray[Any] = np.concatenate([first.inputs, second.inputs])
     return LabelledData(pixels, np.concatenate([first.labels, second.labels]), first.names)
 
@@ -92,7 +94,9 @@ def _layout(header: bytes, file: str) -> tuple[int, tuple[int, ...]]:
         _refuse(file, f"it has {dimensions} dimensions; give images (3) or labels (1)")
     begins = 4 + 4 * dimensions
     if len(header) < begins:
-        _refuse(file, f"it ends after {len(header)} bytes, within its header: it was cut short; fetch it again")
+        _refuse(
+            file, f"it ends after {len(header)} bytes, within its header: it was cut short; fetch it again"
+        )
     shape = struct.unpack(f">{dimensions}I", header[4:begins])
     content = 1
     for size in shape:

@@ -52,10 +52,8 @@ class Parts(NamedTuple):
     test: Rows
 
 
-def parts_of(
-    rows: Rows, train: float = TRAIN_ALL * (1 - VALIDATION_OF_IT), validation: float = 0.2
-) -> Parts:
-    """The first rows are to train on, the next to validate with, at least one each; the rest is for testing."""
+def parts_of(rows: Rows, train: float = TRAIN_ALL * (1 - VALIDATION_OF_IT), validation: float = 0.2) -> Parts:
+    """The first rows are to train on, the next to validate with, one each at least; the rest is for testing."""
     first = max(1, round(train * len(rows)))
     second = first + max(1, round(validation * len(rows)))
     return Parts(rows[:first], rows[first:second], rows[second:])
@@ -117,6 +115,7 @@ def _drawn(
         found = split_column(column, agents, generator)
     else:
         assert isinstance(scheme.parameter, float)
+        found = []
         for _ in range(DRAWS_MAX):
             found = split_dirichlet(labels, agents, scheme.parameter, generator)
             if min(map(len, found)) >= least:

@@ -88,7 +88,7 @@ def _whole(text: str, part: str, given: str, least: int, most: int) -> int:
     return found
 
 
-def _told(parameter: float | int | str) -> str:
+def _told(parameter: float | str) -> str:
     return repr(parameter) if isinstance(parameter, float) else str(parameter)
 
 

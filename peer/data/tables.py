@@ -1,9 +1,9 @@
 """A user's own data: from the bytes of one .npz or CSV file to rows, labels and columns.
 
-    .npz    arrays x_train, y_train, x_val, y_val, x_test, y_test: x (n, ...) numbers, y (n,) labels. NAME_train,
-            NAME_val, NAME_test for any other NAME: a column, for `--partition column:NAME`
-    .csv    a line of names first. `label`; `split`, which says train, val or test (without it the rows are split
-            at random, 60/20/20); all other columns are inputs, but for the one that `column:NAME` names
+    .npz    arrays x_train, y_train, x_val, y_val, x_test, y_test: x (n, ...) numbers, y (n,) labels.
+            NAME_train, NAME_val, NAME_test for any other NAME: a column, for `--partition column:NAME`
+    .csv    a line of names first. `label`; `split`, which says train, val or test (without it the rows are
+            split at random, 60/20/20); all other columns are inputs, but the one that `column:NAME` names
 
 Labels are whole numbers from 0 up, or words if the names of the classes are known. Nothing is ever unpickled.
 """
@@ -63,8 +63,11 @@ def parse_npz(data: bytes, file: str, names: Sequence[str] | None = None) -> Tab
     missing = [f"{kind}_{part}" for part in PARTS for kind in "xy" if f"{kind}_{part}" not in arrays]
     if missing:
         there = ", ".join(arrays) or "none"
-        _refuse(file, f"it lacks the arrays {', '.join(missing)} (it has {there}); save them with numpy.savez")
-    inputs, labels, sizes = [], [], []
+        _refuse(
+            file, f"it lacks the arrays {', '.join(missing)} (it has {there}); save them with numpy.savez"
+        )
+    inputs: list[NDArray[Any]] = []
+    labels: list[NDArray[np.int64]] = []
     for part in PARTS:
         x, y = _inputs(arrays[f"x_{part}"], file, f"x_{part}"), arrays[f"y_{part}"]
         if y.ndim != 1 or len(x) != len(y) or len(y) == 0:
@@ -75,7 +78,7 @@ def parse_npz(data: bytes, file: str, names: Sequence[str] | None = None) -> Tab
             _refuse(file, f"{told}; all need the same features")
         inputs.append(x)
         labels.append(_labels(y, file, f"y_{part}", names))
-        sizes.append(len(y))
+    sizes = [len(part) for part in labels]
     columns = {}
     for name in dict.fromkeys(key.rpartition("_")[0] for key in arrays):
         pieces = [arrays.get(f"{name}_{part}") for part in PARTS]
@@ -84,8 +87,8 @@ def parse_npz(data: bytes, file: str, names: Sequence[str] | None = None) -> Tab
             if [piece.shape for piece in found] != [(size,) for size in sizes]:
                 _refuse(file, f"{name}_train, _val and _test need one value for each label of theirs")
             columns[name] = np.concatenate([piece.astype(np.str_) for piece in found])
-    part = np.repeat(np.arange(3), sizes)
-    return Table(file, np.concatenate(inputs), np.concatenate(labels), part, columns)
+    of_part = np.repeat(np.arange(3), sizes)
+    return Table(file, np.concatenate(inputs), np.concatenate(labels), of_part, columns)
 
 
 def _arrays(data: bytes, file: str) -> dict[str, NDArray[Any]]:
@@ -112,7 +115,9 @@ def _array(data: bytes, file: str, name: str) -> NDArray[Any]:
     """One array, after a look at what its header promises. Raises ValueError for what is no .npy file."""
     stored = io.BytesIO(data)
     version = np.lib.format.read_magic(stored)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
+        version
+    )
     if read is None:
         _refuse(file, f"{name} is of version {version}; save plain numbers with numpy.savez")
     shape, _, dtype = read(stored)
@@ -127,7 +132,9 @@ def _array(data: bytes, file: str, name: str) -> NDArray[Any]:
 
 def _inputs(given: NDArray[Any], file: str, name: str) -> NDArray[Any]:
     if given.ndim < 2 or 0 in given.shape[1:]:
-        _refuse(file, f"{name} has shape {given.shape}; give (samples, features) or (samples, ..., rows, columns)")
+        _refuse(
+            file, f"{name} has shape {given.shape}; give (samples, features) or (samples, ..., rows, columns)"
+        )
     if given.dtype == np.uint8:
         return given
     if given.dtype.kind not in "fiub":
@@ -156,15 +163,16 @@ def _labels(given: NDArray[Any], file: str, name: str, names: Sequence[str] | No
 # ---- .csv
 
 
-def parse_csv(
-    data: bytes, file: str, names: Sequence[str] | None = None, column: str | None = None
-) -> Table:
-    """The rows of a CSV file; `column` is one that is no input. Raises `SettingError` naming line and column."""
+def parse_csv(data: bytes, file: str, names: Sequence[str] | None = None, column: str | None = None) -> Table:
+    """The rows of a CSV file; `column` is one that is no input. Raises `SettingError` with line and column."""
     lines = _lines(_text(data, file), file)
     header = next(lines, (0, []))[1]
     if len(set(header)) != len(header) or LABEL not in header:
         told = ", ".join(header[:20])
-        _refuse(file, f"its first line is {told!r}; begin with the columns' names, each once, `{LABEL}` among them")
+        _refuse(
+            file,
+            f"its first line is {told!r}; begin with the columns' names, each once, `{LABEL}` among them",
+        )
     if column is not None and column not in header:
         _refuse(file, f"it has no column {column!r}; there are {', '.join(header[:20])}")
     features = [place for place, name in enumerate(header) if name not in (LABEL, SPLIT, column)]
@@ -188,7 +196,9 @@ def parse_csv(
     part = np.array(splits) if SPLIT in header else None
     if part is not None and len(set(splits)) < len(PARTS):
         lacking = [name for place, name in enumerate(PARTS) if place not in splits]
-        _refuse(file, f"column {SPLIT!r} never says {', '.join(lacking)}; say it of some samples, or leave it out")
+        _refuse(
+            file, f"column {SPLIT!r} never says {', '.join(lacking)}; say it of some samples, or leave it out"
+        )
     columns = {} if column is None else {column: np.array(words, dtype=np.str_)}
     return Table(file, np.stack(inputs), np.array(labels, dtype=np.int64), part, columns)
 
@@ -247,11 +257,11 @@ def _label(word: str, place: str, file: str, names: Sequence[str] | None) -> int
     if names is not None and word in names:
         return names.index(word)
     most = CLASSES_MAX if names is None else len(names)
-    if word.isascii() and word.isdigit() and len(word) < 10 and int(word) < most:
-        return int(word)
-    remedy = f"give whole numbers from 0 to {most - 1}"
-    remedy += ", or the names of the classes in classes.txt, one a line" if names is None else " or a class's name"
-    _refuse(file, f"{place} has {word!r}; {remedy}")
+    if not (word.isascii() and word.isdigit() and len(word) < 10 and int(word) < most):
+        remedy = f"give whole numbers from 0 to {most - 1} or "
+        remedy += "names, listed in classes.txt, one a line" if names is None else "names of classes.txt"
+        _refuse(file, f"{place} has {word!r}; {remedy}")
+    return int(word)
 
 
 def _refuse(file: str, remedy: str) -> NoReturn:

@@ -1,6 +1,6 @@
 """Options: one table of them, and what is made of it.
 
-    option, table, tools     what there is
+    option, table, ...       what there is
     readers                  what a value has to be
     sources                  flag, environment, file, default: which one counts
     parsing                  the parser of the command line; from a command line to values in force
@@ -9,7 +9,7 @@
 Nothing heavy is imported, so that `--help` answers at once.
 """
 
-from peer.options.meaning import agent_settings, ending, fault_plan
+from peer.options.meaning import agent_settings, data_choice, ending, fault_plan
 from peer.options.parsing import OPTIONS, complete, make_parser, split
 from peer.options.readers import (
     admin_address,
@@ -28,6 +28,7 @@ __all__ = [
     "agent_settings",
     "as_toml",
     "complete",
+    "data_choice",
     "dns_address",
     "ending",
     "fault_plan",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from peer.data.choice import DataChoice
 from peer.errors import SettingError
 from peer.options.table import SETTING_NAMES
 from peer.settings import AgentSettings
@@ -29,6 +30,11 @@ def fault_plan(options: argparse.Namespace) -> FaultPlan:
         reorder=options.reorder,
         bandwidth_bits_per_s=None if bandwidth is None else parse_bandwidth(bandwidth),
     )
+
+
+def data_choice(options: argparse.Namespace) -> DataChoice:
+    """What was chosen of a task's data and model."""
+    return DataChoice(options.partition, options.data_dir, options.model, options.samples)
 
 
 def agent_settings(options: argparse.Namespace, task: SettingKeywords) -> AgentSettings:

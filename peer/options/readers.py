@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final, NoReturn
 
+from peer.data.choice import checked_model
+from peer.data.scheme import Scheme, parse_scheme
 from peer.errors import SettingError
 from peer.until import Goal, parse_goal
 from wire import (
@@ -70,6 +72,16 @@ def task(given: object) -> str | Path:
     """The name of a task, or a file of Python that is one."""
     told = text(given)
     return Path(told) if told.endswith(".py") or "/" in told else told
+
+
+def partition(given: object) -> Scheme:
+    """How samples are shared out; see `peer.data.scheme`."""
+    return parse_scheme(text(given))
+
+
+def model(given: object) -> str:
+    """The name of a model of the built-in tasks."""
+    return checked_model(text(given))
 
 
 def switch(given: object) -> bool:

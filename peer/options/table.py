@@ -23,7 +23,7 @@ LEARNING: Final = (*AGENTS, *SWARMS)
 NETWORKED: Final = (*AGENTS, "doctor")
 CONFIGURED: Final = (*LEARNING, "doctor")  # these read files and the environment
 
-TASK_NAMES: Final = "digits, synthetic"
+TASK_NAMES: Final = "digits, synthetic, fashion-mnist, mnist, emnist, fedem-synthetic, folder"
 
 SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",

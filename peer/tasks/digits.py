@@ -12,20 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from peer.errors import SettingError
+from peer.data.labelled import LabelledData, turned
+from peer.data.partition import divide, parts_of
+from peer.data.scheme import Scheme
 from peer.module_problem import ModuleProblem
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from peer.data.partition import Share
     from peer.personalization import Personalization
 
 CLASSES = 10
 HIDDEN = 64
-CONCENTRATION = 0.4  # of the Dirichlet draw, as in Marfoq et al. (FedEM, 2021); small: few labels per device
+SIDE = 8
+DIRICHLET = Scheme("dirichlet", 0.4)  # as in Marfoq et al. (FedEM, 2021); small: few labels per device
 TRAIN, VALIDATION = 0.1, 0.2  # of a device's images; the rest is for testing
 IMAGES_PER_DEVICE_MIN = 10  # one to train on, two to validate on
-DRAWS_MAX = 1000
 BATCH_SIZE = 64
 WEIGHT_DECAY = 1e-3
 
@@ -39,42 +42,40 @@ class DeviceData:
     test: tuple[Tensor, Tensor]
 
 
-def split_digits(devices: int, seed: int) -> list[DeviceData]:
-    """Every image on exactly one device; labels by a Dirichlet draw, redrawn until every device has enough.
+def split_digits(devices: int, seed: int, scheme: Scheme = DIRICHLET) -> list[DeviceData]:
+    """Every image on exactly one device; by default labels by a Dirichlet draw, few on every device.
 
     Raises `SettingError` if that many devices cannot have `IMAGES_PER_DEVICE_MIN` images each.
     """
+    data = read_digits()
+    shares = divide(
+        data.labels,
+        devices,
+        scheme,
+        np.random.default_rng([seed, devices]),
+        classes=CLASSES,
+        column=data.column_for(scheme),
+        what="digits",
+        least=IMAGES_PER_DEVICE_MIN,
+    )
+    return [_device(data, share) for share in shares]
+
+
+def read_digits() -> LabelledData:
+    """All of them, as they ship with scikit-learn: (1797, 8, 8) in [0, 1]."""
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
-    rng = np.random.default_rng([seed, devices])
-    for _ in range(DRAWS_MAX if devices * IMAGES_PER_DEVICE_MIN <= len(labels) else 0):
-        shares = _draw_split(labels, devices, rng)
-        if min(len(share) for share in shares) >= IMAGES_PER_DEVICE_MIN:
-            return [_device(images, labels, rng.permutation(share)) for share in shares]
-    remedy = f"{len(labels)} digits do not give each device {IMAGES_PER_DEVICE_MIN}; use fewer agents"
-    raise SettingError("agents", devices, remedy)
+    pixels = (images / 16.0).astype(np.float32).reshape(-1, SIDE, SIDE)
+    return LabelledData(pixels, labels.astype(np.int64), tuple("0123456789"))
 
 
-def _draw_split(labels: NDArray[np.int64], devices: int, rng: np.random.Generator) -> list[NDArray[np.int64]]:
-    parts: list[list[NDArray[np.int64]]] = [[] for _ in range(devices)]
-    for label in range(CLASSES):
-        members = rng.permutation(np.flatnonzero(labels == label))
-        shares = rng.dirichlet(np.full(devices, CONCENTRATION))
-        edges = np.round(np.cumsum(shares)[:-1] * len(members)).astype(int)
-        for part, piece in zip(parts, np.split(members, edges), strict=True):
-            part.append(piece)
-    return [np.concatenate(part) for part in parts]
+def _device(data: LabelledData, share: Share) -> DeviceData:
+    def samples(rows: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        images = turned(data.inputs[rows], share.turns).reshape(len(rows), SIDE * SIDE)
+        return torch.from_numpy(images), torch.from_numpy(share.seen(data.labels[rows]))
 
-
-def _device(images: NDArray[np.float64], labels: NDArray[np.int64], chosen: NDArray[np.int64]) -> DeviceData:
-    first = max(1, round(TRAIN * len(chosen)))
-    second = first + max(1, round(VALIDATION * len(chosen)))
-
-    def samples(indices: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
-        return torch.from_numpy(images[indices] / 16.0).float(), torch.from_numpy(labels[indices]).long()
-
-    return DeviceData(samples(chosen[:first]), samples(chosen[first:second]), samples(chosen[second:]))
+    return DeviceData(*map(samples, parts_of(share.rows, TRAIN, VALIDATION)))
 
 
 def make_module(seed: int) -> nn.Module:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final, overload
+from typing import TYPE_CHECKING, Final, overload
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ import torch
 from peer.baselines import never
 from peer.data import mixture
 from peer.data.files import IMAGE_SETS, read_image_set
-from peer.data.labelled import turned
+from peer.data.labelled import LabelledData, turned
 from peer.data.partition import Parts, divide, parts_of
 from peer.data.scheme import Scheme
 from peer.errors import SettingError
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from peer.data.choice import DataChoice
-    from peer.data.labelled import LabelledData
     from peer.data.partition import Share
     from peer.personalization import Personalization
     from peer.settings import AgentSettings, SettingKeywords
@@ -188,4 +187,35 @@ def sample_problem(
         weight_decay=WEIGHT_DECAY,
         batch_size=BATCH_SIZE,
         seed=seed,
+    )
+
+
+# ---- the mixture of the FedEM paper
+
+
+def settings_of_mixture() -> SettingKeywords:
+    """Chosen by measurement with 20 agents."""
+    return {
+        "model_step_size": 0.2,
+        "adjoint_step_size": 0.2,
+        "momentum": 0.5,
+        "hyper_step_size": 0.1,
+    }
+
+
+def mixture_task(agents: int, seed: int, personal: Personalization) -> SampleTask:
+    """Marfoq et al. (2021); see `peer.data.mixture`. What an agent has depends on its number and the seed."""
+    theta = mixture.draw_models(np.random.default_rng([seed, 0]))
+
+    def make(shard: int) -> ModuleProblem:
+        drawn = mixture.draw_samples(theta, np.random.default_rng([seed, 1 + shard]))
+        data = LabelledData(drawn.inputs, drawn.labels, ("0", "1"))
+        rows = np.arange(len(drawn.labels))
+        second = drawn.train + drawn.validation
+        parts = Parts(rows[: drawn.train], rows[drawn.train : second], rows[second:])
+        network = make_network("linear", (mixture.DIMENSION,), 2, seed)
+        return sample_problem(network, data, parts, personal, seed)
+
+    return SampleTask(
+        "fedem-synthetic", f"fedem-synthetic/{agents}/{seed}", agents, make, settings_of_mixture()
     )

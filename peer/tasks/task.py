@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 import torch
 
 from peer.baselines import never
+from peer.data.choice import DataChoice
 from peer.errors import SettingError
 from peer.outcome import Kind
 from peer.personalization import personalization
 from peer.quadratic import QuadraticProblem, bilevel_solution, closed_form
-from peer.tasks.digits import digits_problem, split_digits
+from peer.tasks.digits import DIRICHLET, digits_problem, split_digits
 from peer.tasks.file import FileTask
+from peer.tasks.folder import folder_task
+from peer.tasks.samples import image_task, mixture_task
 from peer.tasks.scoring import ACCURACIES, accuracies
 
 if TYPE_CHECKING:
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from peer.data.scheme import Scheme
     from peer.module_problem import ModuleProblem
     from peer.problem import BilevelProblem
     from peer.quadratic import ClosedForm
@@ -93,11 +97,12 @@ class DigitsTask:
             "hyper_step_size": 0.1,
         }
 
-    def __init__(self, agents: int, seed: int, personal: str) -> None:
+    def __init__(self, agents: int, seed: int, personal: str, scheme: Scheme | None = None) -> None:
         chosen = personalization(personal)
-        self.fingerprint = f"{self.name}/{agents}/{seed}"
+        shared_out = "" if scheme in (None, DIRICHLET) else f"{scheme}/"
+        self.fingerprint = f"{self.name}/{shared_out}{agents}/{seed}"
         self.problems: Sequence[ModuleProblem] = [
-            digits_problem(data, chosen, seed) for data in split_digits(agents, seed)
+            digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme or DIRICHLET)
         ]
 
     def scores(
@@ -193,22 +198,77 @@ def _relative(found: Tensor, truth: Tensor) -> float:
     return float((found - truth).norm() / truth.norm())
 
 
-TASKS: Mapping[str, Callable[[int, int, str], Task]] = MappingProxyType(
-    {"digits": DigitsTask, "synthetic": SyntheticTask}
+class Wanted(NamedTuple):
+    """What a task is made for."""
+
+    agents: int
+    seed: int
+    personalization: str
+    shard: int
+    choice: DataChoice
+
+
+def _digits(wanted: Wanted) -> Task:
+    wanted.choice.only("digits", "partition")
+    return DigitsTask(wanted.agents, wanted.seed, wanted.personalization, wanted.choice.partition)
+
+
+def _synthetic(wanted: Wanted) -> Task:
+    wanted.choice.only("synthetic")
+    return SyntheticTask(wanted.agents, wanted.seed, wanted.personalization)
+
+
+def _images(name: str) -> Callable[[Wanted], Task]:
+    def make(wanted: Wanted) -> Task:
+        personal = personalization(wanted.personalization)
+        return image_task(name, wanted.agents, wanted.seed, personal, wanted.choice)
+
+    return make
+
+
+def _mixture(wanted: Wanted) -> Task:
+    wanted.choice.only("fedem-synthetic")
+    return mixture_task(wanted.agents, wanted.seed, personalization(wanted.personalization))
+
+
+def _folder(wanted: Wanted) -> Task:
+    personal = personalization(wanted.personalization)
+    return folder_task(wanted.agents, wanted.seed, personal, wanted.choice, wanted.shard)
+
+
+TASKS: Mapping[str, Callable[[Wanted], Task]] = MappingProxyType(
+    {
+        "digits": _digits,
+        "synthetic": _synthetic,
+        **{name: _images(name) for name in ("fashion-mnist", "mnist", "emnist")},
+        "fedem-synthetic": _mixture,
+        "folder": _folder,
+    }
 )
 
 
-def make_task(name: str | Path, agents: int, seed: int, personal: str, *, shard: int = 0) -> Task:
+def make_task(
+    name: str | Path,
+    agents: int,
+    seed: int,
+    personal: str,
+    *,
+    shard: int = 0,
+    choice: DataChoice | None = None,
+) -> Task:
     """The task of this name, or in this file, for so many agents, of which this process has at least `shard`.
 
-    A file is executed. Raises `SettingError` listing the known names, or saying what is wrong with the file.
+    A file is executed. Raises `SettingError` listing the known names, or saying what is wrong with the file,
+    with the data or with what was chosen of them.
     """
     if agents < 1:
         raise SettingError("agents", agents, "give 1 or more")
     chosen = personalization(personal)
+    choice = choice or DataChoice()
     if isinstance(name, Path):
+        choice.only(str(name))
         return FileTask(name, agents, seed, chosen, shard)
     if name not in TASKS:
         remedy = f"give one of {', '.join(TASKS)}, or a file of Python, such as task.py"
         raise SettingError("task", name, remedy)
-    return TASKS[name](agents, seed, personal)
+    return TASKS[name](Wanted(agents, seed, personal, shard, choice))

@@ -64,6 +64,7 @@ ORIGIN: Final[Mapping[str, Rule]] = {
     "shard": _whole(0, AGENTS_MAX - 1),
     "seed": COUNT,
     "without": WHOLES,
+    "data": Rule(lambda value: isinstance(value, dict), "a map"),
 }
 MADE: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(("peer", "swarm", "task", "address"), TEXT),

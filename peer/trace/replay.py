@@ -143,10 +143,15 @@ class Player:
                 raise LookupError(f"{one.name} is no input of this version")
 
 
-def begin(reader: Reader, problem: BilevelProblem[Any] | None = None, task: Path | None = None) -> Player:
+def begin(
+    reader: Reader,
+    problem: BilevelProblem[Any] | None = None,
+    task: Path | None = None,
+    data_dir: Path | None = None,
+) -> Player:
     """An agent as it was where the file begins. Raises `TraceError`."""
     reader.open()
-    agent = origins.make(reader.beginning, problem, task)
+    agent = origins.make(reader.beginning, problem, task, data_dir)
     if reader.state is not None:
         try:
             set_state(agent, reader.state)
@@ -160,20 +165,22 @@ def replay(
     problem: BilevelProblem[Any] | None = None,
     *,
     task: Path | None = None,
+    data_dir: Path | None = None,
     teller: Teller | None = None,
     tell: Callable[[float, str], None] = lambda _now, _line: None,
     progress: Callable[[int], None] = lambda _bytes: None,
 ) -> Replayed:
     """All inputs of one file, up to the first that differs; the problem, if its task has no name.
 
-    `task` is the file of Python that was the task, if one was; it is executed.
+    `task` is the file of Python that was the task, if one was; it is executed. `data_dir` has the data of a
+    task that is built in.
 
     `tell` is given what `teller` has to say, and when that was; `progress` how many bytes have been read.
     Raises `TraceError` for a file that cannot be replayed here.
     """
     reader = Reader(file)
     with contextlib.ExitStack() as stack:
-        player = begin(reader, problem, task)
+        player = begin(reader, problem, task, data_dir)
         stack.enter_context(same_torch(reader.beginning))
         count, now = 0, -math.inf
         for one in reader.inputs():
