@@ -23,17 +23,10 @@ def configuration(
     options: argparse.Namespace, settings: AgentSettings, faults: FaultPlan, end: Ending
 ) -> Mapping[str, Any]:
     """What was asked for and what it came to, for `config.json` and `--json`."""
-    keep: tuple[str, ...] = (
-        "command",
-        "agents",
-        "shard",
-        "task",
-        "partition",
-        "data_dir",
-        "model",
-        "samples",
+    keep = (
+        *("command", "agents", "shard", "task", "partition", "data_dir", "model", "samples"),
+        *("personalization", "seed", "swarm", "peer"),
     )
-    keep += ("personalization", "seed", "swarm", "peer")
     asked = {name: value for name in keep if (value := getattr(options, name, None)) not in (None, [])}
     asked = {name: str(value) if isinstance(value, Path | Scheme) else value for name, value in asked.items()}
     goals = [str(goal) for goal in end.goals]

@@ -53,7 +53,7 @@ class Parts(NamedTuple):
 
 
 def parts_of(rows: Rows, train: float = TRAIN_ALL * (1 - VALIDATION_OF_IT), validation: float = 0.2) -> Parts:
-    """The first rows are to train on, the next to validate with, one each at least; the rest is for testing."""
+    """The first rows to train on, the next to validate with, one at least of each, the rest to test on."""
     first = max(1, round(train * len(rows)))
     second = first + max(1, round(validation * len(rows)))
     return Parts(rows[:first], rows[first:second], rows[second:])

@@ -164,7 +164,7 @@ def _labels(given: NDArray[Any], file: str, name: str, names: Sequence[str] | No
 
 
 def parse_csv(data: bytes, file: str, names: Sequence[str] | None = None, column: str | None = None) -> Table:
-    """The rows of a CSV file; `column` is one that is no input. Raises `SettingError` with line and column."""
+    """The rows of a CSV file; `column` is no input. Raises `SettingError` naming line and column."""
     lines = _lines(_text(data, file), file)
     header = next(lines, (0, []))[1]
     if len(set(header)) != len(header) or LABEL not in header:

@@ -48,7 +48,13 @@ def split_digits(devices: int, seed: int, scheme: Scheme = DIRICHLET) -> list[De
     Raises `SettingError` if that many devices cannot have `IMAGES_PER_DEVICE_MIN` images each.
     """
     data = read_digits()
-    shares = divide(
+    return [_device(data, share) for share in share_out(devices, seed, scheme)]
+
+
+def share_out(devices: int, seed: int, scheme: Scheme) -> list[Share]:
+    """Who has which of `read_digits()`. Raises `SettingError`."""
+    data = read_digits()
+    return divide(
         data.labels,
         devices,
         scheme,
@@ -58,7 +64,6 @@ def split_digits(devices: int, seed: int, scheme: Scheme = DIRICHLET) -> list[De
         what="digits",
         least=IMAGES_PER_DEVICE_MIN,
     )
-    return [_device(data, share) for share in shares]
 
 
 def read_digits() -> LabelledData:

@@ -1,8 +1,8 @@
 """The models of the built-in tasks: small, and smooth, because their curvature is used.
 
-Hypergradients go through second derivatives of the inner loss: those of tanh exist everywhere and are bounded,
-those of ReLU are zero almost everywhere and tell nothing of its kinks. No layer keeps running statistics or
-draws random numbers.
+Hypergradients go through second derivatives of the inner loss: those of tanh exist everywhere and are
+bounded, those of ReLU are zero almost everywhere and tell nothing of its kinks. No layer keeps running
+statistics or draws random numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,8 @@ class Prepared(nn.Module):
 def make_network(model: str, shape: Sequence[int], classes: int, seed: int) -> nn.Module:
     """From inputs (n, *shape) to outputs (n, classes), initialised from `seed`.
 
-    Global random streams are left alone. `model`: `mlp`, `cnn` or `linear`. Raises `SettingError` if the convolutions find no image.
+    Global random streams are left alone. `model`: `mlp`, `cnn` or `linear`. Raises `SettingError` if the
+    convolutions find no image.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
