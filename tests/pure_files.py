@@ -45,6 +45,7 @@ TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
         *("data_position", "plain_trees"),
+        *("data/holdings", "data/idx", "data/labelled", "data/mixture", "data/partition", "data/tables"),
         *("assembly", "derivatives", "hyper_watch", "module_checks", "module_problem", "problem"),
         *("quadratic", "tensors", "torch_learner"),
         *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
@@ -58,6 +59,7 @@ PURE_PROGRAM = [
     for name in (
         *("admin_input", "doctor", "doctor_links", "evidence", "fault_words", "findings", "refused"),
         *("scenario_file", "settled", "status"),
+        *("data/choice", "data/scheme", "options/data"),
         *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
         *(
             "options/meaning",

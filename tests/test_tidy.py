@@ -64,7 +64,7 @@ def dotted(node: ast.expr) -> str:
 def unrepeatable(node: ast.AST) -> str | None:
     """What makes this expression differ from run to run: global random streams, hash(), id()."""
     if isinstance(node, ast.ImportFrom) and node.module in ("random", "numpy.random"):
-        others = [alias.name for alias in node.names if alias.name != "Random"]
+        others = [alias.name for alias in node.names if alias.name not in ("Random", "Generator")]
         return f"from {node.module} import {others}" if others else None
     if isinstance(node, ast.Attribute):
         name = dotted(node)
@@ -130,6 +130,7 @@ def test_the_rule_about_random_streams_sees(line: str) -> None:
             "learner.id",
             "self.hash(x)",
         ),
+        "from numpy.random import Generator",
         *("torch.randn(3, generator=generator)", "torch.Generator().manual_seed(0)"),
     ],
 )
