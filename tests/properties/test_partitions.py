@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.data.holdings import holdings
@@ -28,6 +28,7 @@ def shared_out(
     return divide(labels, agents, found, generator, classes=int(labels.max()) + 1, least=least, **more)
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     samples=st.integers(60, 400),
     agents=st.integers(1, 8),
@@ -65,6 +66,7 @@ def test_every_sample_is_at_exactly_one_agent(
             assert sum(writer in writers[share.rows] for share in shares) == 1
 
 
+@settings(deadline=None)
 @given(count=st.integers(10, 5000))
 def test_eighty_percent_are_to_learn_from_a_quarter_of_them_to_validate(count: int) -> None:
     train, validation, test = (len(part) for part in parts_of(np.arange(count)))

@@ -12,7 +12,7 @@ import pytest
 
 from peer.data.files import IMAGE_SETS, class_names_in, read_idx, read_image_set, read_table, tables_in
 from peer.errors import SettingError
-from tests.idx_files import idx, images_of, needs_fashion_mnist, write_set
+from tests.data_files import idx, images_of, needs_fashion_mnist, write_set
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -14,7 +14,7 @@ from peer.errors import SettingError
 from peer.settings import AgentSettings
 from peer.tasks import Answer, make_task
 from peer.tasks.networks import make_network
-from tests.idx_files import images_of, needs_fashion_mnist, write_set
+from tests.data_files import images_of, needs_fashion_mnist, write_npz, write_set
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -162,17 +162,6 @@ def test_the_mixture_of_fedem_is_drawn_for_each_agent_by_itself() -> None:
 # ---- a folder of one's own
 
 
-def save(path: Path, count: int = 40, **more: Any) -> None:
-    """An .npz file of two separable classes."""
-    drawn = np.random.default_rng(count)
-    found: dict[str, Any] = {}
-    for part in ("train", "val", "test"):
-        labels = np.arange(count) % 2
-        found[f"x_{part}"] = drawn.normal(size=(count, 3)) + 4 * labels[:, None] - 2
-        found[f"y_{part}"] = labels
-    np.savez(path, **{**found, **more})
-
-
 def lines_of_writers() -> str:
     """36 samples of three writers, and how they could be split."""
     rows = [
@@ -184,7 +173,7 @@ def lines_of_writers() -> str:
 
 def test_a_folder_has_a_file_for_each_agent(tmp_path: Path) -> None:
     for number in (1, 2, 10):
-        save(tmp_path / f"agent-{number}.npz", 20 + number)
+        write_npz(tmp_path / f"agent-{number}.npz", 20 + number)
     task: Any = make_task("folder", 3, 0, "bias", choice=choice(tmp_path))
     assert [len(problem._train[1]) for problem in task.problems] == [21, 22, 30]
     answer = Answer(task.problems[2].model, {}, {}, task.problems[2].hyperparameters, {})
@@ -199,7 +188,7 @@ def test_a_machine_may_have_its_own_file_only(tmp_path: Path) -> None:
     for number, folder in enumerate(("one", "other", "all")):
         (tmp_path / folder).mkdir()
         for name in (0, 1) if folder == "all" else (number,):
-            save(tmp_path / folder / f"agent-{name}.npz", 20 + name)
+            write_npz(tmp_path / folder / f"agent-{name}.npz", 20 + name)
         (tmp_path / folder / "classes.txt").write_text("no\nyes\nmaybe\n")
     whole: Any = make_task("folder", 2, 0, "none", choice=choice(tmp_path / "all"))
     for shard, folder in enumerate(("one", "other")):
@@ -222,13 +211,13 @@ def test_files_together_are_shared_out_by_a_column(tmp_path: Path) -> None:
         inputs = torch.cat([problem._train[0], problem._validation[0], problem._test[0]])
         assert len({int(number) % 9 // 3 for number in inputs[:, 0]}) == 1, "one writer each"
         assert inputs.shape == (12, 2), "the writer is no input"
-    save(tmp_path / "b.npz", pen_train=np.arange(40), pen_val=np.arange(40), pen_test=np.arange(40))
+    write_npz(tmp_path / "b.npz", pen_train=np.arange(40), pen_val=np.arange(40), pen_test=np.arange(40))
     (tmp_path / "all.csv").unlink()
     pens: Any = make_task("folder", 4, 0, "none", choice=choice(tmp_path, "column:pen"))
     assert (
         sum(len(part[1]) for one in pens.problems for part in (one._train, one._validation, one._test)) == 120
     )
-    save(tmp_path / "a.npz")
+    write_npz(tmp_path / "a.npz")
     for agents in (3, 5):
         found: Any = make_task("folder", agents, 0, "none", choice=choice(tmp_path, "iid", samples=60))
         assert [len(problem._train[1]) for problem in found.problems] == [round(0.6 * 60 / agents)] * agents
@@ -308,12 +297,12 @@ def test_what_does_not_fit_is_refused(task: str, given: dict[str, Any], told: st
     for folder in ("two", "unlike", "zeros", "few"):
         (tmp_path / folder).mkdir()
     for name in ("1", "2"):
-        save(tmp_path / "two" / f"{name}.npz")
-        save(tmp_path / "unlike" / f"{name}.npz")
-    save(
+        write_npz(tmp_path / "two" / f"{name}.npz")
+        write_npz(tmp_path / "unlike" / f"{name}.npz")
+    write_npz(
         tmp_path / "unlike" / "3.npz", **{f"x_{part}": np.zeros((40, 2)) for part in ("train", "val", "test")}
     )
-    save(
+    write_npz(
         tmp_path / "zeros" / "a.npz", **{f"y_{part}": np.zeros(40, int) for part in ("train", "val", "test")}
     )
     (tmp_path / "few" / "a.csv").write_text("label,a\n0,1\n1,2\n")

@@ -9,7 +9,7 @@ import pytest
 
 from peer.data.idx import CONTENT_BYTES_MAX, file_bytes, joined, labelled_images, parse_idx
 from peer.errors import SettingError
-from tests.idx_files import idx
+from tests.data_files import idx
 
 NAMES = tuple("0123456789")
 PIXELS = np.arange(2 * 3 * 4).reshape(2, 3, 4)

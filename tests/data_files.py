@@ -1,4 +1,4 @@
-"""IDX files for tests: small, of any shape, right or wrong."""
+"""Data files for tests: small, of any shape, right or wrong."""
 
 from __future__ import annotations
 
@@ -51,3 +51,14 @@ def write_set(
         for kind, array in (("images-idx3", images_of(labels, side)), ("labels-idx1", labels)):
             path = folder / f"{name}-{kind}-ubyte{'.gz' * zipped}"
             path.write_bytes(gzip.compress(idx(array)) if zipped else idx(array))
+
+
+def write_npz(path: Path, count: int = 40, **more: Any) -> None:
+    """An .npz file of two separable classes."""
+    drawn = np.random.default_rng(count)
+    found: dict[str, Any] = {}
+    for part in ("train", "val", "test"):
+        labels = np.arange(count) % 2
+        found[f"x_{part}"] = drawn.normal(size=(count, 3)) + 4 * labels[:, None] - 2
+        found[f"y_{part}"] = labels
+    np.savez(path, **{**found, **more})
