@@ -94,9 +94,11 @@ class SampleTask:
 # ---- images
 
 
-def settings_of_images(model: str) -> SettingKeywords:
-    """Chosen by measurement with 20 agents; damping because the Hessian of a network may be indefinite."""
-    del model
+def settings_of_images() -> SettingKeywords:
+    """Tried on Fashion-MNIST: 800 ticks of 20 agents with the MLP, 120 of 5 with the convolutions; not tuned.
+
+    Damping because the Hessian of a network may be indefinite.
+    """
     return {
         "model_step_size": 0.1,
         "adjoint_step_size": 0.05,
@@ -111,7 +113,7 @@ def image_task(
 ) -> SampleTask:
     """Images of IDX files, both parts of the data set together, shared out anew. Raises `SettingError`."""
     data = read_image_set(IMAGE_SETS[name], choice.data_dir)
-    return shared_task(name, data, agents, seed, personal, choice, settings_of_images(choice.model or "mlp"))
+    return shared_task(name, data, agents, seed, personal, choice, settings_of_images())
 
 
 def shared_task(
@@ -194,7 +196,7 @@ def sample_problem(
 
 
 def settings_of_mixture() -> SettingKeywords:
-    """Chosen by measurement with 20 agents."""
+    """Steps of agents alone from 0.05 to 1 end within a point of each other: not tuned further."""
     return {
         "model_step_size": 0.2,
         "adjoint_step_size": 0.2,
