@@ -74,6 +74,7 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
         "bench",
         {
             "exactness": "errors of model, adjoint and hypergradient on five networks",
+            "hypergradient": "errors of every estimator against messages and bytes, on six networks",
             "wire": "messages and bytes a second from agent to agent, beside bare aiohttp and asyncio",
         },
     ),

@@ -10,6 +10,7 @@ from peer.options.option import Option
 CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
 EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
+HYPERGRADIENT: Final = ("bench hypergradient",)
 HUNT: Final = ("hunt",)
 SOAK: Final = ("soak",)
 STATES: Final = ("state show", "state verify", "state export")
@@ -196,7 +197,43 @@ _BENCH: Final = (
         commands=EXACTNESS,
         default=0,
     ),
-    Option(name="jobs", read=readers.whole(1), help="processes", commands=EXACTNESS, default=2),
+    Option(
+        name="jobs",
+        read=readers.whole(1),
+        help="processes",
+        commands=(*EXACTNESS, *HYPERGRADIENT),
+        default=2,
+    ),
+    Option(
+        name="agents",
+        read=readers.numbers,
+        help="agents in the swarms, separated by commas; 3 are the paper's set-up",
+        commands=HYPERGRADIENT,
+        metavar="N,N",
+        unset="3,10,100, with --quick 3,10",
+    ),
+    Option(
+        name="seeds",
+        read=readers.whole(1),
+        help="draws of links, and of samples where there are not 3 agents",
+        commands=HYPERGRADIENT,
+        metavar="N",
+        unset="3, with --quick 1",
+    ),
+    Option(
+        name="quick",
+        read=readers.switch,
+        help="a smaller table, in a minute or two",
+        commands=HYPERGRADIENT,
+        form="switch",
+    ),
+    Option(
+        name="figure",
+        read=readers.path,
+        help="draw the curves: .png, .svg or .pdf; needs matplotlib (hyperpush[plot])",
+        commands=HYPERGRADIENT,
+        metavar="FILE",
+    ),
     Option(
         name="sizes",
         read=readers.byte_counts,
@@ -216,7 +253,7 @@ _BENCH: Final = (
         name="json",
         read=readers.path,
         help="write the table as JSON",
-        commands=(*EXACTNESS, *WIRE),
+        commands=(*EXACTNESS, *WIRE, *HYPERGRADIENT),
         metavar="FILE",
     ),
 )
