@@ -15,6 +15,7 @@ from peer.bench.hypergradient_cases import (
     DELAYS,
     DIRECT,
     JACOBIAN_PUSH,
+    KNOWN,
     LOCKSTEP_NETWORKS,
     NETWORKS,
     NEUMANN,

@@ -39,8 +39,8 @@ PAPER_DATA, PAPER_LINKS = (
 FANOUT: Final = 3  # of agents, and of lock-step graphs but the paper's: fewer is slower
 SILENT: Final = 0.4
 # How tracking is set, on all networks: step 1 / L where all agents are neighbours and one tick averages well,
-# half of that on sparse graphs. L: largest curvature of the mean training loss. The best of steps 0.5, 1, 2 / L,
-# momentum 0 to 0.8 and 1 to 3 out-neighbours, at 3 and 10 agents with 40 % silent loss.
+# half of that on sparse graphs. L: largest curvature of the mean training loss. The best of steps 0.5, 1 and
+# 2 / L, momentum 0 to 0.8 and 1 to 3 out-neighbours, at 3 and 10 agents with 40 % silent loss.
 STEP_COMPLETE: Final = 1.0
 STEP_SPARSE: Final = 0.5
 MOMENTUM: Final = 0.5

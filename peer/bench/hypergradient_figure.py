@@ -68,7 +68,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         row[0].set_ylabel(f"{agents} agents\n\nrelative error of all hypergradients")
     for panel, title in zip(
         panels[0],
-        ("every estimator: messages", "every estimator: bytes", "tracking on every network"),
+        ("best setting and length: messages", "best setting and length: bytes", "tracking on every network"),
         strict=True,
     ):
         panel.set_title(title, fontweight="bold")
@@ -99,7 +99,7 @@ def _compare(panel: Any, curves: Sequence[Curve], *, by_bytes: bool) -> None:
                 lw=2.4 if estimator == TRACKING else 1.7,
                 label=f"{estimator}, {'silent loss' if network == SILENT_LOSS else 'known links'}",
             )
-    _axes(panel)
+    _axes(panel, legend=not by_bytes)
 
 
 def _networks(panel: Any, curves: Sequence[Curve]) -> None:
@@ -117,11 +117,12 @@ def _networks(panel: Any, curves: Sequence[Curve]) -> None:
     _axes(panel)
 
 
-def _axes(panel: Any) -> None:
+def _axes(panel: Any, *, legend: bool = True) -> None:
     panel.set_xscale("log")
     panel.set_yscale("log")
     panel.set_ylim(LOWEST, 30)
     panel.axhline(TARGET, color="black", lw=0.8, alpha=0.6)
     panel.grid(visible=True, which="major", alpha=0.25)
-    panel.legend(fontsize=8, loc="lower left", framealpha=0.9)
+    if legend:
+        panel.legend(fontsize=8, loc="lower left", framealpha=0.9)
     panel.tick_params(labelleft=True)
