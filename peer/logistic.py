@@ -30,7 +30,7 @@ RULES = 3  # linear rules in the mixture
 CONCENTRATION = 0.4  # of the Dirichlet distribution of each agent's proportions
 NOISE = 0.1  # standard deviation of the noise on a rule's value before it is rounded to a label
 NEWTON_STEPS_MAX = 50
-STATIONARY = 1e-13
+STEP_RATIO = 1e-11  # of the length of a step to that of the model: Newton's method has converged
 
 
 class LogisticProblem:
@@ -169,11 +169,12 @@ def solve(problems: Sequence[LogisticProblem]) -> LogisticSolution:
     x = torch.zeros_like(problems[0].model["weights"])
     hessian = _mean_hessian(problems, decays, x)
     for _ in range(NEWTON_STEPS_MAX):
-        gradient = _mean(problems, "model_gradient", x, x * 0)
-        if float(gradient.norm()) < STATIONARY:
-            break
-        x = x - torch.linalg.solve(hessian, gradient)
+        step, failed = torch.linalg.solve_ex(hessian, _mean(problems, "model_gradient", x, x * 0))[:2]
+        x = x - step
         hessian = _mean_hessian(problems, decays, x)
+        # Of the step, not of the gradient: that vanishes also where a model grows without bound.
+        if not int(failed) and float(step.norm()) < STEP_RATIO * (1 + float(x.norm())):
+            break
     else:
         raise ProblemError("the rules separate all samples and nothing decays; no finite model is best")
     adjoint = torch.linalg.solve(hessian, -_mean(problems, "adjoint_gradient", x, x * 0))

@@ -27,6 +27,7 @@ from peer.bench.hypergradient_cases import (
     TRACKING,
     Curve,
     Task,
+    is_complete,
     lockstep_curve,
     swarm_of,
     tracking_curve,
@@ -100,7 +101,9 @@ class Plan:
         smallest, largest = swarm_of(agents, seed)[1].curvature
         if network == PERFECT and agents == PAPER_AGENTS:
             pushes = pushes[:1]  # one push is an exact average where all have links to all
-        tasks = [Task(agents, network, JACOBIAN_PUSH, seed, JACOBIAN_UPDATES, a) for a in JACOBIAN_STEPS]
+        tasks = []
+        if is_complete(agents):
+            tasks += [Task(agents, network, JACOBIAN_PUSH, seed, JACOBIAN_UPDATES, a) for a in JACOBIAN_STEPS]
         for name, step in ((NEUMANN, 1.0), (NEUMANN_TUNED, 1 / largest)):
             depth = math.ceil(math.log(TARGET / 10) / math.log1p(-min(step * smallest, 0.5)))
             tasks += [Task(agents, network, name, seed, depth, float(count)) for count in pushes]

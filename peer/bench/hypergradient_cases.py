@@ -156,6 +156,11 @@ def lockstep_network(task: Task) -> LockstepNetwork:
     return LockstepNetwork(graph, known=task.network != SILENT_LOSS, seed=task.seed)
 
 
+def is_complete(agents: int) -> bool:
+    """Whether all have links to all, and so both ways."""
+    return agents - 1 <= FANOUT
+
+
 def _links_seed(task: Task) -> int:
     return PAPER_LINKS if task.agents == PAPER_AGENTS else task.seed
 
@@ -212,8 +217,7 @@ def tracking_curve(task: Task) -> Curve:
             Point(sum(one.sent for one in counters), sum(one.bytes_sent for one in counters), error)
         )
 
-    is_complete = task.agents - 1 <= FANOUT
-    step_size = (STEP_COMPLETE if is_complete else STEP_SPARSE) / truth.curvature[1]
+    step_size = (STEP_COMPLETE if is_complete(task.agents) else STEP_SPARSE) / truth.curvature[1]
     last = task.agents - 1
     simulate(
         problems,

@@ -58,7 +58,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     seed = min(curve.task.seed for curve in curves)
     curves = [curve for curve in curves if curve.task.seed == seed]
     sizes = sorted({curve.task.agents for curve in curves})
-    figure: Any = Figure(figsize=(15, 4.1 * len(sizes) + 0.8), layout="constrained")
+    figure: Any = Figure(figsize=(15, 4.1 * len(sizes) + 1.2), layout="constrained")
     panels = figure.subplots(len(sizes), 3, squeeze=False, sharey=True)
     for row, agents in zip(panels, sizes, strict=True):
         own = [curve for curve in curves if curve.task.agents == agents]
@@ -68,38 +68,42 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         row[0].set_ylabel(f"{agents} agents\n\nrelative error of all hypergradients")
     for panel, title in zip(
         panels[0],
-        ("best setting and length: messages", "best setting and length: bytes", "tracking on every network"),
+        ("every estimator: messages", "every estimator: bytes", "tracking on every network"),
         strict=True,
     ):
         panel.set_title(title, fontweight="bold")
     for panel, name in zip(panels[-1], ("messages sent", "bytes sent", "messages sent"), strict=True):
         panel.set_xlabel(f"{name} by the whole swarm")
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=9)
     figure.savefig(path, dpi=130)
 
 
 def _compare(panel: Any, curves: Sequence[Curve], *, by_bytes: bool) -> None:
+    """Known links: the best setting and length at every cost. Silent loss: what one setting does, to its end.
+
+    Which then wanders about, and may pass by the truth: its lowest points say nothing.
+    """
     for estimator, colour in COLOURS.items():
-        for network in (KNOWN, SILENT_LOSS):
+        for network, dashes, name in ((KNOWN, "--", "known links"), (SILENT_LOSS, "-", "silent loss")):
             own = [c for c in curves if (c.task.estimator, c.task.network) == (estimator, network)]
             if not own:
                 continue
-            dashes = "-" if network == SILENT_LOSS else "--"
+            style = {"color": colour, "ls": dashes, "lw": 2.4 if estimator == TRACKING else 1.7}
             if estimator == DIRECT:
                 if network == KNOWN:
-                    panel.axhline(
-                        own[0].points[-1].error, color=colour, lw=1.5, ls=":", label="direct, no messages"
-                    )
+                    style |= {"ls": ":", "label": "direct, no messages"}
+                    panel.axhline(own[0].points[-1].error, **style)
                 continue
-            costs, errors = envelope(own, by_bytes=by_bytes)
-            panel.plot(
-                costs,
-                errors,
-                color=colour,
-                ls=dashes,
-                lw=2.4 if estimator == TRACKING else 1.7,
-                label=f"{estimator}, {'silent loss' if network == SILENT_LOSS else 'known links'}",
-            )
-    _axes(panel, legend=not by_bytes)
+            if network == KNOWN:
+                costs, errors = envelope(own, by_bytes=by_bytes)
+            else:
+                best = min(own, key=lambda curve: curve.points[-1].error)
+                points = [point for point in best.points if point.messages]
+                costs = [float(point.bytes if by_bytes else point.messages) for point in points]
+                errors = [point.error for point in points]
+            panel.plot(costs, errors, label=f"{estimator}, {name}", **style)
+    _axes(panel, legend=False)
 
 
 def _networks(panel: Any, curves: Sequence[Curve]) -> None:

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from peer.bench.hypergradient_cases import (
     DIRECT,
+    ESTIMATORS,
     JACOBIAN_PUSH,
     LOCKSTEP_NETWORKS,
     NETWORKS,
@@ -80,17 +81,18 @@ def comparison(summaries: Sequence[Summary], agents: int, seeds: int) -> Table:
     for heading in ("error", "messages", "MB"):
         table.add_column(heading, justify="right", no_wrap=True)
     of = {(one.network, one.estimator): one for one in summaries if one.agents == agents}
-    estimators = list(dict.fromkeys(one.estimator for one in summaries))
     for network in NETWORKS:
         if not any(key[0] == network for key in of):
             continue
         first = network
-        for estimator in sorted(estimators, key=lambda name: (name == TRACKING, name)):
+        for estimator in ESTIMATORS:
             summary = of.get((network, estimator))
             if summary is not None:
                 table.add_row(first, estimator, *_cells(summary))
             elif network not in LOCKSTEP_NETWORKS and estimator != DIRECT:
                 table.add_row(first, estimator, "", "needs common rounds", "", "")
+            elif estimator == JACOBIAN_PUSH:
+                table.add_row(first, estimator, "", "needs links both ways", "", "")
             else:
                 continue
             first = ""

@@ -3,7 +3,7 @@
     name            messages of one update           what its hypergradients tend to
     direct          none                             dF/dh alone: no second-order term
     neumann         S rounds of push-sum             the truth, as S and the number of updates M grow
-    jacobian-push   one round                        the truth, to the order of its step size, and with noise
+    jacobian-push   one round                        the truth, to the order of its step and noise
     tracking        one round                        the truth, also where links lose silently
 
 `tracking` is here in lock-step for comparison only; the agents of `peer.simulate`, `swarm` and `run` do the

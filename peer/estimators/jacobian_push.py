@@ -6,7 +6,8 @@ moves with the hyperparameters; the derivative of the mean outer loss along it n
     A u = (I - a d2f_j/dx2 / y_j) sum over i of P_ij u_i      B u = -a (d2f_j / dh dx) sum over i of P_ij u_i
 
 for which agent j would have to hear those it sends to. It hears others: what comes over a link from i is
-taken with E[P_ij] / E[link from i is up], which is right on average. y is E[P]'s stationary weight, sum n.
+taken with E[P_ij] / E[link from i is up], which is right on average, if links go both ways. y is E[P]'s
+stationary weight, sum n.
 
     c = dF_j/dx / y_j, u = c, s = c, v = dF_j/dh         with averaging weights alpha and beta:
     v <- alpha (v + B u) + (1 - alpha) (dF_j/dh + B s)
@@ -44,7 +45,7 @@ class JacobianPushState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JacobianPush:
-    """`HypergradientEstimator`; one push per update. Raises `SettingError`."""
+    """`HypergradientEstimator`; one push per update. Raises `SettingError`, also for links that go one way."""
 
     step_size: float  # a
     alpha: float = 0.9  # the paper's
@@ -90,6 +91,12 @@ class JacobianPush:
 
 
 def _with_rates(state: JacobianPushState, network: LockstepNetwork) -> JacobianPushState:
+    links = network.graph.rates > 0
+    one_way = (links & ~links.T).nonzero().tolist()
+    if one_way:
+        target, source = one_way[0]
+        remedy = "give links both ways: an agent has to hear whom it sends to"
+        raise SettingError("graph", f"a link from {source} to {target} and none back", remedy)
     expected = network.expected_mixing()
     shares = torch.where(network.graph.rates > 0, expected.T / network.graph.rates, 0.0)
     weights = stationary_weights(expected).unsqueeze(1)

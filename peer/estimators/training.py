@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 StateT = TypeVar("StateT")
 
 NEWTON_STEPS_MAX = 50
-STATIONARY = 1e-12
+STEP_RATIO = 1e-10  # of the length of a step to that of the model: Newton's method has converged
 
 
 class InnerSolver(Protocol):
@@ -45,11 +45,13 @@ class Exact:
         for _ in range(NEWTON_STEPS_MAX):
             products.models = x.expand(agents, size).clone()
             gradient = products.model_gradients().mean(0)
-            if float(gradient.norm()) < STATIONARY:
-                return
             units = torch.eye(size, dtype=torch.float64)
             columns = [products.hessian_vectors(unit.expand(agents, size)).mean(0) for unit in units]
-            x = x - torch.linalg.solve(torch.stack(columns, dim=1), gradient)
+            step, failed = torch.linalg.solve_ex(torch.stack(columns, dim=1), gradient)[:2]
+            # Of the step, not of the gradient: that vanishes also where a model grows without bound.
+            if not int(failed) and float(step.norm()) < STEP_RATIO * (1 + float(x.norm())):
+                return
+            x = x - step
         raise ProblemError("Newton's method finds no minimum of the mean training loss; train by SGP instead")
 
 

@@ -40,7 +40,7 @@ class DenseLosses:
                 return problem.outer_loss({model: x}, {hyper: h}, batch)
 
             h = problem.hyperparameters[hyper]
-            found[0].append(torch.func.hessian(inner)(x, h))
+            found[0].append(torch.func.jacrev(torch.func.grad(inner))(x, h))
             found[1].append(torch.func.jacrev(torch.func.grad(inner), argnums=1)(x, h).T)
             found[2].append(torch.func.grad(outer)(x, h))
             found[3].append(torch.func.grad(outer, argnums=1)(x, h))

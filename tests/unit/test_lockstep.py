@@ -14,7 +14,7 @@ from peer.lockstep import HEADER_BYTES, RATES, Graph, LockstepNetwork, make_grap
 from tests.oracles.hypergradients import mean_shares
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(agents=st.integers(2, 7), seed=st.integers(0, 10**6), fanout=st.none() | st.integers(1, 3))
 def test_known_links_keep_mass_and_the_average_is_found(agents: int, seed: int, fanout: int | None) -> None:
     """Column-stochastic: sums of values and of weights stay; every estimate tends to the mean."""
@@ -23,8 +23,8 @@ def test_known_links_keep_mass_and_the_average_is_found(agents: int, seed: int, 
     mixing = network.mixing(4)
     assert torch.allclose(mixing.sum(0), torch.ones(agents, dtype=torch.float64), atol=1e-15)
     assert torch.allclose((mixing @ values).sum(0), values.sum(0), atol=1e-14)
-    found = network.push_sum(values, 400)
-    assert torch.allclose(found, values.mean(0).expand_as(values), atol=1e-9)
+    found = network.push_sum(values, 200)
+    assert torch.allclose(found, values.mean(0).expand_as(values), atol=1e-6)
 
 
 def test_silent_links_lose_mass_and_bias_the_average() -> None:
@@ -73,7 +73,7 @@ RATES_EXACT = [[Fraction(1, 1 + (i + 2 * j) % 3) for j in range(4)] for i in ran
 
 @pytest.mark.parametrize("known", [True, False])
 def test_expected_shares_are_those_of_all_cases(known: bool) -> None:
-    """Known links: every combination of up and down, in exact arithmetic. Silent: a fixed share, when it comes."""
+    """Known links: every combination of up and down, in exact arithmetic."""
     targets = ((1, 2, 3), (2,), (0, 3), (0, 1, 2))
     rates = torch.eye(4, dtype=torch.float64)
     for source, among in enumerate(targets):
@@ -99,8 +99,8 @@ def test_expected_shares_are_those_of_all_cases(known: bool) -> None:
 
 def test_expected_shares_are_the_mean_of_what_is_drawn() -> None:
     network = LockstepNetwork(make_graph(5, fanout=2, rates=RATES, seed=3), seed=2)
-    mean = torch.stack([network.mixing(1) for _ in range(4000)]).mean(0)
-    assert torch.allclose(mean, network.expected_mixing(), atol=0.03)
+    mean = torch.stack([network.mixing(1) for _ in range(1500)]).mean(0)
+    assert torch.allclose(mean, network.expected_mixing(), atol=0.05)
 
 
 def test_equal_seeds_draw_equal_links_and_others_do_not() -> None:
