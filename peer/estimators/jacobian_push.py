@@ -45,7 +45,7 @@ class JacobianPushState(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class JacobianPush:
-    """`HypergradientEstimator`; one push per update. Raises `SettingError`, also for links that go one way."""
+    """`HypergradientEstimator`; one push per update. Raises `SettingError`, also for one-way links."""
 
     step_size: float  # a
     alpha: float = 0.9  # the paper's

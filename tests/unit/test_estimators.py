@@ -165,7 +165,7 @@ def test_jacobian_push_is_right_on_average() -> None:
 
 def test_jacobian_push_refuses_links_that_go_one_way() -> None:
     network = LockstepNetwork(make_graph(AGENTS, fanout=1))
-    with pytest.raises(peer.SettingError, match="graph: 'a link from . to . and none back' is not possible"):
+    with pytest.raises(peer.SettingError, match=r"graph: 'a link from . to . and none back' is not possible"):
         estimate(JacobianPush(0.1), network, 1)
 
 
