@@ -47,9 +47,14 @@ class Exact:
             gradient = products.model_gradients().mean(0)
             units = torch.eye(size, dtype=torch.float64)
             columns = [products.hessian_vectors(unit.expand(agents, size)).mean(0) for unit in units]
-            step, failed = torch.linalg.solve_ex(torch.stack(columns, dim=1), gradient)[:2]
+            hessian = torch.stack(columns, dim=1)
+            step, failed = torch.linalg.solve_ex(hessian, gradient)[:2]
             # Of the step, not of the gradient: that vanishes also where a model grows without bound.
             if not int(failed) and float(step.norm()) < STEP_RATIO * (1 + float(x.norm())):
+                if float(torch.linalg.eigvalsh(hessian)[0]) <= 0:
+                    raise ProblemError(
+                        "Newton's method ends where the mean training loss is no minimum; use SGP"
+                    )
                 return
             x = x - step
         raise ProblemError("Newton's method finds no minimum of the mean training loss; train by SGP instead")

@@ -223,7 +223,7 @@ _BENCH: Final = (
     Option(
         name="quick",
         read=readers.switch,
-        help="a smaller table, in a minute or two",
+        help="a smaller table, in a few minutes",
         commands=HYPERGRADIENT,
         form="switch",
     ),
