@@ -175,6 +175,34 @@ class ModuleProblem:
         with torch.no_grad():
             return accuracy(self._forward(inputs)(parameters), targets)
 
+    @property
+    def training_samples(self) -> int:
+        """How many."""
+        return len(self._train[1])
+
+    def sample_losses(
+        self, model: Named, hyperparameters: Named, local: Named, rows: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Of these training samples, times their weights: what the shared model and what local variables see.
+
+        Both have shape (rows,), and are one where there is no own copy. The mean over all samples is the
+        training loss without what depends on no sample. Raises `ProblemError` for a loss that cannot give
+        one per sample.
+        """
+        inputs, targets = self._train[0][rows], self._train[1][rows]
+
+        def losses(parameters: Named) -> Tensor:
+            outputs = self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+            found = self._losses(outputs, targets)
+            if self._composition.weighs:
+                found = found * self._composition.weights(hyperparameters)[rows]
+            return found
+
+        shared = losses(self._composition.shared(model, local))
+        if not self._composition.has_own_copy:
+            return shared, shared
+        return shared, losses(self._composition.personal(model, hyperparameters, local))
+
     # ---- how it is done
 
     def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:

@@ -47,7 +47,7 @@ TORCH_SIDE = [
         *("data_position", "plain_trees"),
         *("data/holdings", "data/idx", "data/labelled", "data/mixture", "data/partition", "data/tables"),
         *("assembly", "derivatives", "hyper_watch", "module_checks", "module_problem", "problem"),
-        *("quadratic", "tensors", "torch_learner"),
+        *("influence", "quadratic", "tensors", "torch_learner"),
         *("logistic", "lockstep", "estimators/base", "estimators/direct", "estimators/jacobian_push"),
         *("estimators/neumann", "estimators/tracking", "estimators/training"),
         *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
