@@ -65,25 +65,9 @@ def _along(losses: Tensor, variables: Named, direction: Named) -> Tensor:
     products = [torch.sum(slope * direction[name]) for name, slope in zip(variables, gradients, strict=True)]
     whole = torch.stack(products).sum()
     if not whole.requires_grad:  # no loss depends on them
-        return torch.zeros_like(losses, dtype=torch.float64, requires_grad=False)
+        return torch.zeros(len(losses), dtype=torch.float64)
     (found,) = torch.autograd.grad(whole, [weights], materialize_grads=True, retain_graph=True)
     return found.to(torch.float64)
-
-
-def area_under_curve(scores: Tensor, is_positive: Tensor) -> float:
-    """The chance that a random positive has a higher score than a random negative; ties count half.
-
-    Shapes (n,); NaN where there are no positives, or no others.
-    """
-    order = torch.sort(scores.to(torch.float64)).values
-    low = torch.searchsorted(order, scores.to(torch.float64))
-    high = torch.searchsorted(order, scores.to(torch.float64), right=True)
-    ranks = (low + high + 1).to(torch.float64) / 2
-    positives = int(is_positive.sum())
-    pairs = positives * (len(scores) - positives)
-    if not pairs:
-        return float("nan")
-    return float((ranks[is_positive].sum() - positives * (positives + 1) / 2) / pairs)
 
 
 def _leaves(named: Named) -> dict[str, Tensor]:
