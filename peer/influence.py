@@ -64,8 +64,6 @@ def _along(losses: Tensor, variables: Named, direction: Named) -> Tensor:
     )
     products = [torch.sum(slope * direction[name]) for name, slope in zip(variables, gradients, strict=True)]
     whole = torch.stack(products).sum()
-    if not whole.requires_grad:  # no loss depends on them
-        return torch.zeros(len(losses), dtype=torch.float64)
     (found,) = torch.autograd.grad(whole, [weights], materialize_grads=True, retain_graph=True)
     return found.to(torch.float64)
 
