@@ -1,6 +1,6 @@
 """The picture of `hyperpush bench hypergradient`: errors against messages and bytes.
 
-matplotlib is loaded here and only here; it is the optional extra `plot`.
+matplotlib, the optional extra `plot`, is loaded when it is drawn.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from peer.data.partition import SAMPLES_MIN, Parts, parts_of
 from peer.data.tables import parse_classes, parse_csv, parse_npz
 from peer.errors import SettingError
 from peer.tasks.networks import make_network
-from peer.tasks.samples import SampleTask, sample_problem, shared_task
+from peer.tasks.samples import MadeWhenAsked, SampleTask, sample_problem, shared_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -130,7 +130,7 @@ def _one_file_each(
     make_network(model, own.inputs.shape[1:], len(names), seed)  # refused now, if it has to be
     shape = "x".join(map(str, own.inputs.shape[1:]))
     fingerprint = f"{NAME} {own.inputs.dtype} {shape} {','.join(names)}/{model}/{agents}/{seed}"
-    return SampleTask(NAME, fingerprint, agents, make, settings_of_folder())
+    return SampleTask(NAME, fingerprint, MadeWhenAsked(agents, make), settings_of_folder())
 
 
 def _read(path: Path, names: tuple[str, ...] | None, column: str | None) -> Table:

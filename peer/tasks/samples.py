@@ -67,11 +67,11 @@ class SampleTask:
     columns = ACCURACIES
 
     def __init__(
-        self, name: str, fingerprint: str, agents: int, make: Make, settings: SettingKeywords
+        self, name: str, fingerprint: str, problems: Sequence[ModuleProblem], settings: SettingKeywords
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
-        self.problems: Sequence[ModuleProblem] = MadeWhenAsked(agents, make)
+        self.problems = problems
         self.settings = settings
 
     def scores(
@@ -137,7 +137,7 @@ def shared_task(
 
     make_network(model, data.inputs.shape[1:], len(data.names), seed)  # refused now, if it has to be
     made = f"{some}{data.digest()}/{scheme}/{model}/{agents}/{seed}"
-    return SampleTask(name, f"{name} {made}", agents, make, settings)
+    return SampleTask(name, f"{name} {made}", MadeWhenAsked(agents, make), settings)
 
 
 def share_out(
@@ -219,5 +219,8 @@ def mixture_task(agents: int, seed: int, personal: Personalization) -> SampleTas
         return sample_problem(network, data, parts, personal, seed)
 
     return SampleTask(
-        "fedem-synthetic", f"fedem-synthetic/{agents}/{seed}", agents, make, settings_of_mixture()
+        "fedem-synthetic",
+        f"fedem-synthetic/{agents}/{seed}",
+        MadeWhenAsked(agents, make),
+        settings_of_mixture(),
     )

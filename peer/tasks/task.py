@@ -18,16 +18,13 @@ from peer.quadratic import QuadraticProblem, bilevel_solution, closed_form
 from peer.tasks.digits import DIRICHLET, digits_problem, split_digits
 from peer.tasks.file import FileTask
 from peer.tasks.folder import folder_task
-from peer.tasks.samples import image_task, mixture_task
-from peer.tasks.scoring import ACCURACIES, accuracies
+from peer.tasks.samples import SampleTask, image_task, mixture_task
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from torch import Tensor
 
-    from peer.data.scheme import Scheme
-    from peer.module_problem import ModuleProblem
     from peer.problem import BilevelProblem
     from peer.quadratic import ClosedForm
     from peer.settings import AgentSettings, SettingKeywords
@@ -77,49 +74,6 @@ class Task(Protocol):
 
     def among(self, shards: Sequence[int]) -> Task:
         """To score those who are left when only these shards take part at the end."""
-
-
-class DigitsTask:
-    """Handwritten digits: accuracies on each device's own test images; more is better."""
-
-    name = "digits"
-    kind = Kind.ACCURACY
-    columns = ACCURACIES
-
-    @property
-    def settings(self) -> SettingKeywords:
-        """Chosen by measurement with 8 agents; damping because the Hessian of a network may be indefinite."""
-        return {
-            "model_step_size": 0.2,
-            "adjoint_step_size": 0.1,
-            "momentum": 0.8,
-            "damping": 0.05,
-            "hyper_step_size": 0.1,
-        }
-
-    def __init__(self, agents: int, seed: int, personal: str, scheme: Scheme | None = None) -> None:
-        chosen = personalization(personal)
-        shared_out = "" if scheme in (None, DIRICHLET) else f"{scheme}/"
-        self.fingerprint = f"{self.name}/{shared_out}{agents}/{seed}"
-        self.problems: Sequence[ModuleProblem] = [
-            digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme or DIRICHLET)
-        ]
-
-    def scores(
-        self,
-        shard: int,
-        answer: Answer,
-        settings: AgentSettings,
-        ticks: int,
-        stopped: Callable[[], bool] = never,
-    ) -> dict[str, float]:
-        """Test accuracies, with what the agent would have reached alone in as many ticks."""
-        return accuracies(self.problems[shard], answer, settings, ticks, stopped)
-
-    def among(self, shards: Sequence[int]) -> Task:
-        """Test images are one's own, whoever else is there."""
-        del shards
-        return self
 
 
 class SyntheticTask:
@@ -209,8 +163,26 @@ class Wanted(NamedTuple):
 
 
 def _digits(wanted: Wanted) -> Task:
+    """Accuracies on each device's own test images.
+
+    Settings chosen by measurement with 8 agents; damping because the Hessian of a network may be indefinite.
+    """
     wanted.choice.only("digits", "partition")
-    return DigitsTask(wanted.agents, wanted.seed, wanted.personalization, wanted.choice.partition)
+    agents, seed, scheme = wanted.agents, wanted.seed, wanted.choice.partition or DIRICHLET
+    chosen = personalization(wanted.personalization)
+    shared_out = "" if scheme == DIRICHLET else f"{scheme}/"
+    return SampleTask(
+        "digits",
+        f"digits/{shared_out}{agents}/{seed}",
+        [digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme)],
+        {
+            "model_step_size": 0.2,
+            "adjoint_step_size": 0.1,
+            "momentum": 0.8,
+            "damping": 0.05,
+            "hyper_step_size": 0.1,
+        },
+    )
 
 
 def _synthetic(wanted: Wanted) -> Task:
