@@ -45,6 +45,7 @@ from peer.phase import Phase
 from peer.progress import Progress
 from peer.solver import Orders, Solver
 from peer.speaker import Speaker, addressed
+from peer.tuning.tuner import Network
 from wire import DecodeError, RejectReason, peer_mark
 
 if TYPE_CHECKING:
@@ -254,9 +255,8 @@ class Agent(Outputs[V]):
     def _begin_tick(self, now: float) -> None:
         settings = self.settings
         self.ticks += 1
-        for peer in self._departed:
-            self.solver.forget(peer)
-        self._departed.clear()
+        while self._departed:
+            self.solver.forget(self._departed.pop())
         pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, now)
         warm_at = self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s()  # not in own ticks
         if self.phase is Phase.WARMING_UP and now >= warm_at:
@@ -271,6 +271,7 @@ class Agent(Outputs[V]):
             blocks_max=self.speaker.blocks_affordable(
                 self.solver.numbers_per_block, len(self.solver.spans), len(self.out_neighbours), now
             ),
+            network=Network.seen_by(self.membership, self.pace),
         )
         template, keep = self._beacon(left=False), self._checkpoints.is_due(self.ticks, now)
         self._computing = True

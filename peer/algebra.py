@@ -55,6 +55,9 @@ class Algebra(Protocol[V]):
     def norm(self, vector: V) -> float:
         """Euclidean length."""
 
+    def dot(self, one: V, other: V) -> float:
+        """Inner product of two vectors in the precision of mass."""
+
     def is_finite(self, vector: V) -> bool:
         """Whether no element is infinite or not a number."""
 

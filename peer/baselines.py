@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.tensors import FlatLayout, TensorAlgebra
+from peer.tuning.tuner import Network, Tuner
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
     from peer.data_position import Batch
     from peer.module_problem import ModuleProblem
     from peer.settings import AgentSettings
+
+ALONE = Network()
 
 
 def never() -> bool:
@@ -32,25 +37,45 @@ def train_alone(
     """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as agents take them.
 
     Trains the module from its initial parameters with nothing personal, on the agent's training samples, or
-    on these and its validation samples together. `stopped` is asked before every step; None once it says so.
+    on these and its validation samples together. Steps that the settings leave open are tuned by what agents
+    tune them by. `stopped` is asked before every step; None once it says so.
     """
-    flat = [tensor.clone() for tensor in problem.parameters.values()]
-    velocity = [torch.zeros_like(tensor) for tensor in flat]
-    step_size, momentum = float(settings.model_step_size), float(settings.momentum)
+    layout = FlatLayout(problem.parameters, "parameters")
+    tuner: Tuner[Tensor] = Tuner(settings, TensorAlgebra("float64"))
+    model = layout.flatten(problem.parameters).to(torch.float64)
+    velocity, gradient = torch.zeros_like(model), torch.zeros_like(model)
     batches = problem.all_batches() if use_validation else problem.batches()
     for _ in range(ticks):
-        start = [tensor.clone() for tensor in flat]
-        for _ in range(settings.local_steps):
+        sizes, start = tuner.begin((), ALONE), model
+        probe = tuner.direction(lambda last=gradient: last)  # type: ignore[misc]
+        moving = tuner.is_ready
+        for step in range(settings.local_steps if moving else 1):
             if stopped():
                 return None
-            gradients = _gradients(problem, flat, next(batches))
-            flat = [tensor - step_size * g for tensor, g in zip(flat, gradients, strict=True)]
-        velocity = [momentum * v + (end - begin) for v, end, begin in zip(velocity, flat, start, strict=True)]
-        flat = [begin + v for begin, v in zip(start, velocity, strict=True)]
-    return problem.plain_accuracy(dict(zip(problem.parameters, flat, strict=True)))
+            wanted = probe if step == 0 else None
+            gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
+            if product is not None:
+                tuner.product(product)
+            if step == 0 and moving:
+                tuner.moved(start, gradient)
+            if moving:
+                model = model - gradient * sizes.model
+        velocity = velocity * sizes.momentum + (model - start)
+        model = start + velocity
+    return problem.plain_accuracy(layout.unflatten(model))
 
 
-def _gradients(problem: ModuleProblem, flat: list[Tensor], batch: Batch) -> tuple[Tensor, ...]:
-    leaves = [tensor.detach().requires_grad_() for tensor in flat]
-    loss = problem.plain_loss(dict(zip(problem.parameters, leaves, strict=True)), batch)
-    return torch.autograd.grad(loss, leaves)
+def _derivatives(
+    problem: ModuleProblem, layout: FlatLayout, model: Tensor, batch: Batch, probe: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Gradient on this batch, and the product of the Hessian with the probe, if there is one."""
+    leaves = {name: tensor.detach().requires_grad_() for name, tensor in layout.unflatten(model).items()}
+    loss = problem.plain_loss(leaves, batch)
+    wanted = list(leaves.values())
+    found = torch.autograd.grad(loss, wanted, create_graph=probe is not None)
+    gradient = layout.flatten(dict(zip(leaves, found, strict=True))).to(torch.float64)
+    if probe is None:
+        return gradient, None
+    along = torch.stack([(g * u).sum() for g, u in zip(found, layout.unflatten(probe).values(), strict=True)])
+    product = torch.autograd.grad(along.sum(), wanted, materialize_grads=True)
+    return gradient.detach(), layout.flatten(dict(zip(leaves, product, strict=True))).to(torch.float64)

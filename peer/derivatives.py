@@ -39,6 +39,7 @@ class Derivatives:
     hypergradient: Named  # v = F_h - r_h' p - s_h' q
     training_loss: float
     validation_loss: float
+    probe_product: Named | None = None  # r_x' u, if asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +59,14 @@ def derivatives(
     adjoint: Named,
     local_adjoint: Named,
     *,
+    probe: Named | None = None,
     search_graph: bool = False,
 ) -> Derivatives:
     """DESIGN (2), (3) at this point; no argument is changed.
 
     Functions marked as differentiable once do not fail here, they give zeros: autograd finds nothing that
     leads from them to what is asked for. `search_graph` looks for them, which takes about as long again; one
-    look at a problem is enough.
+    look at a problem is enough. `probe` asks for one more product with the Hessian of the inner loss.
 
     Raises `ProblemError` if a loss is not a scalar, does not depend on the model, or is made of operations
     that autograd cannot differentiate twice.
@@ -80,6 +82,7 @@ def derivatives(
     products = [torch.sum(gradient * adjoint[name]) for gradient, name in zip(r, x, strict=True)]
     products += [torch.sum(gradient * local_adjoint[name]) for gradient, name in zip(s, z, strict=True)]
     phi = torch.stack(products).sum() - outer
+    product = None if probe is None else _product(r, x, probe)
     if search_graph and leads_nowhere(phi):
         raise _no_second_derivative("a function of it is marked as differentiable once")
     wanted = [*x.values(), *z.values(), *h.values()]
@@ -98,7 +101,20 @@ def derivatives(
         hypergradient={name: -gradient for name, gradient in zip(h, pulled[len(x) + len(z) :], strict=True)},
         training_loss=float(inner.detach()),
         validation_loss=float(outer.detach()),
+        probe_product=product,
     )
+
+
+def _product(gradients: list[Tensor], x: Named, probe: Named) -> dict[str, Tensor]:
+    """r_x' u; the graph stays for what comes after."""
+    along = torch.stack([torch.sum(r * probe[name]) for r, name in zip(gradients, x, strict=True)]).sum()
+    if not along.requires_grad:  # the loss is linear
+        return {name: torch.zeros_like(tensor) for name, tensor in x.items()}
+    try:
+        found = torch.autograd.grad(along, list(x.values()), retain_graph=True, materialize_grads=True)
+    except RuntimeError as error:
+        raise _of_autograd(error) from error
+    return dict(zip(x, found, strict=True))
 
 
 def _leaves(named: Named) -> dict[str, Tensor]:

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from peer.snapshot import Snapshot
+    from peer.tuning.tuner import Tuning
     from wire import PeerId
 
 
@@ -25,6 +26,7 @@ class Evaluation(Generic[V]):
     local_step_is_finite: bool = (
         True  # False: a local derivative was not, and the local variables have not moved
     )
+    probe_product: V | None = None  # r_x u for the probe u, shape (d,); None if none was asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,13 @@ class Learner(Protocol[V]):
     def initial_model(self) -> V:
         """The common starting point of the swarm, shape (d,)."""
 
-    def evaluate(self, model: V, adjoint: V, local_step_size: Scalar) -> Evaluation[V]:
-        """Derivatives at this point on the next batch; then one step of the local variables, if any."""
+    def evaluate(
+        self, model: V, adjoint: V, local_step_size: Scalar, probe: V | None = None
+    ) -> Evaluation[V]:
+        """Derivatives at this point on the next batch; then one step of the local variables, if any.
+
+        With a probe, shape (d,), also its product with the Hessian of the inner loss, for `peer.tuning`.
+        """
 
     def finish_tick(self, hyper_step_size: float) -> HyperReport:
         """Average the hypergradients since the last call and step the hyperparameters; 0 holds them."""
@@ -75,6 +82,7 @@ class TickReport:
     step_is_finite: bool = True
     sum_spacing: float = 0.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    tuning: Tuning | None = None  # the steps taken, and what they were chosen by
     objections: tuple[tuple[PeerId, str], ...] = ()  # whose messages were not believed, and why
     disagreements: Mapping[PeerId, tuple[float, float]] = field(default_factory=dict)
     # |announced - own| / |own| of model and adjoint, by in-neighbour; empty in most ticks

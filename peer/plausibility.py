@@ -110,8 +110,7 @@ def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -
     """Beyond a margin. Where nothing but zeros was seen there is nothing to compare with."""
     if own > 0.0 and value > OWN_MARGIN * own:
         return True
-    largest = max(anywhere, own)
-    return on_link is not None and value > largest > 0.0 and value > LINK_MARGIN * on_link
+    return bool(on_link) and value > max(anywhere, own) and value > LINK_MARGIN * on_link
 
 
 def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:

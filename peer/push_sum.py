@@ -18,7 +18,7 @@ from peer.algebra import Algebra, V
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from peer.algebra import Span
+    from peer.algebra import Scalar, Span
     from peer.running_sum import Ledger
     from wire import PeerId
 
@@ -73,7 +73,7 @@ class PushSum(Generic[V]):
         """None is known: the own gradient is the direction."""
         return self._algebra.zeros(len(self.estimate))
 
-    def learn(self, stepped: V, gradient: V) -> None:
+    def learn(self, stepped: V, gradient: V, momentum: Scalar) -> None:  # noqa: ARG002  (none is used)
         """Move the value by the local steps."""
         self.gradient = gradient
         self.value.held = self.value.held + (stepped - self.estimate)

@@ -21,6 +21,7 @@ FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a hand
 LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
 BLOCK_BYTES_MIN = 2**14  # less might be all envelope
 
+OPTIONAL = ("model_step_size", "adjoint_step_size", "local_step_size", "momentum")  # may be None
 _CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
 
@@ -37,14 +38,14 @@ class AgentSettings:
     """Out-neighbours per agent: the ring successor and `fanout - 1` more."""
     solver: SolverName = "tracking"
     """`tracking` is exact; the others are there to be compared with."""
-    model_step_size: Scalar = 0.2
-    """eta of the model; stable below about 1 / curvature of the training loss."""
-    adjoint_step_size: Scalar = 0.2
-    """eta of the adjoint; the same curvature counts."""
+    model_step_size: Scalar | None = None
+    """eta of the model; None: chosen by the agent. Stable below about 1 / curvature of the training loss."""
+    adjoint_step_size: Scalar | None = None
+    """eta of the adjoint; None: chosen by the agent. The same curvature counts."""
     local_step_size: Scalar | None = None
-    """Step of the local inner variables and of their adjoint; None: `model_step_size`."""
-    momentum: Scalar = 0.0
-    """beta, on the agent's own steps, for both streams. Same fixed point."""
+    """Step of the local inner variables and of their adjoint; None: that of the model."""
+    momentum: Scalar | None = None
+    """beta, on the agent's own steps, for both streams; None: chosen by the agent. Same fixed point."""
     local_steps: int = 1
     """K gradients between two pushes. Same fixed point, fewer messages."""
     damping: Scalar = 0.0
@@ -87,13 +88,17 @@ class AgentSettings:
         for name, known in _CHOICES.items():
             self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
         for name in sorted({field.name for field in fields(self)} - set(_CHOICES)):
-            optional = name == "local_step_size" and self.local_step_size is None
+            optional = name in OPTIONAL and getattr(self, name) is None
             self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
         for name in _WHOLE:
             self._require(name, isinstance(getattr(self, name), Integral), "give a whole number")
-        positive = ("tick_s", "model_step_size", "adjoint_step_size", "listen_s_max", "expire_ticks")
+        positive = (
+            *("tick_s", "listen_s_max", "expire_ticks"),
+            *("model_step_size", "adjoint_step_size", "local_step_size"),
+        )
         for name in positive:
-            self._require(name, getattr(self, name) > 0, "give a number above 0")
+            value = getattr(self, name)
+            self._require(name, value is None or value > 0, "give a number above 0")
         at_least_zero = (
             *("damping", "hyper_step_size", "precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
             *("listen_ticks", "evaluate_every", "ticks_per_delay", "bytes_per_second"),
@@ -102,7 +107,7 @@ class AgentSettings:
         for name in at_least_zero:
             self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
         self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give a fraction in [0, 1)")
-        self._require("momentum", 0 <= self.momentum < 1, "give a fraction in [0, 1)")
+        self._require("momentum", 0 <= (self.momentum or 0) < 1, "give a fraction in [0, 1)")
         self._require("block_fraction", 0 < self.block_fraction <= 1, "give a fraction in (0, 1]")
         self._require("fanout", 1 <= self.fanout <= FANOUT_MAX, f"give a whole number from 1 to {FANOUT_MAX}")
         self._require(
@@ -113,11 +118,6 @@ class AgentSettings:
             "block_bytes_max",
             BLOCK_BYTES_MIN <= self.block_bytes_max <= MESSAGE_BYTES_MAX,
             f"give {BLOCK_BYTES_MIN} to {MESSAGE_BYTES_MAX} bytes",
-        )
-        self._require(
-            "local_step_size",
-            self.local_step_size is None or self.local_step_size > 0,
-            "give a number above 0",
         )
 
     def _require(self, name: str, holds: bool, remedy: str) -> None:
@@ -144,10 +144,10 @@ class SettingKeywords(TypedDict, total=False):
     tick_jitter: float
     fanout: int
     solver: SolverName
-    model_step_size: Scalar
-    adjoint_step_size: Scalar
+    model_step_size: Scalar | None
+    adjoint_step_size: Scalar | None
     local_step_size: Scalar | None
-    momentum: Scalar
+    momentum: Scalar | None
     local_steps: int
     damping: Scalar
     hyper_step_size: float

@@ -18,6 +18,7 @@ from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.snapshot import Snapshot
 from peer.tracking import TrackingStream
+from peer.tuning.tuner import Network, Tuner
 
 if TYPE_CHECKING:
     import random
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from peer.learner import Learner
     from peer.settings import AgentSettings
     from peer.tracking import Stream
+    from peer.tuning.tuner import Steps
     from wire import PeerId, Push
 
 SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: it moves slowly
@@ -41,6 +43,7 @@ class BlockPush(Generic[V]):
     block: int
     sequence: int
     arrays: tuple[V, ...]
+    averages: tuple[float, ...] = ()  # of one block of each tick
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class Orders:
     hyper_step_size: float  # 0 in most ticks
     evaluate: bool  # compute test metrics
     blocks_max: int | None = None  # no more are pushed in this tick; None: as many as are due
+    network: Network = Network()  # what steps are chosen by
 
 
 def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
@@ -74,8 +78,10 @@ class Solver(Generic[V]):
         settings: AgentSettings,
         spans: Sequence[Span],
         rng: random.Random,
+        tuner: Tuner[V] | None = None,
     ) -> None:
         self.learner = learner
+        self.tuner: Tuner[V] = tuner or Tuner(settings, algebra)
         self.spans = tuple(spans)
         self._algebra = algebra
         self._settings = settings
@@ -98,7 +104,7 @@ class Solver(Generic[V]):
 
     def _make_stream(self, initial: V) -> Stream[V]:
         if self._settings.solver == "tracking":
-            return TrackingStream(initial, self._algebra, self._settings.momentum)
+            return TrackingStream(initial, self._algebra)
         ledger = RunningSum if self._settings.solver == "push-sum" else SentShares
         return PushSum(initial, self.spans, self._algebra, ledger)
 
@@ -118,6 +124,7 @@ class Solver(Generic[V]):
         self._sequences = [0] * len(self.spans)
         self._absorbed.clear()
         self._entered_on = self._ticks
+        self.tuner.enter_epoch()
 
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
         """Set both estimates to the mean of what was heard, block by block; blocks not heard stay.
@@ -149,8 +156,10 @@ class Solver(Generic[V]):
         disagreements = self._disagreements(pushes) if self._ticks % DISAGREEMENT_TICKS == 0 else {}
         for stream in self.streams:
             stream.mix()
-        report = self._learn(orders)
+        steps = self.tuner.begin([push.sender for push in pushes], orders.network)
+        report = self._learn(orders, steps)
         report.objections, report.disagreements = objections, disagreements
+        report.tuning = self.tuner.tuning
         for index, stream in enumerate(self.streams):
             self._plausibility.own(index, max(stream.residual()), self._algebra.norm(stream.estimate))
         self._ticks += 1
@@ -158,6 +167,7 @@ class Solver(Generic[V]):
             report.sum_spacing = max(stream.spacing() for stream in self.streams)
         if orders.evaluate:
             report.metrics = self.learner.metrics(self.model.estimate)
+            self.tuner.scored(report.metrics)
         return self._push(orders), report
 
     def snapshot(self) -> Snapshot[V]:
@@ -192,6 +202,7 @@ class Solver(Generic[V]):
                 objections[push.sender] = objection
                 continue
             self._absorbed[push.sender, push.block] = (push.sequence, self._ticks)
+            self.tuner.hear(push)
             for index, stream in enumerate(self.streams):
                 stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
         return tuple(objections.items())
@@ -208,7 +219,7 @@ class Solver(Generic[V]):
             )
             if objection is not None:
                 return f"{('model', 'adjoint')[index]}: {objection}"
-        return None
+        return self.tuner.objection(push)
 
     def _disagreements(self, pushes: Sequence[Push[V]]) -> dict[PeerId, tuple[float, float]]:
         """How far estimates announced are from the own ones, relatively; the last block of each sender."""
@@ -226,18 +237,25 @@ class Solver(Generic[V]):
         announced = self._algebra.to_mass(stream.announced_estimate(_arrays_of(push, index)))
         return self._algebra.norm(announced - own) / length if length else float("nan")
 
-    def _learn(self, orders: Orders) -> TickReport:
+    def _learn(self, orders: Orders, sizes: Steps) -> TickReport:
         """K local steps of both streams along fresh gradients plus what the tracker knows of the others'."""
-        settings, algebra = self._settings, self._algebra
-        steps = settings.local_steps if orders.moving else 1
+        settings, algebra, tuner = self._settings, self._algebra, self.tuner
+        moving = orders.moving and tuner.is_ready
+        steps = settings.local_steps if moving else 1
+        probe = tuner.direction(self._direction)
         model, adjoint = algebra.copy(self.model.estimate), algebra.copy(self.adjoint.estimate)
         model_gradients: V | None = None
         adjoint_gradients: V | None = None
         model_correction, adjoint_correction = self.model.correction(), self.adjoint.correction()
-        local_step_size = settings.local_step_size or settings.model_step_size
+        local_step_size = settings.local_step_size or sizes.model
         report = TickReport()
-        for _ in range(steps):
-            evaluation = self.learner.evaluate(model, adjoint, local_step_size)
+        for step in range(steps):
+            if step or probe is None:
+                evaluation = self.learner.evaluate(model, adjoint, local_step_size)
+            else:
+                evaluation = self.learner.evaluate(model, adjoint, local_step_size, probe)
+            if evaluation.probe_product is not None:
+                tuner.product(evaluation.probe_product)
             model_gradient = algebra.to_mass(evaluation.model_gradient)
             adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
             if settings.damping:
@@ -248,25 +266,37 @@ class Solver(Generic[V]):
             )
             model_gradients = _plus(model_gradients, model_gradient)
             adjoint_gradients = _plus(adjoint_gradients, adjoint_gradient)
-            if orders.moving:
-                model = model - (model_gradient + model_correction) * settings.model_step_size
-                adjoint = adjoint - (adjoint_gradient + adjoint_correction) * settings.adjoint_step_size
-            reached = (model, adjoint) if orders.moving else (model_gradient, adjoint_gradient)
+            if moving:
+                model = model - (model_gradient + model_correction) * sizes.model
+                adjoint = adjoint - (adjoint_gradient + adjoint_correction) * sizes.adjoint
+            reached = (model, adjoint) if moving else (model_gradient, adjoint_gradient)
             if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
                 report.step_is_finite = False
                 self.learner.finish_tick(0.0)
                 for stream in self.streams:
                     stream.rest()
+                tuner.pause()
                 return report
         assert model_gradients is not None
         assert adjoint_gradients is not None
-        self.model.learn(model, model_gradients if steps == 1 else model_gradients / steps)
-        self.adjoint.learn(adjoint, adjoint_gradients if steps == 1 else adjoint_gradients / steps)
-        hyper = self.learner.finish_tick(orders.hyper_step_size)
+        if steps > 1:
+            model_gradients, adjoint_gradients = model_gradients / steps, adjoint_gradients / steps
+        if moving:
+            tuner.moved(self.model.estimate, model_gradients)
+        else:
+            tuner.pause()
+        self.model.learn(model, model_gradients, sizes.momentum)
+        self.adjoint.learn(adjoint, adjoint_gradients, sizes.momentum)
+        hyper = self.learner.finish_tick(orders.hyper_step_size if moving else 0.0)
         report.hypergradient_norm = hyper.norm
-        report.hyper = hyper if orders.hyper_step_size else None
+        report.hyper = hyper if orders.hyper_step_size and moving else None
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
+
+    def _direction(self) -> V:
+        """Where both streams would descend."""
+        streams = [stream.gradient + stream.correction() for stream in self.streams]
+        return streams[0] + streams[1]
 
     def _push(self, orders: Orders) -> tuple[BlockPush[V], ...]:
         """Announce the blocks whose turn it is, as far as the budget allows; the others' turn comes later."""
@@ -277,7 +307,7 @@ class Solver(Generic[V]):
         due, self._credit = int(self._credit), self._credit % 1.0
         if orders.blocks_max is not None:
             due = min(due, orders.blocks_max)
-        pushes = []
+        pushes: list[BlockPush[V]] = []
         for _ in range(due):
             block = self._order[self._cursor]
             self._cursor = (self._cursor + 1) % len(self._order)
@@ -285,7 +315,8 @@ class Solver(Generic[V]):
             arrays = tuple(
                 array for stream in self.streams for array in stream.push(self.spans[block], copies)
             )
-            pushes.append(BlockPush(block, self._sequences[block], arrays))
+            averages = () if pushes else self.tuner.tell(copies)
+            pushes.append(BlockPush(block, self._sequences[block], arrays, averages))
         return tuple(pushes)
 
 

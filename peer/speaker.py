@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from wire import Heartbeat, PeerId
 
 ENVELOPE_BYTES = 350  # of a message beside what is listed below, its keys and framing included
-HEARTBEAT_BYTES, HEARD_BYTES, MARK_BYTES = 40, 18, 8
+HEARTBEAT_BYTES, HEARD_BYTES, MARK_BYTES, FLOAT_BYTES = 40, 18, 8, 8
 BEACON_SHARE = 0.25  # of the budget: signs of life must not starve blocks, nor blocks them
 BEACON_BYTES = 1200  # a usual one
 NUMBER_BYTES = {"float32": 4, "float64": 8}
@@ -83,6 +83,7 @@ class Speaker(Generic[V]):
                     block.arrays,
                     targets,
                     template.digest[: None if index == 0 else 1],
+                    block.averages,
                 )
                 for index, block in enumerate(blocks)
             ]
@@ -114,4 +115,5 @@ class Speaker(Generic[V]):
             + MARK_BYTES * len(heartbeat.accuses)
             for heartbeat in push.digest
         )
+        told += FLOAT_BYTES * len(push.averages)
         return ENVELOPE_BYTES + told + MARK_BYTES * len(push.targets) + numbers * self._number_bytes

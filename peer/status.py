@@ -112,10 +112,12 @@ class AgentStatus:
     residual: float
     settled_line: str  # how far from settled, `peer.settled`
     until_line: str  # what it runs for
+    steps_line: str  # what steps it takes, and what it has chosen them by
     hyper_rate: float  # factor on the hyper step size
     training_loss: float
     validation_loss: float
     accuracies: Mapping[str, float]  # by column of the task
+    swarm_accuracies: Mapping[str, float]  # averages over the swarm, as far as this agent knows
     rejected: Mapping[str, int]  # messages, by reason
     warnings: tuple[str, ...]
     links: tuple[LinkStatus, ...]  # one for each peer it knows of
@@ -151,10 +153,12 @@ class AgentStatus:
             residual=read.number("residual"),
             settled_line=read.text("settled_line"),
             until_line=read.text("until_line"),
+            steps_line=read.text("steps_line"),
             hyper_rate=read.number("hyper_rate"),
             training_loss=read.number("training_loss"),
             validation_loss=read.number("validation_loss"),
-            accuracies={name: read.under("accuracies").number(name) for name in read.names("accuracies")},
+            accuracies=read.numbers("accuracies"),
+            swarm_accuracies=read.numbers("swarm_accuracies"),
             rejected={name: read.under("rejected").count(name) for name in read.names("rejected")},
             warnings=tuple(read.texts("warnings")),
             links=tuple(LinkStatus.from_dict(link) for link in read.tables("links")),
@@ -234,6 +238,9 @@ class _Reader:
 
     def names(self, name: str) -> Sequence[str]:
         return list(self._table(name))
+
+    def numbers(self, name: str) -> dict[str, float]:
+        return {one: self.under(name).number(one) for one in self.names(name)}
 
     def under(self, name: str) -> _Reader:
         return _Reader(self._table(name), f"{self._where}.{name}")

@@ -31,6 +31,7 @@ def _headlines(status: AgentStatus) -> list[str]:
         f"training loss {status.training_loss:.4g}",
         f"validation loss {status.validation_loss:.4g}",
         *(f"{name} {value:.4g}" for name, value in status.accuracies.items()),
+        *(f"{name} of all {value:.4g}" for name, value in status.swarm_accuracies.items()),
     ]
     if status.hyper_rate != 1:
         numbers.append(f"hyper step size times {status.hyper_rate:.3g}")
@@ -41,6 +42,7 @@ def _headlines(status: AgentStatus) -> list[str]:
         status.settled_line,
         status.until_line,
         ", ".join(numbers),
+        status.steps_line,
     ]
     if status.rejected:
         rejected = ", ".join(f"{reason} {count}" for reason, count in sorted(status.rejected.items()))

@@ -57,6 +57,10 @@ class TensorAlgebra:
         """Euclidean length."""
         return math.sqrt(float(torch.dot(vector, vector)))
 
+    def dot(self, one: Tensor, other: Tensor) -> float:
+        """Inner product."""
+        return float(torch.dot(one, other))
+
     def is_finite(self, vector: Tensor) -> bool:
         """A finite sum proves finite elements in one pass; only sums that are not are looked at again."""
         return math.isfinite(float(vector.sum())) or bool(torch.isfinite(vector).all())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -72,9 +73,12 @@ class TorchLearner(Generic[BatchT]):
         """The problem's initial model as one flat vector."""
         return self._initial
 
-    def evaluate(self, model: Tensor, adjoint: Tensor, local_step_size: Scalar) -> Evaluation[Tensor]:
+    def evaluate(
+        self, model: Tensor, adjoint: Tensor, local_step_size: Scalar, probe: Tensor | None = None
+    ) -> Evaluation[Tensor]:
         """Derivatives on the next batch; local variables and their adjoint take one step of descent."""
-        found = self._derivatives(self.layout.unflatten(model), self.layout.unflatten(adjoint))
+        directions = None if probe is None else self.layout.unflatten(probe)
+        found = self._derivatives(self.layout.unflatten(model), self.layout.unflatten(adjoint), directions)
         for name, gradient in found.hypergradient.items():
             self._sum[name] += gradient
         self._count += 1
@@ -84,6 +88,7 @@ class TorchLearner(Generic[BatchT]):
             found.training_loss,
             found.validation_loss,
             self._step_local(found, float(local_step_size)),
+            None if found.probe_product is None else self.layout.flatten(found.probe_product),
         )
 
     def _step_local(self, found: Derivatives, step_size: float) -> bool:
@@ -98,9 +103,15 @@ class TorchLearner(Generic[BatchT]):
         self.local, self.local_adjoint = local, adjoint
         return True
 
-    def _derivatives(self, model: Mapping[str, Tensor], adjoint: Mapping[str, Tensor]) -> Derivatives:
+    def _derivatives(
+        self,
+        model: Mapping[str, Tensor],
+        adjoint: Mapping[str, Tensor],
+        probe: Mapping[str, Tensor] | None,
+    ) -> Derivatives:
         if self._closed_form is not None:
-            return self._closed_form(model, self.hyperparameters, adjoint)
+            found = self._closed_form(model, self.hyperparameters, adjoint)
+            return found if probe is None else self._probed(found, model, adjoint, probe)
         batch = next(self._batches)
         outer_batch = batch if self._outer_batches is None else next(self._outer_batches)
         losses = Losses(
@@ -110,7 +121,21 @@ class TorchLearner(Generic[BatchT]):
         )
         at = model, self.hyperparameters, self.local
         search, self._searched = not self._searched, True
-        return derivatives(losses, *at, adjoint, self.local_adjoint, search_graph=search)
+        return derivatives(losses, *at, adjoint, self.local_adjoint, probe=probe, search_graph=search)
+
+    def _probed(
+        self,
+        found: Derivatives,
+        model: Mapping[str, Tensor],
+        adjoint: Mapping[str, Tensor],
+        probe: Mapping[str, Tensor],
+    ) -> Derivatives:
+        """With the product of the Hessian and the probe: r_x' p is linear in p."""
+        assert self._closed_form is not None
+        moved = {name: adjoint[name] + probe[name] for name in adjoint}
+        there = self._closed_form(model, self.hyperparameters, moved).adjoint_gradient
+        product = {name: there[name] - found.adjoint_gradient[name] for name in there}
+        return replace(found, probe_product=product)
 
     def _loss(
         self,

@@ -26,6 +26,7 @@ class Stream(Protocol[V]):
     """One quantity that the swarm agrees on; `Solver` drives two, the model and the adjoint."""
 
     estimate: V  # shape (size,), precision of mass
+    gradient: V  # the agent's own, shape (size,)
 
     def enter_epoch(self) -> None:
         """Forget all links; keep the estimate."""
@@ -45,7 +46,7 @@ class Stream(Protocol[V]):
     def correction(self) -> V:
         """What turns the agent's own gradient into its direction of descent, shape (size,)."""
 
-    def learn(self, stepped: V, gradient: V) -> None:
+    def learn(self, stepped: V, gradient: V, momentum: Scalar) -> None:
         """Take in the end point of the local steps and the mean gradient along them."""
 
     def rest(self) -> None:
@@ -74,10 +75,9 @@ class TrackingStream(Generic[V]):
     been put, so (9) holds for the gradients: sum of trackers + mass on the links = sum of gradients.
     """
 
-    def __init__(self, initial: V, algebra: Algebra[V], momentum: Scalar) -> None:
+    def __init__(self, initial: V, algebra: Algebra[V]) -> None:
         size = len(initial)
         self._algebra = algebra
-        self._momentum = momentum
         self.estimate = algebra.copy(algebra.to_mass(initial))  # x
         self.stepped = algebra.copy(self.estimate)  # v, what the neighbours are told
         self.velocity = algebra.zeros(size)  # m
@@ -130,9 +130,9 @@ class TrackingStream(Generic[V]):
         """`y - g`: added to a fresh gradient it gives the fresh tracker."""
         return self.mass.held - self.gradient
 
-    def learn(self, stepped: V, gradient: V) -> None:
+    def learn(self, stepped: V, gradient: V, momentum: Scalar) -> None:
         """DESIGN (6), and momentum on the agent's own steps."""
-        self.velocity = self.velocity * self._momentum + (stepped - self.estimate)
+        self.velocity = self.velocity * momentum + (stepped - self.estimate)
         self.stepped = self.estimate + self.velocity
         gradient = self._algebra.to_mass(gradient)
         self.mass.held = self.mass.held + (gradient - self.gradient)

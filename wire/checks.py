@@ -2,13 +2,15 @@
 
 import math
 import reprlib
-from collections.abc import Callable
+import struct
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from wire.errors import AddressError, DecodeError, RejectReason
 from wire.messages import name_problem, parse_address
 
 U64_MAX: Final = 2**64 - 1
+FLOAT_BYTES: Final = 8
 
 
 def name_of(bytes_max: int) -> Callable[[str, object], str]:
@@ -34,6 +36,25 @@ def count_of(minimum: int) -> Callable[[str, object], int]:
         return value
 
     return check
+
+
+def floats_of(count_max: int) -> Callable[[str, object], tuple[float, ...]]:
+    """A reader of at most `count_max` finite floats, as `pack_floats` writes them."""
+
+    def check(name: str, value: object) -> tuple[float, ...]:
+        if not isinstance(value, bytes) or len(value) % FLOAT_BYTES or len(value) > count_max * FLOAT_BYTES:
+            raise malformed(name, value, f"at most {count_max} floats of {FLOAT_BYTES} bytes")
+        floats: tuple[float, ...] = struct.unpack(f"<{len(value) // FLOAT_BYTES}d", value)
+        if not all(map(math.isfinite, floats)):
+            raise DecodeError(RejectReason.NON_FINITE, f"{name} is {reprlib.repr(floats)}: not finite")
+        return floats
+
+    return check
+
+
+def pack_floats(values: Sequence[float]) -> bytes:
+    """Little-endian float64, one after the other."""
+    return struct.pack(f"<{len(values)}d", *values)
 
 
 def check_interval(name: str, value: object) -> float:

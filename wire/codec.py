@@ -23,8 +23,9 @@
     v    arrays           array  at most ARRAYS_MAX of [dtype, count], dtype "<f4" or "<f8"
     o    targets          bin    version 2: whom it is for, see digest.py; not empty if there are arrays
     l    digest           array  version 2: signs of life, see digest.py
+    m    averages         bin    version 2, may be missing: at most AVERAGES_MAX finite "<f8"
 
-Every key of its version is required; keys not in the table are ignored, so that a later release can add some
+Every other key of its version is required; keys not in the table are ignored, so that a later release can add some
 while both run in one swarm. Changing the meaning of a key needs a new version; while two are in use in a
 swarm, each agent writes the highest that all it pushes to can read.
 """
@@ -36,12 +37,22 @@ from typing import Final, Literal, cast
 
 import msgpack
 
-from wire.checks import check_address, check_interval, count_of, malformed, name_of, oversized
+from wire.checks import (
+    check_address,
+    check_interval,
+    count_of,
+    floats_of,
+    malformed,
+    name_of,
+    oversized,
+    pack_floats,
+)
 from wire.digest import DIGEST_BYTES_MAX, pack_digest, read_digest, read_marks
 from wire.errors import DecodeError, EncodeError, RejectReason
 from wire.messages import (
     ADDRESS_BYTES_MAX,
     ARRAYS_MAX,
+    AVERAGES_MAX,
     FINGERPRINT_BYTES_MAX,
     ITEM_BYTES,
     PEER_ID_BYTES_MAX,
@@ -77,14 +88,16 @@ _FIELDS: Final = {
     "v": "arrays",
     "o": "targets",
     "l": "digest",
+    "m": "averages",
 }
-_REQUIRED: Final = {1: _FIELDS.keys() - {"o", "l"}, 2: _FIELDS.keys()}  # keys, by version
+_REQUIRED: Final = {1: _FIELDS.keys() - {"o", "l", "m"}, 2: _FIELDS.keys() - {"m"}}  # keys, by version
 
 _check_swarm: Final = name_of(SWARM_BYTES_MAX)
 _check_fingerprint: Final = name_of(FINGERPRINT_BYTES_MAX)
 _check_sender: Final = name_of(PEER_ID_BYTES_MAX)
 _check_count: Final = count_of(0)
 _check_sequence: Final = count_of(1)
+_check_averages: Final = floats_of(AVERAGES_MAX)
 
 
 def push_bytes_overhead_max(array_count: int = ARRAYS_MAX) -> int:
@@ -93,11 +106,13 @@ def push_bytes_overhead_max(array_count: int = ARRAYS_MAX) -> int:
     So `array bytes <= MESSAGE_BYTES_MAX - push_bytes_overhead_max(k)` is a block that always fits.
     """
     integer, number, text = 9, 9, 3  # the longest msgpack forms: marker and 8 bytes; marker and 16-bit length
-    keys = 13 * 2 + 1
+    keys = 14 * 2 + 1
+    averages = 2 + 8 * AVERAGES_MAX
     names = 4 * text + SWARM_BYTES_MAX + FINGERPRINT_BYTES_MAX + PEER_ID_BYTES_MAX + ADDRESS_BYTES_MAX
     described = 3 + array_count * (1 + len("\xa3<f4") + integer)
     padding = (_ALIGNMENT - 1) * max(array_count, 1)
-    return _PREFIX_BYTES + keys + names + 5 * integer + number + described + DIGEST_BYTES_MAX + padding
+    numbers = 5 * integer + number + averages
+    return _PREFIX_BYTES + keys + names + numbers + described + DIGEST_BYTES_MAX + padding
 
 
 def encode_push(push: Push[Array], version: int = PROTOCOL_VERSION) -> bytes:
@@ -109,7 +124,7 @@ def encode_parts(push: Push[Array], version: int = PROTOCOL_VERSION) -> list[byt
     """One frame in parts; the arrays are not copied. The same push always gives the same bytes, and
     decode_push gives the push back.
 
-    In version 1 it is without targets and signs of life. Raises EncodeError naming the field if a receiver
+    In version 1 it is without targets, signs of life and averages. Raises EncodeError naming the field if a receiver
     would refuse it; the length of the frame is the caller's business, see push_bytes_overhead_max.
     """
     header: dict[str, object] = {
@@ -128,6 +143,8 @@ def encode_parts(push: Push[Array], version: int = PROTOCOL_VERSION) -> list[byt
     if version > 1:
         header["o"] = b"".join(push.targets)
         header["l"] = []
+        if push.averages:
+            header["m"] = pack_floats(push.averages)
     try:
         _read_header(header, version)
         if version > 1:
@@ -237,6 +254,7 @@ def _read_header(
         arrays=arrays,
         targets=targets,
         digest=read_digest("digest", fields["l"]) if version > 1 else (),
+        averages=_check_averages("averages", fields["m"]) if version > 1 and "m" in fields else (),
     )
 
 

@@ -27,6 +27,8 @@ LABEL_BYTES_MAX: Final = 63  # between two dots of a DNS name; resolvers refuse 
 ADDRESS_BYTES_MAX: Final = 261  # the longest DNS name (255), a colon, five digits
 ARRAYS_MAX: Final = 64  # arrays per message: (value, sum) of 32 streams; the design has two
 
+AVERAGES_MAX: Final = 16  # numbers of which agents tell sums, beside the arrays
+
 TARGETS_TOLD_MAX: Final = 64  # the largest fanout
 DIGEST_MAX: Final = 12  # heartbeats per message: with all other caps 12 kB, and news of 100 peers in 9 ticks
 HEARS_MAX: Final = 24  # peers one agent says it hears; it has about as many in-neighbours as its fanout
@@ -111,6 +113,7 @@ class Push(Generic[V]):
     arrays: tuple[V, ...]
     targets: tuple[bytes, ...] = ()  # peer_mark of each, sorted; () in version 1
     digest: tuple[Heartbeat, ...] = ()  # the sender's own first, if there is any
+    averages: tuple[float, ...] = ()  # running sums like those in `arrays`, of one tick; () says nothing
 
     def with_arrays(self, arrays: tuple[_W, ...]) -> "Push[_W]":
         """The same message, its arrays in another form."""
@@ -128,6 +131,7 @@ class Push(Generic[V]):
             arrays,
             self.targets,
             self.digest,
+            self.averages,
         )
 
 

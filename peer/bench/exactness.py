@@ -94,6 +94,7 @@ def measure(network: Network, method: str, scale: Scale) -> Cell:
         solver=METHODS[method],
         model_step_size=scale.step_size,
         adjoint_step_size=scale.step_size,
+        momentum=0.0,
         wire_dtype="float64",
         evaluate_every=0,
     )

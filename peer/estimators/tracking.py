@@ -45,7 +45,7 @@ class Tracking:
         """Adjoints of zero, trackers of the own gradient there."""
         zeros = torch.zeros_like(products.models)
         algebra = TensorAlgebra("float64")
-        streams = tuple(TrackingStream(row, algebra, self.momentum) for row in zeros)
+        streams = tuple(TrackingStream(row, algebra) for row in zeros)
         for stream, gradient in zip(streams, products.adjoint_gradients(zeros), strict=True):
             stream.gradient = gradient
             stream.enter_epoch()
@@ -73,7 +73,7 @@ class Tracking:
         gradients = products.adjoint_gradients(estimates)
         for stream, gradient in zip(state.streams, gradients, strict=True):
             direction = gradient + stream.correction()
-            stream.learn(stream.estimate - self.step_size * direction, gradient)
+            stream.learn(stream.estimate - self.step_size * direction, gradient, self.momentum)
         return state
 
     def hypergradients(self, state: TrackingState, products: SwarmProducts) -> tuple[Tensor, ...]:

@@ -101,6 +101,11 @@ class FixedAlgebra:
         floats = list(map(float, vector.units))
         return math.sqrt(sum(map(mul, floats, floats))) / UNITS
 
+    def dot(self, one: FixedVector, other: FixedVector) -> float:
+        """Inner product, from correctly rounded operations only."""
+        total: float = sum(map(mul, map(float, one.units), map(float, other.units)))
+        return total / UNITS / UNITS
+
     def is_finite(self, vector: FixedVector) -> bool:
         """Whether it came from numbers."""
         return vector.finite

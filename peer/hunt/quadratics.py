@@ -109,6 +109,7 @@ class QuadraticLearner:
         model: FixedVector,
         adjoint: FixedVector,
         local_step_size: float,  # noqa: ARG002  (nothing is local)
+        probe: FixedVector | None = None,  # noqa: ARG002  (steps are drawn, not tuned)
     ) -> Evaluation[FixedVector]:
         """Exact derivatives, rounded to a unit."""
         self.evaluations += 1

@@ -80,6 +80,10 @@ class FloatAlgebra:
         """Euclidean length."""
         return math.hypot(*vector.values)
 
+    def dot(self, one: FloatVector, other: FloatVector) -> float:
+        """Inner product."""
+        return math.fsum(a * b for a, b in zip(one.values, other.values, strict=True))
+
     def is_finite(self, vector: FloatVector) -> bool:
         """Whether no element is infinite or not a number."""
         return all(map(math.isfinite, vector.values))
@@ -123,6 +127,7 @@ class FloatLearner:
         model: FloatVector,
         adjoint: FloatVector,
         local_step_size: float,  # noqa: ARG002  (nothing is local)
+        probe: FloatVector | None = None,  # noqa: ARG002  (steps are given, not tuned)
     ) -> Evaluation[FloatVector]:
         """The derivatives of its two objectives."""
         task, x, p = self._task, model.values, adjoint.values

@@ -37,7 +37,15 @@ if TYPE_CHECKING:
 TICK_S = 0.02
 FAULTS = FaultPlan(drop=0.1, delay_s=Uniform(0.0, TICK_S), duplicate=0.01)
 WRITERS = 4  # of checkpoints and epochs; as many may be under way at once
-SETTINGS = AgentSettings(tick_s=TICK_S, momentum=0.5, warm_up_ticks=10.0, listen_ticks=5.0, evaluate_every=0)
+SETTINGS = AgentSettings(
+    tick_s=TICK_S,
+    momentum=0.5,
+    model_step_size=0.2,
+    adjoint_step_size=0.2,
+    warm_up_ticks=10.0,
+    listen_ticks=5.0,
+    evaluate_every=0,
+)
 
 
 class SoakTask:

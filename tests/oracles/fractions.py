@@ -46,6 +46,9 @@ class FractionAlgebra:
     def norm(self, vector: FractionVector) -> float:
         return float(sum(element * element for element in vector)) ** 0.5
 
+    def dot(self, one: FractionVector, other: FractionVector) -> float:
+        return float(sum(one * other))
+
     def is_finite(self, vector: FractionVector) -> bool:
         return all(isinstance(element, Fraction) for element in vector)
 
@@ -64,13 +67,14 @@ class FractionLearner:
         return self._centre * 0
 
     def evaluate(
-        self, model: FractionVector, adjoint: FractionVector, step: object
+        self, model: FractionVector, adjoint: FractionVector, step: object, probe: FractionVector = None
     ) -> Evaluation[FractionVector]:
         return Evaluation(
             self._curvature * (model - self._centre),
             self._curvature * adjoint - (model - self._goal),
             training_loss=0.0,
             validation_loss=0.0,
+            probe_product=None if probe is None else self._curvature * probe,
         )
 
     def finish_tick(self, hyper_step_size: float) -> HyperReport:

@@ -162,7 +162,7 @@ def test_no_sample_is_in_a_trace(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [classifiers, quadratics])
 def test_files_take_turns_and_each_replays_alone(kind: Callable[[], list[Any]], tmp_path: Path) -> None:
-    problems, bytes_max = kind(), 240_000
+    problems, bytes_max = kind(), 320_000
     simulated(tmp_path, problems, until_s=240.0, bytes_max=bytes_max)
     for seat, name in enumerate(NAMES):
         paths = [tmp_path / f"{name}.0{suffix}" for suffix in ("", ".1", ".2")]

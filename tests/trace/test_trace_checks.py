@@ -144,7 +144,7 @@ def test_differences_to_what_is_nothing_are_told() -> None:
 def from_the_middle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file that begins with a state."""
     folder: Path = tmp_path_factory.mktemp("hunted")
-    hunted(7, folder, bytes_max=100_000, say=lambda _: None)
+    hunted(7, folder, bytes_max=140_000, say=lambda _: None)
     return folder / "agent-0.0.1"
 
 

@@ -29,6 +29,7 @@ SETTINGS = AgentSettings(
     warm_up_ticks=2.0,
     model_step_size=0.1,
     adjoint_step_size=0.1,
+    momentum=0.0,
     hyper_step_size=0.1,
 )
 

@@ -78,6 +78,15 @@ def test_where_only_zeros_were_seen_there_is_nothing_to_compare_with() -> None:
     assert objection(judge, growth=7.0, estimate=7.0) is None
 
 
+def test_a_link_that_has_brought_nothing_but_zeros_has_no_history() -> None:
+    """Found with steps that tune themselves: all models wait at zero, and not all begin to step at once."""
+    judge = Plausibility()
+    for _ in range(HISTORY_MIN):
+        assert objection(judge, "a", growth=0.0, estimate=0.0) is None
+    assert objection(judge, "c", growth=0.1, estimate=0.1) is None
+    assert objection(judge, "a", growth=7.0, estimate=7.0) is None
+
+
 def test_who_was_alone_is_believed_what_this_agent_has_held_itself() -> None:
     """Found by the hunt: who had settled alone pushed nearly nothing, and then met others."""
     judge = Plausibility()

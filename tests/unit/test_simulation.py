@@ -311,7 +311,7 @@ def test_a_result_says_what_happened() -> None:
 
 def test_results_are_copies() -> None:
     swarm: list[Swarm] = []
-    result = peer.simulate(problems(), ticks=3, progress=swarm.append)
+    result = peer.simulate(problems(), ticks=9, progress=swarm.append)
     result.agents[0].model["x"].zero_()
     agent = swarm[0].members[0].agent
     assert agent is not None
@@ -404,7 +404,7 @@ def test_large_models_are_cut_so_that_every_message_fits() -> None:
     peer.simulate(big, ticks=3, block_bytes_max=16384, wire_dtype="float64", record=keep)
     assert sent
     assert max(len(record) for record in sent) <= 16384 + 30
-    assert len({wire.decode_push(record[9 + len("send|agent-0|") :]).block for record in sent}) == 4
+    assert len({wire.decode_push(record[9 + len("send|agent-0|") :]).block for record in sent}) == 5
 
 
 def test_agents_that_cannot_average_have_other_fingerprints() -> None:

@@ -70,7 +70,7 @@ def test_the_residual_follows_all_that_moves_mass() -> None:
     stream = tracking()
     block = slice(0, 1)
     for move in (
-        lambda: stream.learn(vector(0, 0), vector(4, 1)),
+        lambda: stream.learn(vector(0, 0), vector(4, 1), 0),
         lambda: stream.push(block, 1),
         lambda: stream.absorb("a", block, (vector(0), vector(1))),
         stream.enter_epoch,
@@ -130,17 +130,17 @@ def test_lost_shares_are_lost_mass() -> None:
 # ---- tracking
 
 
-def tracking(momentum: Fraction | int = 0) -> TrackingStream[Any]:
-    return TrackingStream(vector(1, 1), EXACT, Fraction(momentum))
+def tracking() -> TrackingStream[Any]:
+    return TrackingStream(vector(1, 1), EXACT)
 
 
 def test_the_tracker_follows_the_gradient() -> None:
     """Reference: DESIGN (6): y += g_new - g."""
     stream = tracking()
-    stream.learn(vector(1, 1), vector(3, 5))
+    stream.learn(vector(1, 1), vector(3, 5), 0)
     assert list(stream.mass.held) == [3, 5]
     stream.push(WHOLE, 1)
-    stream.learn(vector(1, 1), vector(4, 4))
+    stream.learn(vector(1, 1), vector(4, 4), 0)
     assert list(stream.mass.held) == [Fraction(5, 2), Fraction(3, 2)]
     assert list(stream.correction()) == [Fraction(5, 2) - 4, Fraction(3, 2) - 4]
     stream.enter_epoch()
@@ -163,19 +163,19 @@ def test_estimates_are_averaged_each_once() -> None:
 
 def test_momentum_keeps_a_part_of_every_own_step() -> None:
     """Reference: DESIGN (Momentum): m = beta m + (z - x); v = x + m."""
-    stream = tracking(HALF)
-    stream.learn(vector(2, 1), vector(0, 0))
+    stream = tracking()
+    stream.learn(vector(2, 1), vector(0, 0), HALF)
     assert list(stream.stepped) == [2, 1]
-    stream.learn(vector(2, 1), vector(0, 0))
+    stream.learn(vector(2, 1), vector(0, 0), HALF)
     assert list(stream.stepped) == [Fraction(5, 2), 1]
     stream.enter_epoch()
-    stream.learn(vector(2, 1), vector(0, 0))
+    stream.learn(vector(2, 1), vector(0, 0), HALF)
     assert list(stream.stepped) == [2, 1], "an epoch starts without velocity"
 
 
 def test_neighbours_are_told_the_stepped_estimate() -> None:
     stream = tracking()
-    stream.learn(vector(6, 7), vector(4, 4))
+    stream.learn(vector(6, 7), vector(4, 4), 0)
     arrays = stream.push(WHOLE, 1)
     assert [list(array) for array in arrays] == [[6, 7], [2, 2]]
     assert stream.announced_estimate(arrays) is arrays[0]
@@ -202,7 +202,7 @@ def test_value_over_weight_is_the_estimate() -> None:
     stream.mix()
     assert list(stream.estimate) == [8, 6]
     assert list(stream.correction()) == [0, 0]
-    stream.learn(vector(7, 6), vector(3, 4))
+    stream.learn(vector(7, 6), vector(3, 4), 0)
     assert list(stream.value.held) == [7, 6]
     assert stream.residual() == (5.0, 5.0)
     assert stream.spacing() == 0.0

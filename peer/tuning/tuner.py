@@ -1,0 +1,217 @@
+"""An agent's part in tuning itself: it measures, tells the others, hears of their averages, and decides."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, NamedTuple
+
+from peer.algebra import Scalar, V
+from peer.averages import Averages
+from peer.tuning.curvature import MotionCurvature, PowerIteration
+from peer.tuning.mixing import averaging_gap
+from peer.tuning.rule import Measured, step_and_momentum
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from peer.algebra import Algebra
+    from peer.membership import Membership
+    from peer.pace import Pace
+    from peer.settings import AgentSettings
+    from wire import PeerId, Push
+
+CONDITION_MAX = 1e4  # no momentum is worth more
+UNLIKE_MAX = 30.0  # times the own curvature, or a share of it: no average is believed beyond
+KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told something yet
+HEARD_SMOOTHING = 0.05  # weight of the newest tick
+HEARD_STEPS = 20  # shares are rounded to one in so many before a gap is looked up
+UNTUNED_STEP = 0.2  # where nothing bends
+
+
+class Told(NamedTuple):
+    """What agents tell each other the averages of. The order is that of the wire: new ones come last."""
+
+    measures: float = 0.0  # 1 if the four after it were measured
+    curvature: float = 0.0
+    motion_curvature: float = 0.0
+    heard: float = 0.0
+    delay_ticks: float = 0.0
+    scored: float = 0.0  # 1 if the two after it are known
+    shared: float = 0.0  # test accuracy of the shared model
+    personal: float = 0.0  # and of the personal one
+
+    @property
+    def accuracies(self) -> dict[str, float]:
+        """Of those who have any, by name."""
+        if self.scored < KNOWN_LEAST:
+            return {}
+        return {"shared": self.shared / self.scored, "personal": self.personal / self.scored}
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """What the agent knows of its network beside what arrives."""
+
+    agents: int = 1  # believed alive, this one included
+    delay_ticks: float = 0.0  # of a typical message
+
+    @classmethod
+    def seen_by(cls, membership: Membership, pace: Pace) -> Network:
+        """What these know of it."""
+        delay_s = membership.liveness.typical_delay_s()
+        return cls(len(membership.peers) + 1, delay_s / pace.own_s if pace.own_s > 0.0 else 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """How far an agent goes in one tick."""
+
+    model: Scalar
+    adjoint: Scalar
+    momentum: Scalar
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What was chosen, and why, for people."""
+
+    steps: Steps
+    measured: Measured | None = None  # None: nothing was, yet
+    is_open: bool = True  # False: all steps were given
+
+    def describe(self) -> str:
+        """In one line."""
+        steps, found = self.steps, self.measured
+        model, adjoint, momentum = float(steps.model), float(steps.adjoint), float(steps.momentum)
+        if not self.is_open:
+            return f"steps as given: model {model:.3g}, adjoint {adjoint:.3g}, momentum {momentum:.3g}"
+        if found is None:
+            return "steps: nothing measured yet"
+        return (
+            f"steps: model {model:.3g}, adjoint {adjoint:.3g}, momentum {momentum:.3g}, for curvature "
+            f"{found.curvature:.3g}, condition {found.curvature / found.motion_curvature:.3g}, averaging "
+            f"{found.gap:.2g} a tick, heard {found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
+        )
+
+
+class Tuner(Generic[V]):
+    """Steps of one agent. What its settings give is taken as it is; what they leave open is chosen."""
+
+    def __init__(self, settings: AgentSettings, algebra: Algebra[V]) -> None:
+        self._settings = settings
+        given = (settings.model_step_size, settings.adjoint_step_size, settings.momentum)
+        self.chooses = None in given
+        self.averages = Averages(len(Told._fields))
+        self._power = PowerIteration(algebra)
+        self._motion = MotionCurvature(algebra)
+        self._heard = 1.0
+        self._sources: set[PeerId] = set()  # heard in this epoch
+        self._accuracies: tuple[float, float] | None = None
+        self.tuning = Tuning(self._steps(UNTUNED_STEP, 0.0), is_open=self.chooses)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the agent may step: it knows how far, or was told."""
+        return not self.chooses or self._power.is_ready
+
+    # ---- what comes in
+
+    def enter_epoch(self) -> None:
+        """Sums begin anew; what was measured stays."""
+        self.averages.enter_epoch()
+        self._sources.clear()
+        self.pause()
+
+    def pause(self) -> None:
+        """The next point is reached without a step."""
+        self._motion.forget()
+
+    def objection(self, push: Push[V]) -> str | None:
+        """Why what a message says of averages cannot be true; None if it can."""
+        return self.averages.objection(push.sender, push.tick, push.averages)
+
+    def hear(self, push: Push[V]) -> None:
+        """Take it in."""
+        self.averages.absorb(push.sender, push.tick, push.averages)
+
+    def begin(self, sources: Sequence[PeerId], network: Network) -> Steps:
+        """A tick begins in which these were heard. Returns how far to go in it."""
+        self._sources.update(sources)
+        if self._sources:
+            share = len(set(sources)) / len(self._sources)
+            self._heard += HEARD_SMOOTHING * (share - self._heard)
+        own = self._own(network)
+        self.averages.put(own)
+        if own.measures:
+            self._choose(own, network)
+        return self.tuning.steps
+
+    def direction(self, otherwise: Callable[[], V]) -> V | None:
+        """With what the product of the Hessian is wanted in this tick, if with anything."""
+        return self._power.direction(otherwise) if self.chooses else None
+
+    def product(self, product: V) -> None:
+        """It."""
+        self._power.take(product)
+
+    def moved(self, point: V, gradient: V) -> None:
+        """Where the agent was in this tick, and its gradient there; neither is changed later."""
+        if self.chooses:
+            self._motion.add(point, gradient)
+
+    def scored(self, metrics: Mapping[str, float]) -> None:
+        """Test accuracies, as tasks name them."""
+        shared, personal = metrics.get("shared", math.nan), metrics.get("personal", math.nan)
+        if math.isfinite(shared) and math.isfinite(personal):
+            self._accuracies = (shared, personal)
+
+    # ---- what goes out
+
+    def tell(self, copies: int) -> tuple[float, ...]:
+        """The sums for the next message, which so many will get."""
+        return self.averages.push(copies)
+
+    def swarm(self) -> Told:
+        """What is known of the averages over the swarm."""
+        return Told(*self.averages.mean())
+
+    # ---- decisions
+
+    def _choose(self, own: Told, network: Network) -> None:
+        swarm = self.swarm()
+        if swarm.measures < KNOWN_LEAST:
+            swarm = own
+        largest = swarm.curvature / swarm.measures
+        if own.curvature > 0.0:
+            largest = min(max(largest, own.curvature / UNLIKE_MAX), own.curvature * UNLIKE_MAX)
+        if not largest > 0.0:
+            return
+        along = swarm.motion_curvature / swarm.measures
+        heard = min(max(swarm.heard / swarm.measures, 0.0), 1.0)
+        heard = max(1, round(heard * HEARD_STEPS)) / HEARD_STEPS
+        measured = Measured(
+            curvature=largest,
+            motion_curvature=min(max(along, largest / CONDITION_MAX), largest),
+            gap=averaging_gap(network.agents, self._settings.fanout, heard * self._settings.block_fraction),
+            heard=heard,
+            delay_ticks=max(0.0, swarm.delay_ticks / swarm.measures),
+        )
+        step, momentum = step_and_momentum(measured, self._settings.local_steps)
+        self.tuning = Tuning(self._steps(step, momentum), measured)
+
+    def _own(self, network: Network) -> Told:
+        scores = (1.0, *self._accuracies) if self._accuracies else (0.0, 0.0, 0.0)
+        if not (self.chooses and self._power.is_ready):
+            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *scores)
+        largest = self._power.largest
+        along = self._motion.value(largest, largest / CONDITION_MAX)
+        return Told(1.0, largest, along, self._heard, network.delay_ticks, *scores)
+
+    def _steps(self, step: float, momentum: float) -> Steps:
+        settings = self._settings
+        return Steps(
+            model=step if settings.model_step_size is None else settings.model_step_size,
+            adjoint=step if settings.adjoint_step_size is None else settings.adjoint_step_size,
+            momentum=momentum if settings.momentum is None else settings.momentum,
+        )

@@ -1,0 +1,117 @@
+"""The swarm's averages: mass that survives loss, agents that agree, words that no honest agent says."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from peer.averages import LARGEST, Averages
+
+NAMES = ("a", "b", "c", "d")
+TARGETS = {"a": ("b", "c"), "b": ("c",), "c": ("d", "a"), "d": ("a",)}
+
+
+class Swarm:
+    """Four agents on a strongly connected graph; `tick` loses messages as it is told."""
+
+    def __init__(self) -> None:
+        self.agents = {name: Averages(2) for name in NAMES}
+        for number, name in enumerate(NAMES):
+            self.agents[name].put((float(number), 10.0 * number))
+        self.now = 0
+
+    def tick(self, name: str, lost: set[str], *, late: bool = False) -> None:
+        self.now += 1
+        agent, targets = self.agents[name], TARGETS[name]
+        announced = agent.push(len(targets))
+        for target in targets:
+            if target not in lost:
+                when = 0 if late else self.now
+                assert self.agents[target].objection(name, when, announced) is None
+                self.agents[target].absorb(name, when, announced)
+
+    def total(self, index: int) -> float:
+        """What is held, and what is on the links."""
+        total = sum(agent.held[index] for agent in self.agents.values())
+        for name, agent in self.agents.items():
+            for target in TARGETS[name]:
+                _, arrived = self.agents[target].received.get(name, (0, agent.zeros))
+                total += agent.pushed[index] - arrived[index]
+        return total
+
+
+@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sets(st.sampled_from(NAMES)), st.booleans()), max_size=40))
+def test_no_mass_is_lost_whatever_the_network_does(ticks: list[tuple[str, set[str], bool]]) -> None:
+    """Reference: DESIGN (9), for plain floats: up to rounding."""
+    swarm = Swarm()
+    for name, lost, late in ticks:
+        swarm.tick(name, lost, late=late)
+    assert [swarm.total(index) for index in range(3)] == pytest.approx([6.0, 60.0, 4.0], abs=1e-9)
+
+
+def test_all_agents_come_to_know_the_average_and_follow_it() -> None:
+    swarm, rng = Swarm(), random.Random(0)
+    for own, wanted in (((0.0, 0.0), (1.5, 15.0)), ((4.0, 4.0), (2.5, 16.0))):
+        for _ in range(800):
+            swarm.agents["a"].put(own)
+            swarm.tick(rng.choice(NAMES), {name for name in NAMES if rng.random() < 0.4})
+        for agent in swarm.agents.values():
+            assert agent.mean() == pytest.approx(wanted, rel=1e-9)
+
+
+def test_a_new_epoch_begins_with_the_own_numbers() -> None:
+    swarm = Swarm()
+    for name in NAMES * 3:
+        swarm.tick(name, set())
+    agent = swarm.agents["d"]
+    agent.enter_epoch()
+    assert agent.mean() == (3.0, 30.0)
+    assert agent.held == [3.0, 30.0, 1.0]
+    assert not agent.received
+
+
+def test_what_is_older_or_missing_brings_nothing() -> None:
+    agent = Averages(1)
+    for tick, announced in ((5, (1.0, 1.0)), (4, (0.5, 0.5)), (5, (9.0, 9.0)), (6, ())):
+        assert agent.objection("b", tick, announced) is None
+        agent.absorb("b", tick, announced)
+    assert agent.held == [1.0, 2.0]
+
+
+def test_what_no_honest_agent_says() -> None:
+    agent = Averages(1)
+    agent.absorb("b", 1, (1.0, 1.0))
+    for announced, told in (
+        ((1.0, 1.0, 1.0), "averages: 3 sums, not 2"),
+        ((1.0, 0.5), "averages: the weight pushed falls from 1 to 0.5"),
+        ((2 * LARGEST, 1.0), "averages: a sum of 2e+100 is beyond all bounds"),
+    ):
+        assert agent.objection("b", 2, announced) == told
+
+
+def test_who_hears_nobody_has_its_own_numbers() -> None:
+    agent = Averages(1)
+    agent.put((7.0,))
+    weights = []
+    for _ in range(200):
+        weights.append(agent.push(3)[-1])
+        assert agent.mean() == pytest.approx((7.0,))
+    assert weights == sorted(weights), "what is rounded away is no reason to be accused"
+
+
+def test_who_holds_little_weight_is_not_thrown_off_by_a_change_of_its_own() -> None:
+    """Found by measurement: averages of shares, all from 0 to 1, came out as -88."""
+    agent = Averages(1)
+    agent.put((1.0,))
+    for _ in range(6):
+        agent.push(3)
+    assert agent.held[-1] < 1e-3
+    agent.put((2.0,))
+    assert agent.mean()[0] == pytest.approx(2.0)
+    agent.absorb("b", 1, (0.0, 3.0))
+    for _ in range(60):
+        agent.put((2.0,))
+    assert agent.own[0] == pytest.approx(2.0)

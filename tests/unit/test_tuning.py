@@ -1,0 +1,287 @@
+"""Steps that tune themselves: curvatures as measured, averaging as tried out, and what is made of both."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+import peer
+import wire
+from peer.settings import AgentSettings
+from peer.tensors import TensorAlgebra
+from peer.tuning.curvature import PROBE_TICKS, PROBES_AT_FIRST, MotionCurvature, PowerIteration
+from peer.tuning.mixing import GAP_MIN, averaging_gap
+from peer.tuning.rule import Measured, step_and_momentum
+from peer.tuning.tuner import UNTUNED_STEP, Network, Steps, Told, Tuner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ALGEBRA = TensorAlgebra("float64")
+EIGENVALUES = torch.tensor([4.0, 1.0, 0.25], dtype=torch.float64)
+ONES = torch.ones(3, dtype=torch.float64)
+
+
+def probed(probes: int, power: PowerIteration[Tensor] | None = None) -> PowerIteration[Tensor]:
+    power = power or PowerIteration(ALGEBRA)
+    while probes:
+        direction = power.direction(lambda: ONES)
+        if direction is not None:
+            power.take(EIGENVALUES * direction)
+            probes -= 1
+    return power
+
+
+# ---- curvature
+
+
+def test_power_iteration_finds_the_largest_curvature_from_below() -> None:
+    found = [probed(probes).largest for probes in (1, 3, PROBES_AT_FIRST, 12)]
+    assert found == sorted(found)
+    assert 2.0 < found[0] < 4.0
+    assert found[-1] == pytest.approx(4.0, rel=1e-6)
+
+
+def test_probes_come_at_once_at_first_and_rarely_later() -> None:
+    power = PowerIteration[Any](ALGEBRA)
+    asked = []
+    for tick in range(200):
+        direction = power.direction(lambda: ONES)
+        if direction is not None:
+            asked.append(tick)
+            power.take(EIGENVALUES * direction)
+            assert power.is_ready == (len(asked) >= PROBES_AT_FIRST)
+    assert asked[:PROBES_AT_FIRST] == list(range(PROBES_AT_FIRST))
+    assert set(torch.tensor(asked[-5:]).diff().tolist()) == {PROBE_TICKS}
+
+
+def test_a_curvature_that_falls_is_forgotten_slowly_and_one_that_rises_counts_at_once() -> None:
+    power = probed(12)
+    for scale, expected in ((0.5, 3.6), (3.0, 12.0)):
+        direction = None
+        while direction is None:
+            direction = power.direction(lambda: ONES)
+        power.take(EIGENVALUES * direction * scale)
+        assert power.largest == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("odd", [0.0, math.nan, math.inf])
+def test_what_is_no_direction_is_passed_over(odd: float) -> None:
+    power = PowerIteration[Any](ALGEBRA)
+    assert power.direction(lambda: ONES * odd) is None
+    assert power.probes == 0
+    assert power.direction(lambda: ONES) is not None
+    power.take(ONES * odd)
+    assert (power.probes, power.largest) == (1, 0.0)
+    assert power.direction(lambda: ONES) is not None
+
+
+def test_the_curvature_along_the_motion() -> None:
+    motion = MotionCurvature[Any](ALGEBRA)
+    assert motion.value(4.0, 1.0) == 2.0, "nothing has moved"
+    point = ONES.clone()
+    for _ in range(40):
+        motion.add(point, EIGENVALUES * point)
+        point = point - 0.2 * EIGENVALUES * point
+    assert motion.value(4.0, 0.01) < 0.5, "the steep directions have died away"
+    assert motion.value(4.0, 0.01) > 0.25
+    assert motion.value(0.2, 0.1) == 0.2
+    assert motion.value(9.0, 8.0) == 8.0
+    before = motion.value(4.0, 0.01)
+    motion.forget()
+    motion.add(ONES * 1e9, ONES)
+    assert motion.value(4.0, 0.01) == before, "the first point after a pause is no step from the last"
+
+
+# ---- mixing
+
+
+def test_averaging_is_faster_with_more_links_and_slower_with_loss_and_in_rings() -> None:
+    assert averaging_gap(1, 3, 1.0) == 1.0
+    assert averaging_gap(16, 4, 1.0) > averaging_gap(16, 2, 1.0) > averaging_gap(16, 1, 1.0)
+    assert averaging_gap(8, 2, 1.0) > averaging_gap(8, 2, 0.5) > averaging_gap(8, 2, 0.1)
+    assert averaging_gap(1000, 3, 1.0) == averaging_gap(500, 3, 1.0)
+    assert GAP_MIN <= averaging_gap(48, 1, 0.05) < 0.05
+    assert averaging_gap(2, 1, 1.0) == pytest.approx(1.0), "both have the mean at once"
+
+
+def test_a_ring_without_loss_averages_as_its_eigenvalues_say() -> None:
+    """Reference: x_i = (x_i + x_{i-1}) / 2 on a ring of n has the second largest |eigenvalue| cos(pi / n)."""
+    assert averaging_gap(12, 1, 1.0) == pytest.approx(1.0 - math.cos(math.pi / 12), rel=0.2)
+
+
+# ---- the rule
+
+
+def measured(**changes: float) -> Measured:
+    plain = {"curvature": 2.0, "motion_curvature": 0.1, "gap": 0.5, "heard": 1.0, "delay_ticks": 0.0}
+    return Measured(**{**plain, **changes})
+
+
+def test_the_rule_goes_by_scale() -> None:
+    step, momentum = step_and_momentum(measured(), 1)
+    scaled, same = step_and_momentum(measured(curvature=20.0, motion_curvature=1.0), 1)
+    assert scaled == pytest.approx(step / 10.0)
+    assert same == pytest.approx(momentum)
+    assert 0.0 < step <= 1.0
+
+
+def test_the_rule_is_careful_where_the_network_is_bad() -> None:
+    step, momentum = step_and_momentum(measured(), 1)
+    assert step_and_momentum(measured(gap=0.1), 1)[0] < step
+    assert step_and_momentum(measured(motion_curvature=1.0), 1)[1] < momentum
+    assert 0.0 <= step_and_momentum(measured(motion_curvature=2.0, gap=1.0), 1)[1] < 1.0
+    assert step_and_momentum(measured(motion_curvature=1e-9), 1)[1] < 1.0
+
+
+# ---- the agent's part
+
+
+def tuner(**settings: Any) -> Tuner[Tensor]:
+    return Tuner(AgentSettings(**settings), ALGEBRA)
+
+
+def told_of_curvature(one: Tuner[Tensor], scale: float = 1.0) -> None:
+    while not one.is_ready:
+        direction = one.direction(lambda: ONES)
+        assert direction is not None
+        one.product(EIGENVALUES * direction * scale)
+
+
+def test_what_is_given_is_taken_and_nothing_is_measured() -> None:
+    given = tuner(model_step_size=0.1, adjoint_step_size=0.2, momentum=0.3)
+    assert given.is_ready
+    assert given.direction(lambda: ONES) is None
+    assert given.begin(["a"], Network()) == Steps(0.1, 0.2, 0.3)
+    assert given.tuning.measured is None
+    assert given.swarm() == Told()
+
+
+def test_what_is_open_is_chosen() -> None:
+    half = tuner(adjoint_step_size=0.2)
+    told_of_curvature(half)
+    steps = half.begin([], Network())
+    assert steps.adjoint == 0.2
+    assert 0.0 < steps.model != 0.2
+    assert half.tuning.measured is not None
+    assert half.tuning.measured.curvature == pytest.approx(4.0, rel=0.1)
+
+
+def test_an_agent_does_not_step_before_it_knows_how_far() -> None:
+    one = tuner()
+    assert not one.is_ready
+    assert one.begin([], Network()) == Steps(UNTUNED_STEP, UNTUNED_STEP, 0.0)
+    assert one.swarm() == Told()
+    told_of_curvature(one)
+    assert one.is_ready
+    one.begin([], Network())
+    assert one.swarm().measures == 1.0
+
+
+def push(sender: str, tick: int, averages: tuple[float, ...]) -> wire.Push[Tensor]:
+    return wire.Push("s", "f", sender, 0, 1, 0, tick, tick, 1.0, "", (), averages=averages)
+
+
+def test_the_swarm_s_average_counts_and_nothing_absurd() -> None:
+    one = tuner()
+    told_of_curvature(one)
+    one.begin([], Network())
+    for tick, (curvature, expected) in enumerate(((12.0, 8.0), (1e9, 120.0), (-1e9, 4.0 / 30.0)), start=1):
+        told = push("a", tick, (*Told(1.0, curvature, 0.5, 1.0), 1.0))
+        one.enter_epoch()
+        assert one.objection(told) is None
+        one.hear(told)
+        one.begin(["a"], Network(2))
+        found = one.tuning.measured
+        assert found is not None
+        assert found.curvature == pytest.approx(expected, rel=0.1)
+        assert 0.0 < found.motion_curvature <= found.curvature
+
+
+def test_agents_that_measure_nothing_do_not_count() -> None:
+    one = tuner()
+    told_of_curvature(one)
+    one.hear(push("a", 1, (*Told(), 1.0)))
+    one.begin(["a"], Network(2))
+    assert one.tuning.measured is not None
+    assert one.tuning.measured.curvature == pytest.approx(4.0, rel=0.1)
+
+
+def test_where_nothing_bends_there_is_a_step_all_the_same() -> None:
+    one = tuner()
+    told_of_curvature(one, scale=0.0)
+    assert one.begin([], Network()).model == UNTUNED_STEP
+    assert one.tuning.measured is None
+
+
+def test_accuracies_are_averaged_over_those_who_have_them() -> None:
+    one = tuner()
+    one.scored({"shared": 0.5, "personal": math.nan})
+    one.begin([], Network())
+    assert one.swarm().scored == 0.0
+    one.scored({"shared": 0.5, "personal": 0.75})
+    one.begin([], Network())
+    swarm = one.swarm()
+    assert (swarm.scored, swarm.shared, swarm.personal) == (1.0, 0.5, 0.75)
+
+
+def test_the_share_heard_is_of_those_who_were_ever_heard_in_this_epoch() -> None:
+    one = tuner()
+    told_of_curvature(one)
+    for _ in range(300):
+        one.begin(["a", "b"], Network(3))
+        one.begin(["a"], Network(3))
+    assert one.swarm().heard == pytest.approx(0.75, abs=0.02)
+    one.enter_epoch()
+    for _ in range(300):
+        one.begin(["a"], Network(3))
+    assert one.swarm().heard == pytest.approx(1.0, abs=0.02)
+
+
+# ---- swarms
+
+
+def test_a_swarm_that_tunes_itself_finds_the_answer_whatever_the_scale() -> None:
+    """One task in two units: the curvature is 400 times as large, ticks to the answer are the same."""
+    generator = torch.Generator().manual_seed(3)
+    problems = [peer.QuadraticProblem.random(generator, dimension=6) for _ in range(4)]
+    scaled = [
+        peer.QuadraticProblem(
+            inner_hessian=400 * p.inner_hessian,
+            inner_linear=20 * p.inner_linear,
+            coupling=20 * p.coupling,
+            outer_hessian=p.outer_hessian,
+            outer_linear=p.outer_linear / 20,
+            hyperparameters=p.hyperparameters["h"],
+        )
+        for p in problems
+    ]
+    links = wire.FaultPlan(drop=0.3)
+    for these in (problems, scaled):
+        truth = peer.closed_form(these)
+        result = peer.simulate(these, faults=links, ticks=400, wire_dtype="float64", seed=1)
+        for agent in result.agents:
+            assert float((agent.model["x"] - truth.model).norm() / truth.model.norm()) < 1e-6
+            assert float((agent.adjoint["x"] - truth.adjoint).norm() / truth.adjoint.norm()) < 1e-6
+
+
+# ---- what people are told
+
+
+def test_steps_are_described_with_what_they_were_chosen_by() -> None:
+    given = tuner(model_step_size=0.1, adjoint_step_size=0.2, momentum=0.3)
+    assert given.tuning.describe() == "steps as given: model 0.1, adjoint 0.2, momentum 0.3"
+    one = tuner()
+    assert one.tuning.describe() == "steps: nothing measured yet"
+    told_of_curvature(one)
+    one.begin([], Network())
+    assert "for curvature 4, condition" in one.tuning.describe()
+    assert one.tuning.describe().endswith("averaging 1 a tick, heard 100%, delay 0 ticks")
+
+
+def test_the_swarm_s_accuracies_are_told_once_some_are_known() -> None:
+    assert Told().accuracies == {}
+    assert Told(scored=0.5, shared=0.4, personal=0.45).accuracies == {"shared": 0.8, "personal": 0.9}
