@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from peer.tensors import FlatLayout, TensorAlgebra
-from peer.tuning.tuner import Network, Tuner
+from peer.tuning.tuner import ALONE, Tuner
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from peer.data_position import Batch
     from peer.module_problem import ModuleProblem
     from peer.settings import AgentSettings
-
-ALONE = Network()
 
 
 def never() -> bool:
@@ -43,12 +41,12 @@ def train_alone(
     layout = FlatLayout(problem.parameters, "parameters")
     tuner: Tuner[Tensor] = Tuner(settings, TensorAlgebra("float64"))
     model = layout.flatten(problem.parameters).to(torch.float64)
-    velocity, gradient = torch.zeros_like(model), torch.zeros_like(model)
+    velocity, gradient, nothing = (torch.zeros_like(model) for _ in range(3))
     batches = problem.all_batches() if use_validation else problem.batches()
     for _ in range(ticks):
         sizes, start = tuner.begin((), ALONE), model
-        probe = tuner.direction(lambda last=gradient: last)  # type: ignore[misc]
         moving = tuner.is_ready
+        probe = tuner.direction(model, nothing, lambda last=gradient: last, moving=moving)  # type: ignore[misc]
         for step in range(settings.local_steps if moving else 1):
             if stopped():
                 return None
@@ -56,8 +54,6 @@ def train_alone(
             gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
             if product is not None:
                 tuner.product(product)
-            if step == 0 and moving:
-                tuner.moved(start, gradient)
             if moving:
                 model = model - gradient * sizes.model
         velocity = velocity * sizes.momentum + (model - start)

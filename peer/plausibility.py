@@ -9,6 +9,7 @@ cannot be told from an honest surprise: a liar moves the answer by a bounded amo
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
@@ -48,6 +49,16 @@ class Plausibility:
     def own(self, stream: int, share: float, estimate: float) -> None:
         """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate."""
         _note(_record(self._own, stream), share, estimate)
+
+    @property
+    def knows_itself(self) -> bool:
+        """Whether this agent has held anything yet."""
+        return any(own.share > 0.0 for own in self._own.values())
+
+    def is_beyond_own(self, stream: int, length: float) -> bool:
+        """Whether an own gradient of this length can only be the work of somebody else. NaN is."""
+        own = self._own.get(stream, LinkRecord()).share
+        return 0.0 < own < math.inf and not length <= OWN_MARGIN * own
 
     def objection(
         self, source: PeerId, block: int, stream: int, *, growth: float, missed: int, estimate: float
@@ -110,7 +121,7 @@ def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -
     """Beyond a margin. Where nothing but zeros was seen there is nothing to compare with."""
     if own > 0.0 and value > OWN_MARGIN * own:
         return True
-    return bool(on_link) and value > max(anywhere, own) and value > LINK_MARGIN * on_link
+    return on_link is not None and value > max(anywhere, own) and value > LINK_MARGIN * on_link > 0.0
 
 
 def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:

@@ -18,7 +18,7 @@ from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.snapshot import Snapshot
 from peer.tracking import TrackingStream
-from peer.tuning.tuner import Network, Tuner
+from peer.tuning.tuner import ALONE, Network, Tuner
 
 if TYPE_CHECKING:
     import random
@@ -55,7 +55,7 @@ class Orders:
     hyper_step_size: float  # 0 in most ticks
     evaluate: bool  # compute test metrics
     blocks_max: int | None = None  # no more are pushed in this tick; None: as many as are due
-    network: Network = Network()  # what steps are chosen by
+    network: Network = ALONE  # what steps are chosen by
 
 
 def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
@@ -101,6 +101,7 @@ class Solver(Generic[V]):
         self._plausibility = Plausibility()
         self._absorbed: dict[tuple[PeerId, int], tuple[int, int]] = {}  # last sequence, and own tick then
         self._entered_on = 0  # own tick
+        self._joined: tuple[tuple[V, ...], list[PeerId]] | None = None  # estimates before, and who was heard
 
     def _make_stream(self, initial: V) -> Stream[V]:
         if self._settings.solver == "tracking":
@@ -129,8 +130,11 @@ class Solver(Generic[V]):
     def replace_estimates(self, heard: dict[tuple[PeerId, int], Push[V]]) -> None:
         """Set both estimates to the mean of what was heard, block by block; blocks not heard stay.
 
-        What cannot be true is left out. Its sender is not judged: the agent has no history yet.
+        What cannot be true is left out. Its sender is not judged: the agent has no history yet; the next tick
+        looks once more at what has come of it.
         """
+        copies = tuple(self._algebra.copy(stream.estimate) for stream in self.streams)
+        self._joined = (copies, sorted({source for source, _ in heard}))
         by_block: dict[int, list[Push[V]]] = {}
         for key in sorted(heard):
             by_block.setdefault(key[1], []).append(heard[key])
@@ -152,7 +156,12 @@ class Solver(Generic[V]):
         If any derivative is not finite, or where it leads to, estimates, trackers and hyperparameters stay as
         they were after averaging.
         """
-        objections = self._absorb(pushes)
+        if self._joined or (pushes and not self._plausibility.knows_itself):
+            doubts = self._look_around()
+            pushes = [push for push in pushes if push.sender not in dict(doubts)]
+            objections = doubts + self._absorb(pushes)
+        else:
+            objections = self._absorb(pushes)
         disagreements = self._disagreements(pushes) if self._ticks % DISAGREEMENT_TICKS == 0 else {}
         for stream in self.streams:
             stream.mix()
@@ -191,6 +200,46 @@ class Solver(Generic[V]):
     def forget(self, source: PeerId) -> None:
         """The source is gone: its history is, too."""
         self._plausibility.forget(source)
+
+    def _look_around(self) -> tuple[tuple[PeerId, str], ...]:
+        """Measure the own gradients before anything is taken in: there is nothing else to compare with.
+
+        Who has just joined goes on from where it was if it has been led to where its gradients are larger
+        beyond all measure: it may have heard nobody but a liar, who is named then.
+        """
+        joined, self._joined = self._joined, None
+        if joined is None:
+            lengths = self._gradient_lengths()
+            for index, stream in enumerate(self.streams):
+                self._plausibility.own(index, lengths[index], self._algebra.norm(stream.estimate))
+            return ()
+        before, senders = joined
+        reached = tuple(self._algebra.copy(stream.estimate) for stream in self.streams)
+        after = self._gradient_lengths()
+        self._return_to(before)
+        own = self._gradient_lengths()
+        for index, estimate in enumerate(before):
+            self._plausibility.own(index, own[index], self._algebra.norm(estimate))
+        wrong = [self._plausibility.is_beyond_own(index, after[index]) for index in range(2)]
+        self._return_to((before[0] if wrong[0] else reached[0], before[1] if any(wrong) else reached[1]))
+        if not any(wrong) or len(senders) > 1:
+            return ()
+        index = wrong.index(True)
+        told = f"{('model', 'adjoint')[index]}: with its estimate the own gradient is {after[index]:.3g} long"
+        return ((senders[0], f"{told}, with the own estimate {own[index]:.3g}"),)
+
+    def _gradient_lengths(self) -> tuple[float, float]:
+        """Of both streams where they are, on the next batch; nothing moves."""
+        found = self.learner.evaluate(self.model.estimate, self.adjoint.estimate, 0.0)
+        self.learner.finish_tick(0.0)
+        gradients = (found.model_gradient, found.adjoint_gradient)
+        lengths = [self._algebra.norm(self._algebra.to_mass(one)) for one in gradients]
+        return lengths[0], lengths[1]
+
+    def _return_to(self, estimates: tuple[V, ...]) -> None:
+        whole = slice(0, len(self.model.estimate))
+        for stream, estimate in zip(self.streams, estimates, strict=True):
+            stream.replace_estimate(whole, self._algebra.copy(estimate))
 
     def _absorb(self, pushes: Sequence[Push[V]]) -> tuple[tuple[PeerId, str], ...]:
         objections: dict[PeerId, str] = {}
@@ -242,7 +291,7 @@ class Solver(Generic[V]):
         settings, algebra, tuner = self._settings, self._algebra, self.tuner
         moving = orders.moving and tuner.is_ready
         steps = settings.local_steps if moving else 1
-        probe = tuner.direction(self._direction)
+        probe = tuner.direction(self.model.estimate, self.adjoint.estimate, self._direction, moving=moving)
         model, adjoint = algebra.copy(self.model.estimate), algebra.copy(self.adjoint.estimate)
         model_gradients: V | None = None
         adjoint_gradients: V | None = None
@@ -258,8 +307,8 @@ class Solver(Generic[V]):
                 tuner.product(evaluation.probe_product)
             model_gradient = algebra.to_mass(evaluation.model_gradient)
             adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
-            if settings.damping:
-                adjoint_gradient = adjoint_gradient + adjoint * settings.damping
+            if sizes.damping:
+                adjoint_gradient = adjoint_gradient + adjoint * sizes.damping
             report.training_loss, report.validation_loss = (
                 evaluation.training_loss,
                 evaluation.validation_loss,
@@ -281,10 +330,6 @@ class Solver(Generic[V]):
         assert adjoint_gradients is not None
         if steps > 1:
             model_gradients, adjoint_gradients = model_gradients / steps, adjoint_gradients / steps
-        if moving:
-            tuner.moved(self.model.estimate, model_gradients)
-        else:
-            tuner.pause()
         self.model.learn(model, model_gradients, sizes.momentum)
         self.adjoint.learn(adjoint, adjoint_gradients, sizes.momentum)
         hyper = self.learner.finish_tick(orders.hyper_step_size if moving else 0.0)

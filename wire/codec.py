@@ -25,8 +25,8 @@
     l    digest           array  version 2: signs of life, see digest.py
     m    averages         bin    version 2, may be missing: at most AVERAGES_MAX finite "<f8"
 
-Every other key of its version is required; keys not in the table are ignored, so that a later release can add some
-while both run in one swarm. Changing the meaning of a key needs a new version; while two are in use in a
+Every other key of its version is required; keys not in the table are ignored, so that a later release can add
+some while both run in one swarm. Changing the meaning of a key needs a new version; while two are in use in a
 swarm, each agent writes the highest that all it pushes to can read.
 """
 
@@ -124,8 +124,8 @@ def encode_parts(push: Push[Array], version: int = PROTOCOL_VERSION) -> list[byt
     """One frame in parts; the arrays are not copied. The same push always gives the same bytes, and
     decode_push gives the push back.
 
-    In version 1 it is without targets, signs of life and averages. Raises EncodeError naming the field if a receiver
-    would refuse it; the length of the frame is the caller's business, see push_bytes_overhead_max.
+    In version 1 it is without targets, signs of life and averages. Raises EncodeError naming the field if a
+    receiver would refuse it; the length of the frame is the caller's business, see push_bytes_overhead_max.
     """
     header: dict[str, object] = {
         "s": push.swarm,

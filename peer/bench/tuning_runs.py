@@ -1,4 +1,4 @@
-"""One world of `peer.bench.tuning_worlds`: ticks to the answer with every setting of a grid, and self-tuned."""
+"""Ticks to the answer in one world of `peer.bench.tuning_worlds`: with each setting of a grid, and self-tuned."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def run_grid(world: World, *, beyond: float = 1.0) -> Grid:
 
 
 def run_tuned(world: World, limit: float) -> tuple[float, bool, Tuning]:
-    """Ticks to the answer, NaN beyond the limit; whether it diverged; what the first agent has chosen last."""
+    """Ticks to the answer, NaN beyond the limit; whether it diverged; what the first agent chose last."""
     swarm = _swarm(world, 1, _settings(world))
     first = swarm.members[0].agent
     assert first is not None

@@ -48,7 +48,7 @@ class Quadratic:
 
 
 class Logistic:
-    """Logistic regression of `labels`, -1 or 1, on `features`, with a little weight decay; the same outside."""
+    """Logistic regression of `labels`, -1 or 1, on `features`, with a little weight decay."""
 
     def __init__(self, features: Tensor, labels: Tensor, decay: float, outer: Tensor) -> None:
         self._signed, self._decay, self._outer = features * labels[:, None], decay, outer
@@ -177,9 +177,7 @@ def _quadratic(generator: torch.Generator, dimension: int, condition: float, fac
     hessian = basis @ torch.diag(eigenvalues) @ basis.T
     hessian = (hessian + hessian.T) / 2
     outer = torch.eye(dimension, dtype=torch.float64)
-    return Quadratic(
-        hessian, hessian @ _normal(generator, dimension), outer, _normal(generator, dimension)
-    )
+    return Quadratic(hessian, hessian @ _normal(generator, dimension), outer, _normal(generator, dimension))
 
 
 def _logistic(generator: torch.Generator, dimension: int, condition: float, factor: float) -> Logistic:
@@ -191,7 +189,7 @@ def _logistic(generator: torch.Generator, dimension: int, condition: float, fact
 
 
 def _minimum(losses: Sequence[Loss], dimension: int) -> tuple[Tensor, Tensor]:
-    """Of the mean training loss, by Newton steps that are halved until the gradient shrinks; Hessian there."""
+    """Of the mean training loss, by Newton steps that are halved until gradients shrink; Hessian there."""
     unit = torch.eye(dimension, dtype=torch.float64)
     x = torch.zeros(dimension, dtype=torch.float64)
 

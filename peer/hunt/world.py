@@ -221,6 +221,7 @@ def _settings(rng: random.Random, agents: int) -> AgentSettings:
         model_step_size=step_size,
         adjoint_step_size=step_size,
         momentum=momentum,
+        damping=0.0,
         local_steps=local_steps,
         block_fraction=rng.choice((1.0, 1.0, 0.5)),
         wire_dtype="float64",

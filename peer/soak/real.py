@@ -40,6 +40,7 @@ WRITERS = 4  # of checkpoints and epochs; as many may be under way at once
 SETTINGS = AgentSettings(
     tick_s=TICK_S,
     momentum=0.5,
+    damping=0.0,
     model_step_size=0.2,
     adjoint_step_size=0.2,
     warm_up_ticks=10.0,

@@ -39,6 +39,7 @@ FORGIVEN_TICKS = 800  # so long after its last restart a member is forgiven that
 SETTINGS = AgentSettings(
     tick_s=TICK_S,
     momentum=0.5,
+    damping=0.0,
     model_step_size=0.2,
     adjoint_step_size=0.2,
     warm_up_ticks=10.0,

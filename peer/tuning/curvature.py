@@ -1,8 +1,10 @@
-"""How strongly a loss bends: the largest curvature by power iteration, and the one along an agent's own motion.
+"""How strongly a loss bends: at most, along the swarm's way, and along the adjoint.
 
 The first bounds the step. The second is that of the slowest patterns of the swarm's motion, since all others
-have died away: it tells the momentum that ends them fastest. Neither needs more than products with the own
-Hessian; the swarm's averages of both stand for the Hessian of the mean.
+have died away: it tells the momentum that ends them fastest. The third tells whether the adjoint needs
+damping. All three are products of the own Hessian with a direction, at most one in a tick; the swarm's
+averages stand for the Hessian of the mean. Differences of gradients would cost nothing, but with minibatches
+they are mostly noise, and that noise is in the step, too.
 """
 
 from __future__ import annotations
@@ -18,25 +20,34 @@ if TYPE_CHECKING:
     from peer.algebra import Algebra
 
 PROBES_AT_FIRST = 2  # in successive ticks, before an agent steps
-PROBE_TICKS = 8  # between two later ones
-PROBES_SOON = 20  # those until then come every second tick
+PROBES_SOON = 20  # those until then come every second tick,
+PROBE_TICKS = 8  # later ones so rarely
+MOTION_TICKS = (
+    4,
+    4,
+    4,
+    8,
+    8,
+    16,
+    16,
+    32,
+    32,
+    64,
+)  # the ways looked back on grow longer, the last again and again
+ADJOINT_TICKS = 16
 FORGETS = 0.2  # weight of a new largest curvature that is lower than the last; a higher one counts at once
-MOTION_TICKS = 15  # the curvature along the motion is smoothed over so many,
-PACE_TICKS = 5  # relative to how far the agent moves, smoothed over so many: later steps are shorter
+MOTION_WEIGHT = 0.5  # of the newest
 
 
-class PowerIteration(Generic[V]):
-    """The largest curvature of one agent's loss, by repeated products with a direction.
-
-    The estimate rises to the truth from below; where the point moves, it follows.
-    """
+class LargestCurvature(Generic[V]):
+    """By power iteration: the estimate rises to the truth from below; where the point moves, it follows."""
 
     def __init__(self, algebra: Algebra[V]) -> None:
         self._algebra = algebra
         self._direction: V | None = None
-        self._ticks = 0
+        self._waited = 0
         self.probes = 0  # so far
-        self.largest = 0.0
+        self.value = 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -48,60 +59,95 @@ class PowerIteration(Generic[V]):
 
         `first` gives what to begin with, such as a gradient, which leans to where the loss bends most.
         """
-        self._ticks += 1
-        every = 1 if not self.is_ready else 2 if self.probes < PROBES_SOON else PROBE_TICKS
-        if self._ticks % every:
+        self._waited += 1
+        if self._waited < (1 if not self.is_ready else 2 if self.probes < PROBES_SOON else PROBE_TICKS):
             return None
         if self._direction is None:
-            begin = self._algebra.to_mass(first())
-            length = self._algebra.norm(begin)
-            if not 0.0 < length < math.inf:
-                return None
-            self._direction = begin / length
+            self._direction = _unit(self._algebra, self._algebra.to_mass(first()))
+        if self._direction is not None:
+            self._waited = 0
         return self._direction
 
     def take(self, product: V) -> None:
         """The product of the Hessian with the direction. What is not finite, or nothing, is passed over."""
         self.probes += 1
         product = self._algebra.to_mass(product)
-        length = self._algebra.norm(product)
-        if not 0.0 < length < math.inf:
+        direction = _unit(self._algebra, product)
+        if direction is None:
             return
-        self._direction = product / length
-        falls = length < self.largest
-        self.largest += (FORGETS if falls else 1.0) * (length - self.largest)
+        self._direction = direction
+        length = self._algebra.norm(product)
+        falls = length < self.value
+        self.value += (FORGETS if falls else 1.0) * (length - self.value)
 
 
-class MotionCurvature(Generic[V]):
-    """<dx, dg> / <dx, dx> over the last ticks: by how much gradients change along the way."""
+class _CurvatureAlong(Generic[V]):
+    """<u, H u> for unit directions that come one after the other."""
 
     def __init__(self, algebra: Algebra[V]) -> None:
         self._algebra = algebra
-        self._last: tuple[V, V] | None = None
-        self._pace = 0.0
-        self._change = 0.0
-        self._square = 0.0
+        self._direction: V | None = None
+        self._waited = 0
+        self.known = 0  # so many times
+        self.value = 0.0
+
+    def take(self, product: V) -> None:
+        """The product of the Hessian with the direction; what is not finite is passed over."""
+        assert self._direction is not None
+        found = self._algebra.dot(self._direction, self._algebra.to_mass(product))
+        if math.isfinite(found):
+            self.value += (MOTION_WEIGHT if self.known else 1.0) * (found - self.value)
+            self.known += 1
+
+
+class MotionCurvature(_CurvatureAlong[V]):
+    """Along the way that the agent has come in the last ticks."""
+
+    def __init__(self, algebra: Algebra[V]) -> None:
+        super().__init__(algebra)
+        self._from: V | None = None
 
     def forget(self) -> None:
-        """The next point is no step from the last one."""
-        self._last = None
+        """The next point is reached by no step."""
+        self._from = None
 
-    def add(self, point: V, gradient: V) -> None:
-        """Where the agent is, and the gradient there; neither is changed later."""
-        last, self._last = self._last, (point, gradient)
-        if last is None:
-            return
-        moved = point - last[0]
-        square = self._algebra.dot(moved, moved)
-        self._pace += (square - self._pace) / (PACE_TICKS if self._pace else 1.0)
-        if not 0.0 < self._pace < math.inf:
-            return
-        keep = 1.0 - 1.0 / MOTION_TICKS
-        self._change = keep * self._change + self._algebra.dot(moved, gradient - last[1]) / self._pace
-        self._square = keep * self._square + square / self._pace
+    def direction(self, point: V) -> V | None:
+        """The way to this point, which is not changed later, at length one; now and then."""
+        if self._from is None:
+            self._from, self._waited = point, 0
+            return None
+        self._waited += 1
+        if self._waited < MOTION_TICKS[min(self.known, len(MOTION_TICKS) - 1)]:
+            return None
+        self._direction = _unit(self._algebra, point - self._from)
+        self._from, self._waited = point, 0
+        return self._direction
 
-    def value(self, at_most: float, at_least: float) -> float:
-        """Within these bounds; the geometric mean of both where nothing has moved."""
-        if not (self._square > 0.0 and math.isfinite(self._change)):
+    def within(self, at_most: float, at_least: float) -> float:
+        """It, within these bounds; the geometric mean of both where nothing is known."""
+        if not self.known:
             return math.sqrt(at_most * at_least)
-        return min(max(self._change / self._square, at_least), at_most)
+        return min(max(self.value, at_least), at_most)
+
+
+class AdjointCurvature(_CurvatureAlong[V]):
+    """Below zero where the adjoint runs away along a direction that the loss bends down in.
+
+    There the equation of the adjoint has no stable answer, and damping is wanted; where losses are convex it
+    is never below zero.
+    """
+
+    def direction(self, adjoint: V) -> V | None:
+        """The adjoint at length one, now and then; it is not changed later."""
+        self._waited += 1
+        if self._waited < ADJOINT_TICKS:
+            return None
+        self._direction = _unit(self._algebra, adjoint)
+        self._waited = 0
+        return self._direction
+
+
+def _unit(algebra: Algebra[V], vector: V) -> V | None:
+    """At length one; None if it has no length."""
+    length = algebra.norm(vector)
+    return vector / length if 0.0 < length < math.inf else None

@@ -52,4 +52,5 @@ def _rate(sources: list[list[int]], heard: float, rng: random.Random) -> float:
         spreads.append(max(values) - min(values))
     first = len(spreads) // 3
     ratio = max(spreads[-1], SPREAD_LEAST) / spreads[first]
-    return min(1.0, ratio) ** (1.0 / (len(spreads) - 1 - first))
+    rate: float = min(1.0, ratio) ** (1.0 / (len(spreads) - 1 - first))
+    return rate

@@ -1,8 +1,8 @@
 """From curvature and network to step size and momentum.
 
-Fitted to what was best on random swarms of quadratics, `hyperpush bench tuning`: agents that average rarely or
-badly must step less, the less their losses are bent alike; momentum is that of critical damping (Polyak 1964),
-less where what is heard is old or missing. The figures are in the README.
+Fitted to what was best on random swarms, see `hyperpush bench tuning`: agents that average rarely or badly must
+step less, and more where curvatures differ more, for then the steep directions are few; momentum is that of
+critical damping (Polyak 1964), more where what is heard is old or missing.
 """
 
 from __future__ import annotations
@@ -11,14 +11,13 @@ import math
 from dataclasses import dataclass
 
 STEP_MAX = 1.2  # of all local steps together, times one over the curvature
-STEP_FACTOR = 0.9
-STEP_GAP_POWER = 1.5
-CONDITION_POWER = 0.7
-LOCAL_STEPS_POWER = 0.35
+STEP_FACTOR = 1.0
+GAP_POWER = 1.5
+CONDITION_POWER = 0.6
+LOCAL_STEPS_POWER = 0.25
 DAMPING_FACTOR = 0.9
-DAMPING_GAP_POWER = 0.2
-HEARD_POWER = 0.7
-DELAY_FACTOR = 0.5
+HEARD_POWER = 1.3
+DELAY_FACTOR = 0.6
 MOMENTUM_MAX = 0.98
 
 
@@ -36,10 +35,9 @@ class Measured:
 def step_and_momentum(measured: Measured, local_steps: int) -> tuple[float, float]:
     """Step size of each of `local_steps` steps between two pushes, and momentum of all of them together."""
     condition = measured.curvature / measured.motion_curvature
-    share = STEP_FACTOR * measured.gap**STEP_GAP_POWER * condition**CONDITION_POWER
+    share = STEP_FACTOR * measured.gap**GAP_POWER * condition**CONDITION_POWER
     share = min(STEP_MAX, share * local_steps**LOCAL_STEPS_POWER)
     whole = share / measured.curvature
-    damping = DAMPING_FACTOR * measured.gap**DAMPING_GAP_POWER * measured.heard**HEARD_POWER
-    damping /= 1.0 + DELAY_FACTOR * measured.delay_ticks
+    damping = DAMPING_FACTOR * measured.heard**HEARD_POWER / (1.0 + DELAY_FACTOR * measured.delay_ticks)
     rate = math.sqrt(min(1.0, damping * whole * measured.motion_curvature))
     return whole / local_steps, min(MOMENTUM_MAX, (1.0 - rate) ** 2)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from peer.algebra import Scalar, V
 from peer.averages import Averages
-from peer.tuning.curvature import MotionCurvature, PowerIteration
+from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
 from peer.tuning.rule import Measured, step_and_momentum
 
@@ -27,6 +27,8 @@ KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told somethi
 HEARD_SMOOTHING = 0.05  # weight of the newest tick
 HEARD_STEPS = 20  # shares are rounded to one in so many before a gap is looked up
 UNTUNED_STEP = 0.2  # where nothing bends
+DAMPING_MARGIN = 1.5  # times what is needed
+DAMPING_FADES = 1e-3  # of damping that is not needed now, in every tick
 
 
 class Told(NamedTuple):
@@ -37,6 +39,9 @@ class Told(NamedTuple):
     motion_curvature: float = 0.0
     heard: float = 0.0
     delay_ticks: float = 0.0
+    damps: float = 0.0  # 1 if the two after it were measured
+    adjoint_curvature: float = 0.0
+    bends_down: float = 0.0  # as far as that is below zero
     scored: float = 0.0  # 1 if the two after it are known
     shared: float = 0.0  # test accuracy of the shared model
     personal: float = 0.0  # and of the personal one
@@ -63,6 +68,9 @@ class Network:
         return cls(len(membership.peers) + 1, delay_s / pace.own_s if pace.own_s > 0.0 else 0.0)
 
 
+ALONE = Network()
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """How far an agent goes in one tick."""
@@ -70,6 +78,7 @@ class Steps:
     model: Scalar
     adjoint: Scalar
     momentum: Scalar
+    damping: Scalar = 0  # exactly nothing, where nothing is needed
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +94,17 @@ class Tuning:
         steps, found = self.steps, self.measured
         model, adjoint, momentum = float(steps.model), float(steps.adjoint), float(steps.momentum)
         if not self.is_open:
-            return f"steps as given: model {model:.3g}, adjoint {adjoint:.3g}, momentum {momentum:.3g}"
-        if found is None:
+            found = None
+        elif found is None:
             return "steps: nothing measured yet"
+        damping = f", damping {float(steps.damping):.3g}" if steps.damping else ""
+        chosen = f"model {model:.3g}, adjoint {adjoint:.3g}, momentum {momentum:.3g}{damping}"
+        if found is None:
+            return f"steps as given: {chosen}"
         return (
-            f"steps: model {model:.3g}, adjoint {adjoint:.3g}, momentum {momentum:.3g}, for curvature "
-            f"{found.curvature:.3g}, condition {found.curvature / found.motion_curvature:.3g}, averaging "
-            f"{found.gap:.2g} a tick, heard {found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
+            f"steps: {chosen}, for curvature {found.curvature:.3g}, condition "
+            f"{found.curvature / found.motion_curvature:.3g}, averaging {found.gap:.2g} a tick, heard "
+            f"{found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
         )
 
 
@@ -103,17 +116,20 @@ class Tuner(Generic[V]):
         given = (settings.model_step_size, settings.adjoint_step_size, settings.momentum)
         self.chooses = None in given
         self.averages = Averages(len(Told._fields))
-        self._power = PowerIteration(algebra)
+        self._largest = LargestCurvature(algebra)
         self._motion = MotionCurvature(algebra)
+        self._along = AdjointCurvature(algebra)
+        self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
         self._sources: set[PeerId] = set()  # heard in this epoch
         self._accuracies: tuple[float, float] | None = None
+        self.tuning = Tuning(Steps(0, 0, 0))
         self.tuning = Tuning(self._steps(UNTUNED_STEP, 0.0), is_open=self.chooses)
 
     @property
     def is_ready(self) -> bool:
         """Whether the agent may step: it knows how far, or was told."""
-        return not self.chooses or self._power.is_ready
+        return not self.chooses or self._largest.is_ready
 
     # ---- what comes in
 
@@ -145,20 +161,33 @@ class Tuner(Generic[V]):
         self.averages.put(own)
         if own.measures:
             self._choose(own, network)
+        if self._settings.damping is None:
+            self._damp()
         return self.tuning.steps
 
-    def direction(self, otherwise: Callable[[], V]) -> V | None:
-        """With what the product of the Hessian is wanted in this tick, if with anything."""
-        return self._power.direction(otherwise) if self.chooses else None
+    def direction(self, model: V, adjoint: V, first: Callable[[], V], *, moving: bool) -> V | None:
+        """With what the product of the Hessian is wanted in this tick, if with anything.
+
+        Model and adjoint are the estimates, which are not changed later; `first` is that of
+        `LargestCurvature`. `moving`: the agent steps in this tick.
+        """
+        wanted = None
+        if self.chooses:
+            self._asked = self._largest
+            wanted = self._largest.direction(first)
+            if not moving:
+                self._motion.forget()
+            elif wanted is None:
+                self._asked = self._motion
+                wanted = self._motion.direction(model)
+        if wanted is None and moving and self._settings.damping is None:
+            self._asked = self._along
+            wanted = self._along.direction(adjoint)
+        return wanted
 
     def product(self, product: V) -> None:
         """It."""
-        self._power.take(product)
-
-    def moved(self, point: V, gradient: V) -> None:
-        """Where the agent was in this tick, and its gradient there; neither is changed later."""
-        if self.chooses:
-            self._motion.add(point, gradient)
+        self._asked.take(product)
 
     def scored(self, metrics: Mapping[str, float]) -> None:
         """Test accuracies, as tasks name them."""
@@ -200,13 +229,27 @@ class Tuner(Generic[V]):
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
         self.tuning = Tuning(self._steps(step, momentum), measured)
 
+    def _damp(self) -> None:
+        """As much as keeps the adjoint from running away, and no more for long."""
+        swarm, needed = self.swarm(), 0.0
+        if (
+            swarm.damps >= KNOWN_LEAST and swarm.bends_down > 0.0
+        ):  # averages waver; that of nothing is nothing
+            along = swarm.adjoint_curvature / swarm.damps
+            needed = min(max(0.0, -along), UNLIKE_MAX * abs(self._along.value)) * DAMPING_MARGIN
+        damping = max(needed, float(self.tuning.steps.damping) * (1.0 - DAMPING_FADES))
+        if damping > 0.0:
+            self.tuning = replace(self.tuning, steps=replace(self.tuning.steps, damping=damping))
+
     def _own(self, network: Network) -> Told:
         scores = (1.0, *self._accuracies) if self._accuracies else (0.0, 0.0, 0.0)
-        if not (self.chooses and self._power.is_ready):
-            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *scores)
-        largest = self._power.largest
-        along = self._motion.value(largest, largest / CONDITION_MAX)
-        return Told(1.0, largest, along, self._heard, network.delay_ticks, *scores)
+        bent = self._along.value
+        rest = (1.0 if self._along.known else 0.0, bent, max(0.0, -bent), *scores)
+        if not (self.chooses and self._largest.is_ready):
+            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest)
+        largest = self._largest.value
+        along = self._motion.within(largest, largest / CONDITION_MAX)
+        return Told(1.0, largest, along, self._heard, network.delay_ticks, *rest)
 
     def _steps(self, step: float, momentum: float) -> Steps:
         settings = self._settings
@@ -214,4 +257,5 @@ class Tuner(Generic[V]):
             model=step if settings.model_step_size is None else settings.model_step_size,
             adjoint=step if settings.adjoint_step_size is None else settings.adjoint_step_size,
             momentum=momentum if settings.momentum is None else settings.momentum,
+            damping=self.tuning.steps.damping if settings.damping is None else settings.damping,
         )

@@ -142,7 +142,7 @@ def test_nobody_pays_who_wants_no_trace() -> None:
 
 def test_no_sample_is_in_a_trace(tmp_path: Path) -> None:
     problems = classifiers()
-    simulated(tmp_path, problems, until_s=200.0, bytes_max=300_000)
+    simulated(tmp_path, problems, until_s=240.0, bytes_max=360_000)
     paths = list(tmp_path.iterdir())
     assert len(paths) == 9
     written = b"".join(path.read_bytes() for path in paths)
@@ -151,10 +151,10 @@ def test_no_sample_is_in_a_trace(tmp_path: Path) -> None:
     ]
     assert len(rows) == 120
     for row in rows:
-        for value in (row, row.double()):
-            assert value.numpy().tobytes() not in written
-            for number in value:
-                assert number.numpy().tobytes() not in written
+        for number in row.double():
+            assert number.numpy().tobytes() not in written
+        for first in range(len(row) - 1):  # four bytes alone are somewhere by chance
+            assert row[first : first + 2].numpy().tobytes() not in written
 
 
 # ---- bounded

@@ -584,7 +584,7 @@ class FlakyLearner(FractionLearner):
         super().__init__(vector(1, 1), vector(1, 1), vector(0, 0))
         self.calls = 0
 
-    def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+    def evaluate(self, model: Any, adjoint: Any, step: object, probe: Any = None) -> Evaluation[Any]:
         self.calls += 1
         found = super().evaluate(model, adjoint, step)
         if self.calls % 3:

@@ -43,7 +43,9 @@ class Swarm:
         return total
 
 
-@given(st.lists(st.tuples(st.sampled_from(NAMES), st.sets(st.sampled_from(NAMES)), st.booleans()), max_size=40))
+@given(
+    st.lists(st.tuples(st.sampled_from(NAMES), st.sets(st.sampled_from(NAMES)), st.booleans()), max_size=40)
+)
 def test_no_mass_is_lost_whatever_the_network_does(ticks: list[tuple[str, set[str], bool]]) -> None:
     """Reference: DESIGN (9), for plain floats: up to rounding."""
     swarm = Swarm()

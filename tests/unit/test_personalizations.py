@@ -413,7 +413,15 @@ def test_sample_weights_find_wrong_labels() -> None:
                 batch_size=100,
             )
         )
-    result = peer.simulate(problems, ticks=150, hyper_step_size=2.0, model_step_size=0.3, seed=1)
+    result = peer.simulate(
+        problems,
+        ticks=150,
+        hyper_step_size=2.0,
+        model_step_size=0.3,
+        adjoint_step_size=0.2,
+        momentum=0.0,
+        seed=1,
+    )
     planted = torch.zeros(40, dtype=torch.bool)
     planted[::5] = True
     for problem, agent in zip(problems, result.agents, strict=True):

@@ -23,6 +23,7 @@ from peer.solver import (
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import push, settings
+from wire import Push
 
 EXACT = FractionAlgebra()
 WHOLE = slice(0, 2)
@@ -317,7 +318,7 @@ def test_the_step_of_local_variables_is_the_model_s_unless_given() -> None:
     class Watched(FractionLearner):
         steps: list[object]
 
-        def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+        def evaluate(self, model: Any, adjoint: Any, step: object, probe: Any = None) -> Evaluation[Any]:
             self.steps.append(step)
             return super().evaluate(model, adjoint, step)
 
@@ -330,7 +331,7 @@ def test_the_step_of_local_variables_is_the_model_s_unless_given() -> None:
 
 def test_a_local_step_that_is_not_finite_holds_everything() -> None:
     class Broken(FractionLearner):
-        def evaluate(self, model: Any, adjoint: Any, step: object) -> Evaluation[Any]:
+        def evaluate(self, model: Any, adjoint: Any, step: object, probe: Any = None) -> Evaluation[Any]:
             found = super().evaluate(model, adjoint, step)
             return Evaluation(
                 found.model_gradient, found.adjoint_gradient, 0.0, 0.0, local_step_is_finite=False
@@ -487,3 +488,61 @@ def test_the_distance_to_neighbours_is_measured_now_and_then() -> None:
     assert adjoint != adjoint, "from nothing there is no relative distance"
     later = [solver.tick([push("a", sequence=2 + tick, arrays=heard)], STAY)[1] for tick in range(20)]
     assert [tick for tick, report in enumerate(later) if report.disagreements] == [DISAGREEMENT_TICKS - 1]
+
+
+# ---- who is new is led nowhere
+
+
+def absurd(sender: str, *, adjoint_only: bool = False) -> Push[Any]:
+    big = vector(10**9, 10**9)
+    model = (vector(3, 3), vector(0, 0)) if adjoint_only else (big, big)
+    return push(sender, arrays=(*model, big, big))
+
+
+def test_a_joiner_that_has_heard_only_a_liar_goes_on_from_where_it_was() -> None:
+    """Found by the hunt (1363): a newcomer took a liar's estimates, and nobody believed it any more."""
+    solver = make_solver()
+    solver.replace_estimates({("liar", 0): absurd("liar")})
+    assert list(solver.model.estimate) == [10**9] * 2
+    _, report = solver.tick([absurd("liar")], STAY)
+    assert list(solver.model.estimate) == [0, 0]
+    assert list(solver.adjoint.estimate) == [0, 0]
+    assert list(solver.model.mass.held) == [-1, -1], "nor is its mass taken in"
+    assert [who for who, _ in report.objections] == ["liar"]
+    told = report.objections[0][1]
+    assert told == "model: with its estimate the own gradient is 1.41e+09 long, with the own estimate 1.41"
+    assert solver.tick([], STAY)[1].objections == ()
+
+
+def test_a_joiner_keeps_its_own_adjoint_if_only_that_is_absurd() -> None:
+    solver = make_solver()
+    solver.replace_estimates({("liar", 0): absurd("liar", adjoint_only=True)})
+    _, report = solver.tick([], STAY)
+    assert list(solver.model.estimate) == [3, 3]
+    assert list(solver.adjoint.estimate) == [0, 0]
+    assert report.objections[0][1].startswith("adjoint: with its estimate the own gradient is 1.41e+09 long")
+
+
+def test_of_several_who_were_heard_none_is_accused() -> None:
+    solver = make_solver()
+    solver.replace_estimates({(name, 0): absurd(name) for name in ("a", "c")})
+    _, report = solver.tick([], STAY)
+    assert report.objections == ()
+    assert list(solver.model.estimate) == [0, 0]
+
+
+def test_a_joiner_goes_on_from_what_it_has_heard_if_that_can_be_true() -> None:
+    solver = make_solver()
+    heard = push("a", arrays=(vector(2, 2), vector(0, 0), vector(1, 1), vector(0, 0)))
+    solver.replace_estimates({("a", 0): heard})
+    _, report = solver.tick([], STAY)
+    assert report.objections == ()
+    assert list(solver.model.estimate) == [2, 2]
+    assert list(solver.adjoint.estimate) == [1, 1]
+
+
+def test_a_first_message_is_compared_with_the_own_gradient() -> None:
+    solver = make_solver()
+    _, report = solver.tick([absurd("liar")], STAY)
+    assert [who for who, _ in report.objections] == ["liar"]
+    assert list(solver.model.mass.held) == [-1, -1]

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from peer.hunt.trial import Life, Trial
 
 
+ROUNDING = 1e-9
+
+
 class Mass(Checker):
     """Trackers and what is on the links add up to the gradients, over all that entered, dead ones included.
 
@@ -34,6 +37,22 @@ class Mass(Checker):
             self.require(
                 not wrong, f"epoch {highest}, {name}, elements {wrong}: there is {held}, put in was {put_in}"
             )
+        self._weights(entered, highest)
+
+    def _weights(self, entered: dict[str, Life], epoch: int) -> None:
+        """Those of the averages are floats: up to rounding."""
+        averages = {peer: life.agent.solver.tuner.averages for peer, life in entered.items()}
+        weight = 0.0
+        for peer, one in averages.items():
+            weight += one.held[-1]
+            for target in entered[peer].agent.out_neighbours:
+                known = averages.get(target)
+                _, arrived = (0, one.zeros) if known is None else known.received.get(peer, (0, one.zeros))
+                weight += one.pushed[-1] - arrived[-1]
+        right = abs(weight - len(entered)) <= ROUNDING * (1 + len(entered))
+        self.require(
+            right, f"epoch {epoch}: weights of the averages come to {weight} for {len(entered)} agents"
+        )
 
     def _totals(self, entered: dict[str, Life], index: int) -> tuple[list[int], list[int]]:
         streams: dict[str, TrackingStream[FixedVector]] = {}
