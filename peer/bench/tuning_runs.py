@@ -1,4 +1,4 @@
-"""Ticks to the answer in one world of `peer.bench.tuning_worlds`: with each setting of a grid, and self-tuned."""
+"""Ticks to the answer in one world of `peer.bench.tuning_worlds`: with a grid of settings, and self-tuned."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """From curvature and network to step size and momentum.
 
-Fitted to what was best on random swarms, see `hyperpush bench tuning`: agents that average rarely or badly must
-step less, and more where curvatures differ more, for then the steep directions are few; momentum is that of
-critical damping (Polyak 1964), more where what is heard is old or missing.
+Fitted to what was best on random swarms, see `hyperpush bench tuning`. Agents that average rarely or badly
+must step less, and more where curvatures differ more, for then the steep directions are few. Momentum is that
+of critical damping (Polyak 1964), more where what is heard is old or missing.
 """
 
 from __future__ import annotations

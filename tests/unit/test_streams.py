@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from fractions import Fraction
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -23,7 +23,9 @@ from peer.solver import (
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import push, settings
-from wire import Push
+
+if TYPE_CHECKING:
+    from wire import Push
 
 EXACT = FractionAlgebra()
 WHOLE = slice(0, 2)
