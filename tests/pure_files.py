@@ -39,7 +39,7 @@ PURE_CORE = [
         *("storage",),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
-        *("averages", "tuning/curvature", "tuning/mixing", "tuning/rule", "tuning/tuner"),
+        *("averages", "tuning/curvature", "tuning/mixing", "tuning/noise", "tuning/rule", "tuning/tuner"),
     )
 ]
 TORCH_SIDE = [

@@ -17,7 +17,7 @@ from peer.data.partition import SAMPLES_MIN, Parts, parts_of
 from peer.data.tables import parse_classes, parse_csv, parse_npz
 from peer.errors import SettingError
 from peer.tasks.networks import make_network
-from peer.tasks.samples import MadeWhenAsked, SampleTask, sample_problem, shared_task
+from peer.tasks.samples import SETTINGS, MadeWhenAsked, SampleTask, sample_problem, shared_task
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from peer.data.tables import Table
     from peer.module_problem import ModuleProblem
     from peer.personalization import Personalization
-    from peer.settings import SettingKeywords
 
 NAME = "folder"
 
@@ -40,17 +39,6 @@ class _Folder(NamedTuple):
     names: tuple[str, ...] | None  # of the classes, if somebody says them
 
 
-def settings_of_folder() -> SettingKeywords:
-    """Careful ones: nothing is known of the data but that somebody should have scaled them."""
-    return {
-        "model_step_size": 0.1,
-        "adjoint_step_size": 0.05,
-        "momentum": 0.8,
-        "damping": 0.05,
-        "hyper_step_size": 0.1,
-    }
-
-
 def folder_task(
     agents: int, seed: int, personal: Personalization, choice: DataChoice, shard: int
 ) -> SampleTask:
@@ -58,7 +46,7 @@ def folder_task(
     folder = _look(choice)
     if choice.partition is not None:
         data = pooled(folder.files, folder.names, choice)
-        return shared_task(NAME, data, agents, seed, personal, choice, settings_of_folder())
+        return shared_task(NAME, data, agents, seed, personal, choice, SETTINGS)
     if choice.samples is not None:
         remedy = "without --partition each agent has the samples of its file; leave it out"
         raise SettingError("samples", choice.samples, remedy)
@@ -130,7 +118,7 @@ def _one_file_each(
     make_network(model, own.inputs.shape[1:], len(names), seed)  # refused now, if it has to be
     shape = "x".join(map(str, own.inputs.shape[1:]))
     fingerprint = f"{NAME} {own.inputs.dtype} {shape} {','.join(names)}/{model}/{agents}/{seed}"
-    return SampleTask(NAME, fingerprint, MadeWhenAsked(agents, make), settings_of_folder())
+    return SampleTask(NAME, fingerprint, MadeWhenAsked(agents, make), SETTINGS)
 
 
 def _read(path: Path, names: tuple[str, ...] | None, column: str | None) -> Table:

@@ -94,18 +94,7 @@ class SampleTask:
 # ---- images
 
 
-def settings_of_images() -> SettingKeywords:
-    """Tried on Fashion-MNIST: 800 ticks of 20 agents with the MLP, 120 of 5 with the convolutions; not tuned.
-
-    Damping because the Hessian of a network may be indefinite.
-    """
-    return {
-        "model_step_size": 0.1,
-        "adjoint_step_size": 0.05,
-        "momentum": 0.8,
-        "damping": 0.05,
-        "hyper_step_size": 0.1,
-    }
+SETTINGS: SettingKeywords = {"hyper_step_size": 0.1}
 
 
 def image_task(
@@ -113,7 +102,7 @@ def image_task(
 ) -> SampleTask:
     """Images of IDX files, both parts of the data set together, shared out anew. Raises `SettingError`."""
     data = read_image_set(IMAGE_SETS[name], choice.data_dir)
-    return shared_task(name, data, agents, seed, personal, choice, settings_of_images())
+    return shared_task(name, data, agents, seed, personal, choice, SETTINGS)
 
 
 def shared_task(
@@ -195,16 +184,6 @@ def sample_problem(
 # ---- the mixture of the FedEM paper
 
 
-def settings_of_mixture() -> SettingKeywords:
-    """Steps of agents alone from 0.05 to 1 end within a point of each other: not tuned further."""
-    return {
-        "model_step_size": 0.2,
-        "adjoint_step_size": 0.2,
-        "momentum": 0.5,
-        "hyper_step_size": 0.1,
-    }
-
-
 def mixture_task(agents: int, seed: int, personal: Personalization) -> SampleTask:
     """Marfoq et al. (2021); see `peer.data.mixture`. What an agent has depends on its number and the seed."""
     theta = mixture.draw_models(np.random.default_rng([seed, 0]))
@@ -222,5 +201,5 @@ def mixture_task(agents: int, seed: int, personal: Personalization) -> SampleTas
         "fedem-synthetic",
         f"fedem-synthetic/{agents}/{seed}",
         MadeWhenAsked(agents, make),
-        settings_of_mixture(),
+        SETTINGS,
     )

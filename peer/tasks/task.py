@@ -88,7 +88,7 @@ class SyntheticTask:
     @property
     def settings(self) -> SettingKeywords:
         """Hyperparameters are held, so that the closed form is known."""
-        return {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
+        return {}
 
     def __init__(self, agents: int, seed: int, personal: str, shards: Sequence[int] | None = None) -> None:
         del personal  # its hyperparameters are what they are
@@ -163,10 +163,7 @@ class Wanted(NamedTuple):
 
 
 def _digits(wanted: Wanted) -> Task:
-    """Accuracies on each device's own test images.
-
-    Settings chosen by measurement with 8 agents; damping because the Hessian of a network may be indefinite.
-    """
+    """Accuracies on each device's own test images."""
     wanted.choice.only("digits", "partition")
     agents, seed, scheme = wanted.agents, wanted.seed, wanted.choice.partition or DIRICHLET
     chosen = personalization(wanted.personalization)
@@ -175,13 +172,7 @@ def _digits(wanted: Wanted) -> Task:
         "digits",
         f"digits/{shared_out}{agents}/{seed}",
         [digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme)],
-        {
-            "model_step_size": 0.2,
-            "adjoint_step_size": 0.1,
-            "momentum": 0.8,
-            "damping": 0.05,
-            "hyper_step_size": 0.1,
-        },
+        {"hyper_step_size": 0.1},
     )
 
 

@@ -10,6 +10,7 @@ from peer.algebra import Scalar, V
 from peer.averages import Averages
 from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
+from peer.tuning.noise import Wandering
 from peer.tuning.rule import Measured, step_and_momentum
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Tuning:
 
     steps: Steps
     measured: Measured | None = None  # None: nothing was, yet
+    noise_factor: float = 1.0  # on the step, see `peer.tuning.noise`
     is_open: bool = True  # False: all steps were given
 
     def describe(self) -> str:
@@ -105,6 +107,7 @@ class Tuning:
             f"steps: {chosen}, for curvature {found.curvature:.3g}, condition "
             f"{found.curvature / found.motion_curvature:.3g}, averaging {found.gap:.2g} a tick, heard "
             f"{found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
+            + (f", times {self.noise_factor:.2g} for noise" if self.noise_factor < 1.0 else "")
         )
 
 
@@ -119,6 +122,7 @@ class Tuner(Generic[V]):
         self._largest = LargestCurvature(algebra)
         self._motion = MotionCurvature(algebra)
         self._along = AdjointCurvature(algebra)
+        self._wandering = Wandering(algebra)
         self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
         self._sources: set[PeerId] = set()  # heard in this epoch
@@ -142,6 +146,7 @@ class Tuner(Generic[V]):
     def pause(self) -> None:
         """The next point is reached without a step."""
         self._motion.forget()
+        self._wandering.forget()
 
     def objection(self, push: Push[V]) -> str | None:
         """Why what a message says of averages cannot be true; None if it can."""
@@ -176,8 +181,10 @@ class Tuner(Generic[V]):
             self._asked = self._largest
             wanted = self._largest.direction(first)
             if not moving:
-                self._motion.forget()
-            elif wanted is None:
+                self.pause()
+                return wanted
+            self._wandering.add(model, float(self.tuning.steps.momentum))
+            if wanted is None:
                 self._asked = self._motion
                 wanted = self._motion.direction(model)
         if wanted is None and moving and self._settings.damping is None:
@@ -227,7 +234,8 @@ class Tuner(Generic[V]):
             delay_ticks=max(0.0, swarm.delay_ticks / swarm.measures),
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
-        self.tuning = Tuning(self._steps(step, momentum), measured)
+        factor = self._wandering.factor
+        self.tuning = Tuning(self._steps(step * factor, momentum), measured, factor)
 
     def _damp(self) -> None:
         """As much as keeps the adjoint from running away, and no more for long."""

@@ -22,6 +22,7 @@ from peer.tuning.curvature import (
     MotionCurvature,
 )
 from peer.tuning.mixing import GAP_MIN, averaging_gap
+from peer.tuning.noise import FACTOR_MIN, WINDOW_TICKS, Wandering
 from peer.tuning.rule import Measured, step_and_momentum
 from peer.tuning.tuner import DAMPING_MARGIN, UNTUNED_STEP, Network, Steps, Told, Tuner
 
@@ -365,3 +366,45 @@ def test_steps_are_described_with_what_they_were_chosen_by() -> None:
 def test_the_swarm_s_accuracies_are_told_once_some_are_known() -> None:
     assert Told().accuracies == {}
     assert Told(scored=0.5, shared=0.4, personal=0.45).accuracies == {"shared": 0.8, "personal": 0.9}
+
+
+# ---- noise
+
+
+def walked(noise: float, ticks: int, *, step: float = 0.2, momentum: float = 0.5) -> float:
+    """The factor after gradient descent on a parabola, with noise in every gradient."""
+    wandering, generator = Wandering[Any](ALGEBRA), torch.Generator().manual_seed(0)
+    point, velocity = 10 * ONES, 0 * ONES
+    for _ in range(ticks):
+        wandering.add(point, momentum)
+        gradient = point - ONES + noise * torch.randn(3, generator=generator, dtype=torch.float64)
+        velocity = momentum * velocity - step * gradient
+        point = point + velocity
+    return wandering.factor
+
+
+def test_an_agent_that_wanders_steps_less_and_one_that_settles_does_not() -> None:
+    assert walked(0.0, 1000) == 1.0
+    assert walked(3.0, 1000) < 0.5
+    assert walked(3.0, 2500) == FACTOR_MIN
+    assert walked(1e-9, 1000) == 1.0, "that is rounding"
+
+
+def test_an_agent_that_gets_somewhere_again_steps_more_again() -> None:
+    wandering, point = Wandering[Any](ALGEBRA), ONES
+    wandering.factor = 0.3
+    for tick in range(1 + 2 * WINDOW_TICKS):
+        wandering.add(point + 0.1 * tick, 0.5)
+    assert wandering.factor == 1.0
+
+
+def test_a_pause_begins_a_new_walk() -> None:
+    wandering = Wandering[Any](ALGEBRA)
+    for tick in range(5 * WINDOW_TICKS):
+        wandering.add(ONES * (1 + tick % 2), 0.0)
+        if tick % 50 == 0:
+            wandering.forget()
+    assert wandering.factor == 1.0
+    for tick in range(5 * WINDOW_TICKS):
+        wandering.add(ONES * (1 + tick % 2), 0.0)
+    assert wandering.factor < 1.0
