@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from peer.options import readers
 from peer.options.names import PERSONALIZATION_NAMES
 from peer.options.option import Option
-from peer.settings import AgentSettings
+from peer.settings import OPTIONAL, AgentSettings
 from wire import Constant
 
 if TYPE_CHECKING:
@@ -29,12 +29,12 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
     "fanout": "out-neighbours of every agent",
     "solver": "tracking, push-sum or push-sum-shares; only tracking is exact",
-    "model_step_size": "step of the model",
-    "adjoint_step_size": "step of the adjoint",
-    "local_step_size": "step of local inner variables and their adjoint",
-    "momentum": "momentum of an agent's own steps",
+    "model_step_size": "step of the model, instead of what the agent chooses",
+    "adjoint_step_size": "the same for the adjoint",
+    "local_step_size": "the same for local inner variables and their adjoint",
+    "momentum": "momentum of an agent's own steps, instead of what it chooses",
     "local_steps": "gradient steps between two pushes",
-    "damping": "added to the curvature in the adjoint's equation",
+    "damping": "added to the curvature in the adjoint's equation, instead of what the agent chooses",
     "hyper_step_size": "learning rate of the hyperparameters; 0 holds them",
     "hyper_every": "ticks between steps of the hyperparameters",
     "block_fraction": "share of the model pushed in one tick",
@@ -59,16 +59,19 @@ _WORDS: Final = ("SolverName", "WireDtype")  # types of settings that are words
 
 def _setting(name: str, kind: str) -> Option:
     """The option of one setting of an agent; `AgentSettings` checks its range, and its task may set it."""
-    read: Reader = readers.number
-    metavar = "X"
-    if name == "bytes_per_second":
-        read, metavar = readers.byte_count, "N"
-    elif kind in _WORDS:
-        read, metavar = readers.text, "NAME"
-    elif kind == "int":
-        read, metavar = readers.integer, "N"
-    text = SETTING_HELP.get(name, "")
-    return Option(name=name, read=read, help=text, commands=CONFIGURED, group="settings", metavar=metavar)
+    known: dict[str, tuple[Reader, str]] = {"int": (readers.integer, "N")}
+    known |= {word: (readers.text, "NAME") for word in _WORDS} | {"bytes": (readers.byte_count, "N")}
+    read, metavar = known.get("bytes" if name == "bytes_per_second" else kind, (readers.number, "X"))
+    unset = "that of the model" if name == "local_step_size" else "chosen" if name in OPTIONAL else ""
+    return Option(
+        name=name,
+        read=read,
+        help=SETTING_HELP.get(name, ""),
+        commands=CONFIGURED,
+        group="settings",
+        metavar=metavar,
+        unset=unset,
+    )
 
 
 _SETTINGS: Final = tuple(

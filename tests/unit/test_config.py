@@ -204,7 +204,7 @@ def test_printed_as_toml_it_is_a_file_with_the_same_values(
     monkeypatch.setenv("HYPERPUSH_DELAY", "lognormal:50ms:0.5")
     given = [
         "--task",
-        "synthetic",
+        "digits",
         "--swarm",
         'b "ee" ß',
         "--until",
@@ -217,7 +217,7 @@ def test_printed_as_toml_it_is_a_file_with_the_same_values(
     assert main(["config", *given, "--toml"]) == 0
     printed = capsys.readouterr().out
     assert "fanout = 2  # flag" in printed
-    assert "momentum = 0.5  # task synthetic" in printed
+    assert "hyper_step_size = 0.1  # task digits" in printed
     assert 'delay = "lognormal:0.05s:0.5"  # environment HYPERPUSH_DELAY' in printed
     file = write(tmp_path / "other.toml", printed)
     first, again = values("run", *given, delay="lognormal:50ms:0.5"), values("run", "--config", file)
@@ -225,7 +225,7 @@ def test_printed_as_toml_it_is_a_file_with_the_same_values(
         if option.group != "settings" and option.name != "key":
             assert getattr(again, option.name) == getattr(first, option.name)
     assert again.key == tmp_path / "k"
-    task = {"model_step_size": 0.2, "adjoint_step_size": 0.2, "momentum": 0.5}
+    task = {"hyper_step_size": 0.1}
     assert agent_settings(again, {}) == agent_settings(first, task)
     monkeypatch.delenv("HYPERPUSH_DELAY")
     assert main(["config", "--config", file, "--toml"]) == 0
@@ -237,12 +237,15 @@ def test_the_table_says_where_each_value_comes_from(
 ) -> None:
     secret = write(tmp_path / "swarm.key", "secret of the swarm")
     monkeypatch.setenv("HYPERPUSH_KEY", secret)
-    assert main(["config", "--task", "synthetic", "--drop", "0.5"]) == 0
+    assert main(["config", "--drop", "0.5", "--damping", "0.1"]) == 0
     printed = capsys.readouterr().out
     rows = {line.split()[0]: " ".join(line.split()[1:]) for line in printed.splitlines()}
     assert rows["faults.drop"] == "0.5 flag"
     assert rows["key"] == f'"{secret}" environment HYPERPUSH_KEY'
-    assert rows["settings.momentum"] == "0.5 task synthetic"
+    assert rows["settings.hyper_step_size"] == "0.1 task digits"
+    assert rows["settings.momentum"] == "chosen default"
+    assert rows["settings.local_step_size"] == "that of the model default"
+    assert rows["settings.damping"] == "0.1 flag"
     assert rows["settings.fanout"] == "3 default"
     assert rows["name"] == "host name default"
     assert rows["ticks"] == "not set default"
