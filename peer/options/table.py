@@ -60,7 +60,7 @@ _WORDS: Final = ("SolverName", "WireDtype")  # types of settings that are words
 def _setting(name: str, kind: str) -> Option:
     """The option of one setting of an agent; `AgentSettings` checks its range, and its task may set it."""
     known: dict[str, tuple[Reader, str]] = {"int": (readers.integer, "N")}
-    known |= {word: (readers.text, "NAME") for word in _WORDS} | {"bytes": (readers.byte_count, "N")}
+    known |= dict.fromkeys(_WORDS, (readers.text, "NAME")) | {"bytes": (readers.byte_count, "N")}
     read, metavar = known.get("bytes" if name == "bytes_per_second" else kind, (readers.number, "X"))
     unset = "that of the model" if name == "local_step_size" else "chosen" if name in OPTIONAL else ""
     return Option(
