@@ -191,6 +191,7 @@ def test_tracking_is_exact_on_both_kinds_of_links(known: bool) -> None:
 # ---- products
 
 
+@pytest.mark.slow
 def test_products_by_autograd_are_those_of_the_dense_network() -> None:
     """A module without closed forms; all its samples in every batch."""
     problems = make(biased_module, AGENTS)
@@ -264,6 +265,7 @@ def optimum_of(problems: list[peer.QuadraticProblem], products: SwarmProducts) -
     return relative(found, torch.cat(peer.bilevel_solution(problems)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "schedule"),
     [
@@ -309,6 +311,7 @@ def test_sums_of_a_series_do_not_go_with_moving_models() -> None:
             )
 
 
+@pytest.mark.slow
 def test_a_saddle_is_not_taken_for_a_minimum() -> None:
     """Newton's method from where this network of two layers starts ends at one."""
     with pytest.raises(peer.ProblemError, match="no minimum; use SGP"):

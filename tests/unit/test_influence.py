@@ -81,6 +81,7 @@ def found_by(network: DenseNetwork, agent: int) -> Tensor:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("personal", ["class-weights", "proximal", "head"])
 def test_harms_are_derivatives_of_everybodys_validation_loss(personal: str) -> None:
     """Reference: DESIGN (2), (3), against central differences of the fully solved problem."""
@@ -97,6 +98,7 @@ def test_harms_are_derivatives_of_everybodys_validation_loss(personal: str) -> N
         assert float(found[row]) == pytest.approx(slope, rel=1e-4, abs=1e-7), row
 
 
+@pytest.mark.slow
 def test_samples_are_really_removed_and_the_model_trained_anew() -> None:
     """The derivative says which removals help, and nearly by how much."""
     problems: list[Any] = [problem_of(seed, "none") for seed in range(3)]

@@ -272,6 +272,7 @@ def solved(name: str) -> tuple[list[ModuleProblem], DenseNetwork, Tensor, list[T
     return problems, network, w, network.hypergradients(w, network.hypers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES[1:])
 def test_hypergradients_are_those_of_the_dense_solution(name: str) -> None:
     """Reference: DESIGN (2), (3): by one linear solve, and by solving again at h + step and h - step."""
@@ -305,6 +306,7 @@ def test_the_shared_model_of_an_own_copy_is_fitted_as_if_alone(name: str) -> Non
     torch.testing.assert_close(losses.inner(x, h, z), bound(plain).inner(x, {}, {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_LOCAL)
 def test_a_swarm_finds_the_dense_hypergradients_of_local_variables(name: str) -> None:
     """Reference: DESIGN (3)-(8), with 30 % of the messages lost: (3) holds for what each kind makes of it."""
@@ -341,6 +343,7 @@ def through_a_file(snapshot: Snapshot[Tensor]) -> Snapshot[Tensor]:
     return Snapshot(from_bytes(to_bytes(snapshot.arrays)), json.loads(json.dumps(snapshot.values)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_who_comes_back_goes_on_and_predicts_to_the_last_bit(name: str) -> None:
     first = TorchLearner(tiny_problem(name, batch_size=3))
