@@ -11,6 +11,7 @@ from wire import PROTOCOL_VERSION, LinkCounters
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from peer.assembly import TensorAgent
     from peer.service import AgentService
     from wire import PeerId, PeerRecord, RejectReason
 
@@ -48,7 +49,7 @@ def agent_status(
         residual=agent.progress.residual(),
         settled_line=settled_line,
         until_line=until_line,
-        steps_line=agent.solver.tuner.tuning.describe(),
+        steps_line=_steps(agent),
         hyper_rate=agent.progress.hyper_schedule.factor,
         training_loss=report.training_loss,
         validation_loss=report.validation_loss,
@@ -58,6 +59,12 @@ def agent_status(
         warnings=_warnings(service, links, uptime_s),
         links=links,
     )
+
+
+def _steps(agent: TensorAgent) -> str:
+    rate = agent.progress.hyper_rate
+    told = agent.solver.tuner.tuning.describe()
+    return f"{told}; hyperparameters {rate:.3g}" if rate else told
 
 
 def _link(service: AgentService, peer: PeerId, now: float) -> LinkStatus:

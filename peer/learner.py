@@ -36,6 +36,7 @@ class HyperReport:
     norm: float  # length of the agent's hypergradient, mean over the tick's local steps
     alignment: float = 0.0  # cosine with the one before
     reversed: bool = False  # its running mean has turned round at nearly full length
+    rate: float = 0.0  # of the step taken
 
 
 class Learner(Protocol[V]):
@@ -56,8 +57,12 @@ class Learner(Protocol[V]):
         With a probe, shape (d,), also its product with the Hessian of the inner loss, for `peer.tuning`.
         """
 
-    def finish_tick(self, hyper_step_size: float) -> HyperReport:
-        """Average the hypergradients since the last call and step the hyperparameters; 0 holds them."""
+    def finish_tick(self, hyper_step_size: float, settling_ticks: float | None = None) -> HyperReport:
+        """Average the hypergradients since the last call and step the hyperparameters; 0 holds them.
+
+        With `settling_ticks`, in which model and adjoint follow, the learner chooses the rate, and
+        `hyper_step_size` is the share of it that is taken.
+        """
 
     def metrics(self, model: V) -> Mapping[str, float]:
         """Test metrics of this model and of the personal one, as the task defines them; may be empty."""

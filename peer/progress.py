@@ -25,6 +25,7 @@ class Progress:
         self.report = TickReport()
         self.hyper_schedule = HyperSchedule()
         self.spacing = 0.0  # the coarsest change of mass on the wire in this epoch
+        self.hyper_rate = 0.0  # of the last step of the hyperparameters
         self.disagreements: dict[PeerId, tuple[float, float]] = {}  # the last known, by in-neighbour
         self._residuals = (Residual(), Residual())  # model, adjoint
 
@@ -49,6 +50,7 @@ class Progress:
             self._residuals[0].add(report.model_residual)
             self._residuals[1].add(report.adjoint_residual)
         if report.hyper is not None:
+            self.hyper_rate = report.hyper.rate
             reason = self.hyper_schedule.update(report.hyper, self.residual())
             if reason is not None:
                 return [HyperRateLowered(self.hyper_schedule.factor, reason)]
@@ -72,8 +74,9 @@ class Progress:
         self.hyper_schedule.factor = factor
 
     def hyper_step_size(self, settings: AgentSettings) -> float:
-        """The rate of the next hyper step, lowered if the last ones went too far."""
-        return settings.hyper_step_size * self.hyper_schedule.factor
+        """The rate of the next hyper step, or a share of the one chosen; lowered if the last went too far."""
+        given = settings.hyper_step_size
+        return (1.0 if given is None else given) * self.hyper_schedule.factor
 
     def residual(self) -> float:
         """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""

@@ -21,7 +21,14 @@ FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a hand
 LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
 BLOCK_BYTES_MIN = 2**14  # less might be all envelope
 
-OPTIONAL = ("model_step_size", "adjoint_step_size", "local_step_size", "momentum", "damping")  # may be None
+OPTIONAL = (
+    "model_step_size",
+    "adjoint_step_size",
+    "local_step_size",
+    "momentum",
+    "damping",
+    "hyper_step_size",
+)  # may be None
 _CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
 
@@ -51,8 +58,8 @@ class AgentSettings:
     damping: Scalar | None = None
     """delta: the adjoint solves with H + delta I, which biases the hypergradient unless it is 0. None: chosen
     by the agent, and 0 unless the adjoint runs away."""
-    hyper_step_size: float = 0.0
-    """Learning rate of the hyperparameters; 0 holds them."""
+    hyper_step_size: float | None = 0.0
+    """Learning rate of the hyperparameters; 0 holds them, None: chosen by the agent."""
     hyper_every: int = 1
     """Ticks from one step of the hyperparameters to the next."""
     block_fraction: float = 1.0
@@ -101,13 +108,14 @@ class AgentSettings:
             value = getattr(self, name)
             self._require(name, value is None or value > 0, "give a number above 0")
         at_least_zero = (
-            *("hyper_step_size", "precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
+            *("precision_tolerance", "warm_up_ticks", "epoch_warm_ups_min"),
             *("listen_ticks", "evaluate_every", "ticks_per_delay", "bytes_per_second"),
             *("checkpoint_s", "checkpoint_ticks"),
         )
         for name in at_least_zero:
             self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
         self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give a fraction in [0, 1)")
+        self._require("hyper_step_size", (self.hyper_step_size or 0) >= 0, "give 0 or a number above it")
         self._require("damping", (self.damping or 0) >= 0, "give 0 or a number above it")
         self._require("momentum", 0 <= (self.momentum or 0) < 1, "give a fraction in [0, 1)")
         self._require("block_fraction", 0 < self.block_fraction <= 1, "give a fraction in (0, 1]")
@@ -152,7 +160,7 @@ class SettingKeywords(TypedDict, total=False):
     momentum: Scalar | None
     local_steps: int
     damping: Scalar | None
-    hyper_step_size: float
+    hyper_step_size: float | None
     hyper_every: int
     block_fraction: float
     block_bytes_max: int

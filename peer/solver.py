@@ -332,7 +332,11 @@ class Solver(Generic[V]):
             model_gradients, adjoint_gradients = model_gradients / steps, adjoint_gradients / steps
         self.model.learn(model, model_gradients, sizes.momentum)
         self.adjoint.learn(adjoint, adjoint_gradients, sizes.momentum)
-        hyper = self.learner.finish_tick(orders.hyper_step_size if moving else 0.0)
+        rate = orders.hyper_step_size if moving else 0.0
+        if rate and settings.hyper_step_size is None:
+            hyper = self.learner.finish_tick(rate, tuner.settling_ticks)
+        else:
+            hyper = self.learner.finish_tick(rate)
         report.hypergradient_norm = hyper.norm
         report.hyper = hyper if orders.hyper_step_size and moving else None
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()

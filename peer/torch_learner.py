@@ -13,6 +13,7 @@ from torch import Tensor
 from peer.data_position import Batches
 from peer.derivatives import Derivatives, Losses, derivatives
 from peer.errors import ProblemError
+from peer.hyper_rate import HyperRate
 from peer.hyper_watch import HyperWatch
 from peer.learner import Evaluation, HyperReport
 from peer.plain_trees import from_snapshot, require_alike, to_snapshot
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from peer.algebra import Scalar
 
     MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
+
+
+OPTIMIZER_RATE = 0.01  # of hyperparameters whose optimizer is not plain descent, where it is left open
 
 
 class TorchLearner(Generic[BatchT]):
@@ -66,6 +70,7 @@ class TorchLearner(Generic[BatchT]):
         self._sum = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
         self._count = 0
         self._watch = HyperWatch()
+        self._rate = HyperRate()
         self._searched = False  # whether its losses have been looked through for missing derivatives
 
     @property
@@ -149,8 +154,12 @@ class TorchLearner(Generic[BatchT]):
             return loss(model, hyperparameters, batch, local=local)
         return loss(model, hyperparameters, batch)
 
-    def finish_tick(self, hyper_step_size: float) -> HyperReport:
-        """Average the hypergradients since the last call; step along them if they are finite."""
+    def finish_tick(self, hyper_step_size: float, settling_ticks: float | None = None) -> HyperReport:
+        """Average the hypergradients since the last call; step along them if they are finite.
+
+        A rate that is chosen is one for plain descent. Other optimizers scale hypergradients themselves: what
+        they are given is the share of OPTIMIZER_RATE.
+        """
         if not self._count or not self.hyperparameters:
             self._count = 0
             return HyperReport(0.0)
@@ -162,8 +171,17 @@ class TorchLearner(Generic[BatchT]):
         norm = math.sqrt(float(torch.dot(flat, flat)))
         if hyper_step_size == 0 or not math.isfinite(norm):
             return HyperReport(norm)
-        self._step(hyper_step_size)
-        return self._watch.see(flat)
+        rate = hyper_step_size
+        if settling_ticks is not None:
+            plain = self._optimizer is None
+            rate *= self._rate.choose(flat, self._flat(), settling_ticks) if plain else OPTIMIZER_RATE
+        self._step(rate)
+        if settling_ticks is not None:
+            self._rate.stepped(flat, self._flat(), rate, settling_ticks)
+        return replace(self._watch.see(flat), rate=rate)
+
+    def _flat(self) -> Tensor:
+        return torch.cat([tensor.reshape(-1).to(torch.float64) for tensor in self.hyperparameters.values()])
 
     def _step(self, step_size: float) -> None:
         if self._optimizer is None:
@@ -193,6 +211,7 @@ class TorchLearner(Generic[BatchT]):
             copies = {key: tensor.detach().clone() for key, tensor in tensors.items()}
             snapshot = snapshot.within(name, Snapshot(copies))
         snapshot = snapshot.within("watch", to_snapshot(self._watch.state_dict()))
+        snapshot = snapshot.within("rate", to_snapshot(self._rate.state_dict()))
         snapshot = snapshot.within("batches", self._batches.snapshot())
         if self._outer_batches is not None:
             snapshot = snapshot.within("outer_batches", self._outer_batches.snapshot())
@@ -213,6 +232,7 @@ class TorchLearner(Generic[BatchT]):
             for key, tensor in own.items():
                 tensor.copy_(found[name][key])
         self._watch.load_state_dict(from_snapshot(snapshot.part("watch")))
+        self._rate.load_state_dict(from_snapshot(snapshot.part("rate")))
         self._batches.restore(snapshot.part("batches"))
         if self._outer_batches is not None:
             self._outer_batches.restore(snapshot.part("outer_batches"))

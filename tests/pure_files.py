@@ -47,7 +47,15 @@ TORCH_SIDE = [
     for name in (
         *("data_position", "plain_trees"),
         *("data/holdings", "data/idx", "data/labelled", "data/mixture", "data/partition", "data/tables"),
-        *("assembly", "derivatives", "hyper_watch", "module_checks", "module_problem", "problem"),
+        *(
+            "assembly",
+            "derivatives",
+            "hyper_rate",
+            "hyper_watch",
+            "module_checks",
+            "module_problem",
+            "problem",
+        ),
         *("influence", "quadratic", "tensors", "torch_learner"),
         *("logistic", "lockstep", "estimators/base", "estimators/direct", "estimators/jacobian_push"),
         *("estimators/neumann", "estimators/tracking", "estimators/training"),

@@ -140,7 +140,11 @@ class FloatLearner:
             validation_loss=0.0,
         )
 
-    def finish_tick(self, hyper_step_size: float) -> HyperReport:  # noqa: ARG002  (they are held)
+    def finish_tick(
+        self,
+        hyper_step_size: float,  # noqa: ARG002  (they are held)
+        settling_ticks: float | None = None,  # noqa: ARG002
+    ) -> HyperReport:
         """Nothing moves."""
         return HyperReport(0.0)
 

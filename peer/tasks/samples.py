@@ -94,7 +94,7 @@ class SampleTask:
 # ---- images
 
 
-SETTINGS: SettingKeywords = {"hyper_step_size": 0.1}
+SETTINGS: SettingKeywords = {"hyper_step_size": None}
 
 
 def image_task(

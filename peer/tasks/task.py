@@ -172,7 +172,7 @@ def _digits(wanted: Wanted) -> Task:
         "digits",
         f"digits/{shared_out}{agents}/{seed}",
         [digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme)],
-        {"hyper_step_size": 0.1},
+        {"hyper_step_size": None},
     )
 
 

@@ -27,6 +27,7 @@ UNLIKE_MAX = 30.0  # times the own curvature, or a share of it: no average is be
 KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told something yet
 HEARD_SMOOTHING = 0.05  # weight of the newest tick
 HEARD_STEPS = 20  # shares are rounded to one in so many before a gap is looked up
+MOMENTUM_LEAST = 0.25
 UNTUNED_STEP = 0.2  # where nothing bends
 DAMPING_MARGIN = 1.5  # times what is needed
 DAMPING_FADES = 1e-3  # of damping that is not needed now, in every tick
@@ -134,6 +135,15 @@ class Tuner(Generic[V]):
     def is_ready(self) -> bool:
         """Whether the agent may step: it knows how far, or was told."""
         return not self.chooses or self._largest.is_ready
+
+    @property
+    def settling_ticks(self) -> float:
+        """In how many ticks model and adjoint follow what moves them: a time constant of their slowest part.
+
+        Of critical damping with momentum; without, what the step alone would give is not known, and one is
+        taken that serves well conditioned tasks.
+        """
+        return 1.0 / (1.0 - math.sqrt(max(float(self.tuning.steps.momentum), MOMENTUM_LEAST)))
 
     # ---- what comes in
 

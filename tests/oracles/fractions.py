@@ -77,7 +77,7 @@ class FractionLearner:
             probe_product=None if probe is None else self._curvature * probe,
         )
 
-    def finish_tick(self, hyper_step_size: float) -> HyperReport:
+    def finish_tick(self, hyper_step_size: float, settling_ticks: float | None = None) -> HyperReport:
         return HyperReport(0.0)
 
     def metrics(self, model: FractionVector) -> Mapping[str, float]:
