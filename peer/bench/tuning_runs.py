@@ -14,39 +14,20 @@ from peer.tuning.tuner import Steps, Tuning
 from peer.virtual_swarm import Swarm, reproducible_torch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import Tensor
 
     from peer.bench.tuning_worlds import World
-    from peer.tuning.rule import Measured
 
 STEPS = (0.03, 0.06, 0.1, 0.2, 0.35, 0.6, 1.0, 1.5)  # times one over the curvature
 MOMENTA = (0.0, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95)
+ALL_SETTINGS = tuple((step, momentum) for step in STEPS for momentum in MOMENTA)
 GOAL = 1e-6  # relative error of model and adjoint of every agent
 TICKS_MAX = 4_000
+BEYOND = 2.0  # times the ticks of the best setting, others are given to be compared with
 PATIENCE = 10.0  # times the ticks of the best setting that the self-tuned swarm is given
-DIVERGED = 1e6  # times the answer: the setting is stopped
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What one world has shown. Ticks are NaN where the answer was not reached."""
-
-    seed: int
-    about: str
-    best_step: float  # times one over the curvature
-    best_momentum: float
-    best_ticks: float
-    fixed_ticks: float  # of the setting `FIXED`, the best for all together
-    tuned_ticks: float
-    tuned_diverged: bool
-    step: float  # chosen last by the first agent, times one over the curvature
-    momentum: float
-    measured: Measured | None
-
-    @property
-    def ratio(self) -> float:
-        """Self-tuned to best."""
-        return self.tuned_ticks / self.best_ticks
+DIVERGED = 30.0  # times the answer; a setting of the grid is stopped then, before its agents are disbelieved
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +37,34 @@ class Grid:
     steps: tuple[float, ...]
     momenta: tuple[float, ...]
     ticks: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one world has shown. Ticks are NaN where the answer was not reached."""
+
+    seed: int
+    about: str
+    grid: Grid
+    best: int  # the setting of the grid that was there first
+    tuned_ticks: float
+    tuned_diverged: bool
+    tuned: str  # what the first agent chose last, in words
+
+    @property
+    def best_ticks(self) -> float:
+        """Of that setting."""
+        return self.grid.ticks[self.best]
+
+    @property
+    def ratio(self) -> float:
+        """Self-tuned to best; infinite where it was not reached."""
+        return math.inf if math.isnan(self.tuned_ticks) else self.tuned_ticks / self.best_ticks
+
+    def ratio_of(self, setting: int) -> float:
+        """One setting of the grid to the best."""
+        ticks = self.grid.ticks[setting]
+        return math.inf if math.isnan(ticks) else ticks / self.best_ticks
 
 
 def _settings(world: World) -> AgentSettings:
@@ -86,9 +95,10 @@ def _errors(swarm: Swarm, world: World) -> Tensor:
     return worst.nan_to_num(math.inf)
 
 
-def run_grid(world: World, *, beyond: float = 1.0) -> Grid:
+def run_grid(
+    world: World, *, beyond: float = 1.0, settings: Sequence[tuple[float, float]] = ALL_SETTINGS
+) -> Grid:
     """All settings in one swarm, until `beyond` times the ticks that the first has needed."""
-    settings = [(step, momentum) for step in STEPS for momentum in MOMENTA]
     given = replace(_settings(world), model_step_size=0.1, adjoint_step_size=0.1, momentum=0.0)
     swarm = _swarm(world, len(settings), given)  # vectors take the place of what is given
     step = torch.tensor([one for one, _ in settings], dtype=torch.float64)
@@ -108,6 +118,8 @@ def run_grid(world: World, *, beyond: float = 1.0) -> Grid:
         for row in (errors > DIVERGED).nonzero().flatten().tolist():
             span = slice(row * world.dimension, (row + 1) * world.dimension)
             step[span] = momentum[span] = 0.0
+        if any(member.agent.membership.quarantined for member in swarm.members if member.agent):
+            raise AssertionError(f"world {world.seed}: what diverges in the grid disturbs the rest of it")
         if not bool(reached.isnan().all()):
             limit = min(limit, beyond * float(reached.nan_to_num(math.inf).min()))
     return Grid(tuple(one for one, _ in settings), tuple(one for _, one in settings), tuple(reached.tolist()))
@@ -131,23 +143,8 @@ def run_tuned(world: World, limit: float) -> tuple[float, bool, Tuning]:
 def compare(world: World) -> Outcome:
     """Both."""
     with reproducible_torch():
-        grid = run_grid(world)
-        best = min(
-            (ticks, -step, momentum)
-            for ticks, step, momentum in zip(grid.ticks, grid.steps, grid.momenta, strict=True)
-            if not math.isnan(ticks)
-        )
-        ticks, diverged, tuning = run_tuned(world, PATIENCE * best[0])
-    return Outcome(
-        seed=world.seed,
-        about=world.about,
-        best_step=-best[1],
-        best_momentum=best[2],
-        best_ticks=best[0],
-        fixed_ticks=math.nan,
-        tuned_ticks=ticks,
-        tuned_diverged=diverged,
-        step=float(tuning.steps.model) * world.local_steps * world.largest,
-        momentum=float(tuning.steps.momentum),
-        measured=tuning.measured,
-    )
+        grid = run_grid(world, beyond=BEYOND)
+        reached = [ticks if not math.isnan(ticks) else math.inf for ticks in grid.ticks]
+        best = reached.index(min(reached))
+        ticks, diverged, tuning = run_tuned(world, PATIENCE * min(reached[best], float(TICKS_MAX)))
+    return Outcome(world.seed, world.about, grid, best, ticks, diverged, tuning.describe())

@@ -11,6 +11,7 @@ CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
 EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
 HYPERGRADIENT: Final = ("bench hypergradient",)
+TUNING: Final = ("bench tuning",)
 HUNT: Final = ("hunt",)
 SOAK: Final = ("soak",)
 STATES: Final = ("state show", "state verify", "state export")
@@ -201,7 +202,7 @@ _BENCH: Final = (
         name="jobs",
         read=readers.whole(1),
         help="processes",
-        commands=(*EXACTNESS, *HYPERGRADIENT),
+        commands=(*EXACTNESS, *HYPERGRADIENT, *TUNING),
         default=2,
     ),
     Option(
@@ -219,6 +220,22 @@ _BENCH: Final = (
         commands=HYPERGRADIENT,
         metavar="N",
         unset="3, with --quick 1",
+    ),
+    Option(
+        name="seeds",
+        read=readers.whole(1),
+        help="random networks with random tasks on them",
+        commands=TUNING,
+        default=200,
+        metavar="N",
+    ),
+    Option(
+        name="from_seed",
+        read=readers.whole(0),
+        help="the first of them; rules were fitted to those below 100",
+        commands=TUNING,
+        default=1000,
+        metavar="S",
     ),
     Option(
         name="quick",
@@ -253,7 +270,7 @@ _BENCH: Final = (
         name="json",
         read=readers.path,
         help="write the table as JSON",
-        commands=(*EXACTNESS, *WIRE, *HYPERGRADIENT),
+        commands=(*EXACTNESS, *WIRE, *HYPERGRADIENT, *TUNING),
         metavar="FILE",
     ),
 )

@@ -1,0 +1,119 @@
+"""`hyperpush bench tuning`: ticks to the answer of swarms that tune themselves, beside the best of a grid."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Final
+
+from rich.progress import Progress
+from rich.table import Table
+
+from peer.bench.tuning_runs import BEYOND, GOAL, MOMENTA, STEPS, compare
+from peer.bench.tuning_worlds import draw_world
+from peer.display import make_console
+from peer.errors import SettingError
+from peer.jsonable import jsonable, write_json
+from peer.recorder import versions
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Sequence
+
+    from peer.bench.tuning_runs import Outcome
+
+WORST_SHOWN: Final = 8
+
+
+def main(options: argparse.Namespace) -> int:
+    """Measure, print the table, write it. Raises `SettingError` for a file that cannot be."""
+    if options.json is not None and not options.json.absolute().parent.is_dir():
+        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    console = make_console()
+    began = time.perf_counter()
+    outcomes: list[Outcome] = []
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("measuring", total=options.seeds)
+        seeds = range(options.from_seed, options.from_seed + options.seeds)
+        for outcome in _measure_all(seeds, options.jobs):
+            outcomes.append(outcome)
+            progress.update(bar, advance=1, description=f"world {outcome.seed}")
+    outcomes.sort(key=lambda one: one.seed)
+    console.print(summary(outcomes))
+    console.print(
+        f"Ticks until model and adjoint of all agents are within {GOAL:g} of the answer, to those of the "
+        f"best of {len(STEPS) * len(MOMENTA)} settings in the same world; settings are followed to "
+        f"{BEYOND:g} times the best. {time.perf_counter() - began:.0f} s."
+    )
+    for one in sorted(outcomes, key=lambda one: -one.ratio)[:WORST_SHOWN]:
+        console.print(
+            f"{one.ratio:.2f}: world {one.seed}, {one.about}; best {one.best_ticks:.0f} ticks with "
+            f"{_named(one.best)}; {one.tuned}",
+            style="dim",
+        )
+    if options.json is not None:
+        write_json(options.json, as_json(outcomes))
+    return 0
+
+
+def _measure_all(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
+    """As they are done."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        for done in as_completed([pool.submit(measure, seed) for seed in seeds]):
+            yield done.result()
+
+
+def measure(seed: int) -> Outcome:
+    """One world, in any process."""
+    return compare(draw_world(seed))
+
+
+def _named(setting: int) -> str:
+    return (
+        f"step {STEPS[setting // len(MOMENTA)]:g} / curvature, momentum {MOMENTA[setting % len(MOMENTA)]:g}"
+    )
+
+
+def best_for_all(outcomes: Sequence[Outcome]) -> int:
+    """The setting of the grid with the smallest median; of equal ones that with the smallest ninth decile."""
+    return min(
+        range(len(STEPS) * len(MOMENTA)),
+        key=lambda setting: [_quantile([one.ratio_of(setting) for one in outcomes], q) for q in (0.5, 0.9)],
+    )
+
+
+def _quantile(values: Sequence[float], share: float) -> float:
+    """The value that this share of them does not exceed."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
+
+
+def summary(outcomes: Sequence[Outcome]) -> Table:
+    """The chosen steps, and the setting that is best for all worlds together."""
+    fixed = best_for_all(outcomes)
+    title = f"{len(outcomes)} random networks and tasks, seeds from {outcomes[0].seed}"
+    table = Table(title=title, header_style="bold")
+    table.add_column("steps", no_wrap=True)
+    for heading in ("median", "nine in ten", "worst", "not there", "diverged"):
+        table.add_column(heading, justify="right")
+    tuned = [one.ratio for one in outcomes]
+    table.add_row("chosen by the agents", *_row(tuned), str(sum(one.tuned_diverged for one in outcomes)))
+    table.add_row(f"{_named(fixed)} for all", *_row([one.ratio_of(fixed) for one in outcomes]), "")
+    return table
+
+
+def _row(ratios: Sequence[float]) -> list[str]:
+    texts = [
+        f"> {BEYOND:g}" if math.isinf(value) else f"{value:.2f}"
+        for value in (statistics.median(ratios), _quantile(ratios, 0.9), max(ratios))
+    ]
+    return [*texts, str(sum(map(math.isinf, ratios)))]
+
+
+def as_json(outcomes: Sequence[Outcome]) -> dict[str, object]:
+    """For programs."""
+    return {"versions": versions(), "goal": GOAL, "worlds": [jsonable(asdict(one)) for one in outcomes]}
