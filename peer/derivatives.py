@@ -40,6 +40,7 @@ class Derivatives:
     training_loss: float
     validation_loss: float
     probe_product: Named | None = None  # r_x' u, if asked for
+    local_product: Named | None = None  # s_z' w, if asked for
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +61,15 @@ def derivatives(
     local_adjoint: Named,
     *,
     probe: Named | None = None,
+    local_probe: Named | None = None,
     search_graph: bool = False,
 ) -> Derivatives:
     """DESIGN (2), (3) at this point; no argument is changed.
 
     Functions marked as differentiable once do not fail here, they give zeros: autograd finds nothing that
     leads from them to what is asked for. `search_graph` looks for them, which takes about as long again; one
-    look at a problem is enough. `probe` asks for one more product with the Hessian of the inner loss.
+    look at a problem is enough. `probe` asks for one more product with the Hessian of the inner loss,
+    `local_probe` for one with that of what the local variables minimise.
 
     Raises `ProblemError` if a loss is not a scalar, does not depend on the model, or is made of operations
     that autograd cannot differentiate twice.
@@ -83,6 +86,7 @@ def derivatives(
     products += [torch.sum(gradient * local_adjoint[name]) for gradient, name in zip(s, z, strict=True)]
     phi = torch.stack(products).sum() - outer
     product = None if probe is None else _product(r, x, probe)
+    local_product = None if local_probe is None else _product(s, z, local_probe)
     if search_graph and leads_nowhere(phi):
         raise _no_second_derivative("a function of it is marked as differentiable once")
     wanted = [*x.values(), *z.values(), *h.values()]
@@ -102,11 +106,12 @@ def derivatives(
         training_loss=float(inner.detach()),
         validation_loss=float(outer.detach()),
         probe_product=product,
+        local_product=local_product,
     )
 
 
 def _product(gradients: list[Tensor], x: Named, probe: Named) -> dict[str, Tensor]:
-    """r_x' u; the graph stays for what comes after."""
+    """Of the derivative of these gradients with a direction; the graph stays for what comes after."""
     along = torch.stack([torch.sum(r * probe[name]) for r, name in zip(gradients, x, strict=True)]).sum()
     if not along.requires_grad:  # the loss is linear
         return {name: torch.zeros_like(tensor) for name, tensor in x.items()}

@@ -57,6 +57,9 @@ class Learner(Protocol[V]):
         With a probe, shape (d,), also its product with the Hessian of the inner loss, for `peer.tuning`.
         """
 
+    def local_step_size(self, at_most: Scalar) -> Scalar:
+        """A step for the local variables that their curvature allows, where none is given."""
+
     def finish_tick(self, hyper_step_size: float, settling_ticks: float | None = None) -> HyperReport:
         """Average the hypergradients since the last call and step the hyperparameters; 0 holds them.
 

@@ -52,7 +52,8 @@ class AgentSettings:
     local_step_size: Scalar | None = None
     """Step of the local inner variables and of their adjoint; None: that of the model."""
     momentum: Scalar | None = None
-    """beta, on the agent's own steps, for both streams; None: chosen by the agent. Same fixed point."""
+    """beta, on the agent's own steps, for both streams. None: chosen with the steps, 0 if those are given.
+    Same fixed point."""
     local_steps: int = 1
     """K gradients between two pushes. Same fixed point, fewer messages."""
     damping: Scalar | None = None

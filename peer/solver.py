@@ -296,7 +296,9 @@ class Solver(Generic[V]):
         model_gradients: V | None = None
         adjoint_gradients: V | None = None
         model_correction, adjoint_correction = self.model.correction(), self.adjoint.correction()
-        local_step_size = settings.local_step_size or sizes.model
+        local_step_size = settings.local_step_size
+        if local_step_size is None:
+            local_step_size = self.learner.local_step_size(sizes.model) if tuner.chooses else sizes.model
         report = TickReport()
         for step in range(steps):
             if step or probe is None:

@@ -27,7 +27,8 @@ from peer.problem import (
     HasOuterBatches,
 )
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import FlatLayout
+from peer.tensors import FlatLayout, TensorAlgebra
+from peer.tuning.curvature import LargestCurvature
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     MakeOptimizer = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 
+LOCAL_STEP = 0.3  # over the curvature: local variables and the model move at once, and bend more together
 OPTIMIZER_RATE = 0.01  # of hyperparameters whose optimizer is not plain descent, where it is left open
 
 
@@ -71,6 +73,9 @@ class TorchLearner(Generic[BatchT]):
         self._count = 0
         self._watch = HyperWatch()
         self._rate = HyperRate()
+        self._local_layout = FlatLayout(self.local, "local")
+        self._local_curvature: LargestCurvature[Tensor] = LargestCurvature(TensorAlgebra("float64"))
+        self._measures_local = False
         self._searched = False  # whether its losses have been looked through for missing derivatives
 
     @property
@@ -103,6 +108,8 @@ class TorchLearner(Generic[BatchT]):
             name: self.local_adjoint[name] - step_size * found.local_adjoint_gradient[name]
             for name in self.local
         }
+        if found.local_product is not None:
+            self._local_curvature.take(self._local_layout.flatten(found.local_product))
         if not all(bool(torch.isfinite(tensor).all()) for tensor in (*local.values(), *adjoint.values())):
             return False
         self.local, self.local_adjoint = local, adjoint
@@ -126,7 +133,29 @@ class TorchLearner(Generic[BatchT]):
         )
         at = model, self.hyperparameters, self.local
         search, self._searched = not self._searched, True
-        return derivatives(losses, *at, adjoint, self.local_adjoint, probe=probe, search_graph=search)
+        direction = None
+        if self._measures_local:
+            direction = self._local_curvature.direction(self._first_local_direction)
+        local_probe = None if direction is None else self._local_layout.unflatten(direction)
+        return derivatives(
+            *(losses, *at, adjoint, self.local_adjoint),
+            probe=probe,
+            local_probe=local_probe,
+            search_graph=search,
+        )
+
+    def local_step_size(self, at_most: Scalar) -> Scalar:
+        """At most LOCAL_STEP over the largest curvature of what they minimise, by power iteration."""
+        self._measures_local = bool(self.local)
+        largest = self._local_curvature.value
+        if not self.local or largest == 0.0:
+            return at_most
+        return min(float(at_most), LOCAL_STEP / largest)
+
+    def _first_local_direction(self) -> Tensor:
+        """The same at every start; of no kind that a loss could be flat along."""
+        generator = torch.Generator().manual_seed(0)
+        return torch.randn(self._local_layout.size, generator=generator, dtype=torch.float64)
 
     def _probed(
         self,
@@ -212,6 +241,7 @@ class TorchLearner(Generic[BatchT]):
             snapshot = snapshot.within(name, Snapshot(copies))
         snapshot = snapshot.within("watch", to_snapshot(self._watch.state_dict()))
         snapshot = snapshot.within("rate", to_snapshot(self._rate.state_dict()))
+        snapshot = snapshot.within("local_curvature", to_snapshot(self._local_curvature.state_dict()))
         snapshot = snapshot.within("batches", self._batches.snapshot())
         if self._outer_batches is not None:
             snapshot = snapshot.within("outer_batches", self._outer_batches.snapshot())
@@ -233,6 +263,7 @@ class TorchLearner(Generic[BatchT]):
                 tensor.copy_(found[name][key])
         self._watch.load_state_dict(from_snapshot(snapshot.part("watch")))
         self._rate.load_state_dict(from_snapshot(snapshot.part("rate")))
+        self._local_curvature.load_state_dict(from_snapshot(snapshot.part("local_curvature")))
         self._batches.restore(snapshot.part("batches"))
         if self._outer_batches is not None:
             self._outer_batches.restore(snapshot.part("outer_batches"))

@@ -133,6 +133,10 @@ class QuadraticLearner:
         descent = self.hypergradient - (model - self._goal)
         return Evaluation(slope, descent, training_loss=0.0, validation_loss=0.0)
 
+    def local_step_size(self, at_most: float) -> float:
+        """Nothing is local."""
+        return at_most
+
     def finish_tick(
         self,
         hyper_step_size: float,  # noqa: ARG002  (they are held)

@@ -140,6 +140,10 @@ class FloatLearner:
             validation_loss=0.0,
         )
 
+    def local_step_size(self, at_most: float) -> float:
+        """Nothing is local."""
+        return at_most
+
     def finish_tick(
         self,
         hyper_step_size: float,  # noqa: ARG002  (they are held)

@@ -10,7 +10,7 @@ they are mostly noise, and that noise is in the step, too.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from peer.algebra import V
 
@@ -79,6 +79,14 @@ class LargestCurvature(Generic[V]):
         length = self._algebra.norm(product)
         falls = length < self.value
         self.value += (FORGETS if falls else 1.0) * (length - self.value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that was measured, for `load_state_dict`."""
+        return {name: value for name, value in vars(self).items() if name != "_algebra"}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        vars(self).update(state)
 
 
 class _CurvatureAlong(Generic[V]):

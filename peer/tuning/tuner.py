@@ -117,8 +117,7 @@ class Tuner(Generic[V]):
 
     def __init__(self, settings: AgentSettings, algebra: Algebra[V]) -> None:
         self._settings = settings
-        given = (settings.model_step_size, settings.adjoint_step_size, settings.momentum)
-        self.chooses = None in given
+        self.chooses = None in (settings.model_step_size, settings.adjoint_step_size)
         self.averages = Averages(len(Told._fields))
         self._largest = LargestCurvature(algebra)
         self._motion = MotionCurvature(algebra)
@@ -274,6 +273,6 @@ class Tuner(Generic[V]):
         return Steps(
             model=step if settings.model_step_size is None else settings.model_step_size,
             adjoint=step if settings.adjoint_step_size is None else settings.adjoint_step_size,
-            momentum=momentum if settings.momentum is None else settings.momentum,
+            momentum=(momentum if self.chooses else 0) if settings.momentum is None else settings.momentum,
             damping=self.tuning.steps.damping if settings.damping is None else settings.damping,
         )

@@ -77,6 +77,9 @@ class FractionLearner:
             probe_product=None if probe is None else self._curvature * probe,
         )
 
+    def local_step_size(self, at_most: float) -> float:
+        return at_most
+
     def finish_tick(self, hyper_step_size: float, settling_ticks: float | None = None) -> HyperReport:
         return HyperReport(0.0)
 

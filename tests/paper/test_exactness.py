@@ -41,7 +41,9 @@ def test_model_adjoint_and_hypergradient_are_exact(way: str) -> None:
     lost = sum(agent.counters.lost for agent in result.agents)
     assert 0.28 < lost / result.messages < 0.32, "the links were not as bad as they should be"
     if way == "one block of ten":
-        assert result.bytes / result.messages < 1000, "a tenth of the arrays, the envelope, signs of life"
+        assert result.bytes / result.messages < 1100, (
+            "a tenth of the arrays, envelope, signs of life, averages"
+        )
 
 
 def test_a_float32_wire_costs_precision_but_no_bias() -> None:

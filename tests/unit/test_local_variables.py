@@ -10,7 +10,7 @@ import torch
 
 import peer
 from peer.events import NonFiniteStep
-from peer.torch_learner import TorchLearner
+from peer.torch_learner import LOCAL_STEP, TorchLearner
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,3 +73,21 @@ def test_closed_forms_and_local_variables_do_not_go_together() -> None:
     problem.derivatives = lambda model, hyperparameters, adjoint: None  # type: ignore[attr-defined]
     with pytest.raises(peer.ProblemError, match="no closed-form derivatives; leave one out"):
         TorchLearner(problem)
+
+
+def test_a_step_that_is_chosen_is_no_longer_than_the_local_curvature_allows() -> None:
+    """The local loss is 50 (z - c)^2: its curvature is 100, found in the first two looks."""
+
+    class Steep(OwnVariable):
+        def local_loss(self, model: Any, hyperparameters: Any, batch: float, local: Any) -> torch.Tensor:
+            return 50.0 * (local["z"] - batch).square().sum()
+
+    learner = TorchLearner(Steep([1.0]))
+    assert learner.local_step_size(0.2) == 0.2, "nothing is known yet"
+    for _ in range(3):
+        learner.evaluate(ONE, ONE, learner.local_step_size(0.001))
+    assert learner.local_step_size(0.2) == pytest.approx(LOCAL_STEP / 100.0)
+    assert learner.local_step_size(0.001) == 0.001
+    again = TorchLearner(Steep([1.0]))
+    again.restore(learner.snapshot())
+    assert again.local_step_size(0.2) == learner.local_step_size(0.2)
