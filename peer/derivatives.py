@@ -91,10 +91,7 @@ def derivatives(
         raise _no_second_derivative("a function of it is marked as differentiable once")
     wanted = [*x.values(), *z.values(), *h.values()]
     if phi.requires_grad:
-        try:
-            pulled = torch.autograd.grad(phi, wanted, materialize_grads=True)
-        except RuntimeError as error:
-            raise _of_autograd(error) from error
+        pulled = _pulled(phi, wanted)
     else:  # both losses are linear in nothing that is asked for
         pulled = tuple(torch.zeros_like(tensor) for tensor in wanted)
     return Derivatives(
@@ -115,11 +112,15 @@ def _product(gradients: list[Tensor], x: Named, probe: Named) -> dict[str, Tenso
     along = torch.stack([torch.sum(r * probe[name]) for r, name in zip(gradients, x, strict=True)]).sum()
     if not along.requires_grad:  # the loss is linear
         return {name: torch.zeros_like(tensor) for name, tensor in x.items()}
+    return dict(zip(x, _pulled(along, list(x.values()), keep=True), strict=True))
+
+
+def _pulled(what: Tensor, wanted: list[Tensor], *, keep: bool = False) -> tuple[Tensor, ...]:
+    """Its gradients; `keep`: the graph is used again."""
     try:
-        found = torch.autograd.grad(along, list(x.values()), retain_graph=True, materialize_grads=True)
+        return torch.autograd.grad(what, wanted, retain_graph=keep, materialize_grads=True)
     except RuntimeError as error:
         raise _of_autograd(error) from error
-    return dict(zip(x, found, strict=True))
 
 
 def _leaves(named: Named) -> dict[str, Tensor]:

@@ -265,7 +265,6 @@ def optimum_of(problems: list[peer.QuadraticProblem], products: SwarmProducts) -
     return relative(found, torch.cat(peer.bilevel_solution(problems)))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "schedule"),
     [

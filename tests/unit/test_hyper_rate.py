@@ -61,6 +61,15 @@ def test_what_does_not_move_says_nothing() -> None:
     assert chosen == FIRST_MOVE
 
 
+def test_where_hypergradients_do_not_change_the_rate_grows_from_window_to_window() -> None:
+    rate, point, rates = HyperRate(), 0 * ONES, []
+    for _ in range(4 * WINDOW_STEPS):
+        rates.append(rate.choose(ONES, point, SETTLING))
+        point = point - rates[-1] * ONES
+        rate.stepped(ONES, point, rates[-1], SETTLING)
+    assert rates[-1] == pytest.approx(GROWS_MAX**2 * FIRST_MOVE)
+
+
 def test_it_goes_on_where_it_was() -> None:
     first, second = HyperRate(), HyperRate()
     descend(first, 1.0, 150)

@@ -139,7 +139,8 @@ def evaluate_toy(**losses: Any) -> Any:
         "inner": lambda x, h, z: toy.inner_loss(x, h, 1.0),
         "outer": lambda x, h, z: toy.outer_loss(x, h, 1.0),
     }
-    return derivatives(Losses(**{**chosen, **losses}), toy.model, toy.hyperparameters, {}, adjoint, {})
+    at = toy.model, toy.hyperparameters, {}
+    return derivatives(Losses(**{**chosen, **losses}), *at, adjoint, {}, probe={"x": 2 * adjoint["x"]})
 
 
 def test_derivatives_of_a_toy_are_those_on_paper() -> None:
@@ -148,6 +149,7 @@ def test_derivatives_of_a_toy_are_those_on_paper() -> None:
     assert found.model_gradient["x"].tolist() == [1.0, 1.0]
     assert found.adjoint_gradient["x"].tolist() == [0.0, 1.0]
     assert found.hypergradient["h"].tolist() == [1.0, 2.0]
+    assert found.probe_product["x"].tolist() == [2.0, 4.0]
     assert (found.training_loss, found.validation_loss) == (1.0, 1.0)
 
 
@@ -155,6 +157,7 @@ def test_losses_linear_in_everything_have_no_second_derivatives() -> None:
     found = evaluate_toy(inner=lambda x, h, z: x["x"].sum(), outer=lambda x, h, z: torch.zeros(()))
     assert found.model_gradient["x"].tolist() == [1.0, 1.0]
     assert found.adjoint_gradient["x"].tolist() == [0.0, 0.0]
+    assert found.probe_product["x"].tolist() == [0.0, 0.0]
     assert found.hypergradient["h"].tolist() == [0.0, 0.0]
 
 

@@ -30,7 +30,14 @@ from wire import (
     push_bytes_overhead_max,
 )
 from wire.digest import pack_digest
-from wire.messages import ACCUSES_MAX, AGE_TICKS_MAX, DIGEST_MAX, HEARS_MAX, TARGETS_TOLD_MAX
+from wire.messages import (
+    ACCUSES_MAX,
+    AGE_TICKS_MAX,
+    AVERAGES_MAX,
+    DIGEST_MAX,
+    HEARS_MAX,
+    TARGETS_TOLD_MAX,
+)
 
 PUSH_1 = Push(
     swarm="fields",
@@ -230,6 +237,7 @@ def test_the_longest_push_meets_the_overhead(array_count: int) -> None:
             ),
         )
         * DIGEST_MAX,
+        (1.0,) * AVERAGES_MAX,
     )
     assert len(push.address) == ADDRESS_BYTES_MAX
     overhead = len(encode_push(push)) - 4 * 70_001 * array_count
@@ -278,7 +286,7 @@ def header_of(push: Push[Array]) -> dict[str, object]:
     return header
 
 
-@given(st.sampled_from("sfpiebntdavol"), JUNK)
+@given(st.sampled_from("sfpiebntdavolm"), JUNK)
 def test_no_field_raises_anything_else(key: str, junk: object) -> None:
     with contextlib.suppress(DecodeError):
         decode_push(framed(header_of(SMALLEST) | {key: junk}))
@@ -316,6 +324,33 @@ def test_versions_and_flags() -> None:
 def test_unknown_keys_are_ignored() -> None:
     """Two releases share a swarm during an upgrade: the newer may add keys."""
     assert decode_push(framed(header_of(SMALLEST) | {"new": [1, {"x": None}]})) == SMALLEST
+
+
+def test_averages_travel_as_they_are_and_may_be_missing() -> None:
+    told = dataclasses.replace(PUSH, averages=(1.5, -(2.0**-40), 7e99))
+    assert decode_push(encode_push(told)) == told
+    assert decode_push(encode_push(told, 1)).averages == ()
+    assert "m" not in header_of(PUSH)
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"1234567", RejectReason.MALFORMED),
+        (bytes(8 * (AVERAGES_MAX + 1)), RejectReason.MALFORMED),
+        ([1.0], RejectReason.MALFORMED),
+        (b"\0\0\0\0\0\0\xf0\x7f", RejectReason.NON_FINITE),
+    ],
+)
+def test_averages_that_are_none_are_refused(value: object, reason: RejectReason) -> None:
+    error = refused(framed(header_of(SMALLEST) | {"m": value}))
+    assert error.reason is reason
+    assert "averages" in str(error)
+
+
+def test_averages_that_nobody_would_read_are_not_written() -> None:
+    with pytest.raises(EncodeError, match="averages"):
+        encode_push(dataclasses.replace(PUSH, averages=(math.nan,)))
 
 
 def test_sizes() -> None:
