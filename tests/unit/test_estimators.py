@@ -310,7 +310,6 @@ def test_sums_of_a_series_do_not_go_with_moving_models() -> None:
             )
 
 
-@pytest.mark.slow
 def test_a_saddle_is_not_taken_for_a_minimum() -> None:
     """Newton's method from where this network of two layers starts ends at one."""
     with pytest.raises(peer.ProblemError, match="no minimum; use SGP"):
