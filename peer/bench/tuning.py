@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from rich.progress import Progress
 from rich.table import Table
 
-from peer.bench.tuning_runs import BEYOND, GOAL, MOMENTA, STEPS, compare
+from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
 from peer.errors import SettingError
@@ -46,7 +46,7 @@ def main(options: argparse.Namespace) -> int:
     console.print(summary(outcomes))
     console.print(
         f"Ticks until model and adjoint of all agents are within {GOAL:g} of the answer, to those of the "
-        f"best of {len(STEPS) * len(MOMENTA)} settings in the same world; settings are followed to "
+        f"best of {len(ALL_SETTINGS)} settings in the same world; settings are followed to "
         f"{BEYOND:g} times the best. {time.perf_counter() - began:.0f} s."
     )
     for one in sorted(outcomes, key=lambda one: -one.ratio)[:WORST_SHOWN]:
@@ -74,15 +74,14 @@ def measure(seed: int) -> Outcome:
 
 
 def _named(setting: int) -> str:
-    return (
-        f"step {STEPS[setting // len(MOMENTA)]:g} / curvature, momentum {MOMENTA[setting % len(MOMENTA)]:g}"
-    )
+    step, momentum = ALL_SETTINGS[setting]
+    return f"step {step:g} / curvature, momentum {momentum:g}"
 
 
 def best_for_all(outcomes: Sequence[Outcome]) -> int:
     """The setting of the grid with the smallest median; of equal ones that with the smallest ninth decile."""
     return min(
-        range(len(STEPS) * len(MOMENTA)),
+        range(len(ALL_SETTINGS)),
         key=lambda setting: [_quantile([one.ratio_of(setting) for one in outcomes], q) for q in (0.5, 0.9)],
     )
 
