@@ -5,6 +5,10 @@ jumps by far more than the largest share ever seen on its link, and on any link,
 is out of all proportion to what this agent holds itself. The same goes for the length of estimates. Such a
 message is not absorbed, never clipped; its sender is for the agent to deal with. What stays below the margins
 cannot be told from an honest surprise: a liar moves the answer by a bounded amount.
+
+Estimates begin anywhere, often at zero, and an agent that hears nobody spends its mass on others and hardly
+moves. So next to nothing is no measure: neither as the history of a link, nor as an own estimate, for which
+one own step stands at least.
 """
 
 from __future__ import annotations
@@ -46,9 +50,12 @@ class Plausibility:
     _largest: dict[tuple[int, int], LinkRecord] = field(default_factory=dict)  # by block and stream
     _own: dict[int, LinkRecord] = field(default_factory=dict)  # by stream
 
-    def own(self, stream: int, share: float, estimate: float) -> None:
-        """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate."""
-        _note(_record(self._own, stream), share, estimate)
+    def own(self, stream: int, share: float, estimate: float, step_size: float = 0.0) -> None:
+        """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate.
+
+        `step_size`: how far it would go along that gradient; 0 if it does not know.
+        """
+        _note(_record(self._own, stream), share, max(estimate, step_size * share))
 
     @property
     def knows_itself(self) -> bool:
@@ -118,10 +125,12 @@ class Plausibility:
 
 
 def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -> bool:
-    """Beyond a margin. Where nothing but zeros was seen there is nothing to compare with."""
+    """Beyond a margin. Next to nothing, or nothing but zeros, is no history to compare with."""
     if own > 0.0 and value > OWN_MARGIN * own:
         return True
-    return on_link is not None and value > max(anywhere, own) and value > LINK_MARGIN * on_link > 0.0
+    if on_link is None or LINK_MARGIN * on_link < own:
+        return False
+    return value > max(anywhere, own) and value > LINK_MARGIN * on_link > 0.0
 
 
 def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:

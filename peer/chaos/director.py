@@ -14,12 +14,13 @@ import math
 import os
 import signal
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from peer.chaos import machine
 from peer.chaos.mischief import Mischief
 from peer.chaos.process import Host
-from peer.chaos.record import Exit, Life, Record
+from peer.chaos.record import Disbelieved, Exit, Life, Record
 from peer.chaos.scorecard import CHECKPOINT_S, ERROR_MAX, worst_error
 from peer.errors import HyperpushError
 from peer.scenario import Join
@@ -78,7 +79,7 @@ class Director:
                 self._there.discard(trouble.change.agent)
         self._addresses: dict[str, str] = {}
         self._status: dict[str, tuple[float, Mapping[str, Any]]] = {}
-        self._refused: dict[str, int] = {}  # messages, in the lives that are over
+        self._refused: Counter[str] = Counter()  # messages, by why, in the lives that are over
         self._answered = 0  # looks in a row
         self._unscored: set[str] = set()  # who is asked for scores and has not answered
         self._scored = asyncio.Event()  # all have
@@ -161,7 +162,7 @@ class Director:
         host.up.clear()
         for agent in self._plan.members[host.number]:
             last = self._status.pop(agent, None)
-            self._refused[agent] = self._refused.get(agent, 0) + (last[1]["rejected"] if last else 0)
+            self._refused.update(last[1]["rejected"] if last else {})
         if host.finishing.is_set() and code == 0:
             return
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -185,13 +186,14 @@ class Director:
         ((kind, value),) = line.items()
         match kind:
             case "status":
-                for agent, status in value.items():
-                    self._status[agent] = (time.monotonic(), status)
-                    if self._began_at < math.inf:
-                        self.record.see(agent, status["ticks"], self._now_s())
+                self._seen(value)
             case "entered":
                 _, peer, epoch = value
                 self.record.epochs.setdefault(peer, []).append(epoch)
+            case "disbelieved":
+                agent, peer, reason = value
+                self.record.disbelieved.append(Disbelieved(agent, peer, reason, self._now_s()))
+                self._tell(f"{agent} does not believe {peer}: {reason}")
             case "ready":
                 self._ready(*value)
             case "listening":
@@ -209,6 +211,13 @@ class Director:
                 host.refused = value
             case _:
                 self._tell(value)
+
+    def _seen(self, statuses: Mapping[str, Mapping[str, Any]]) -> None:
+        """A process tells how its agents are doing."""
+        for agent, status in statuses.items():
+            self._status[agent] = (time.monotonic(), status)
+            if self._began_at < math.inf:
+                self.record.see(agent, status["ticks"], self._now_s())
 
     def _ready(self, agent: str, peer: str, incarnation: int, address: str, ticks: int) -> None:
         """An agent listens."""
@@ -245,10 +254,11 @@ class Director:
         """Ask all what they have come to, and let them say goodbye."""
         self.record.ended_s = max(0.0, self._now_s())
         self.record.agents = tuple(agent for agent in self._plan.agents if agent in self._there)
+        for _, status in self._status.values():
+            self._refused.update(status["rejected"])
         self.record.garbage.setdefault("messages refused", 0)
-        self.record.garbage["messages refused"] += sum(self._refused.values()) + sum(
-            status["rejected"] for _, status in self._status.values()
-        )
+        self.record.garbage["messages refused"] += self._refused.total()
+        self.record.refused.update(self._refused)
         if not self.record.interrupted:
             shards = [self._plan.agents.index(agent) for agent in self.record.agents]
             for host in self._hosts:

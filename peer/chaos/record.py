@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,16 @@ class Life:
 
 
 @dataclass(frozen=True, slots=True)
+class Disbelieved:
+    """One agent has taken what another announced for untrue; in a swarm of honest agents nobody should."""
+
+    agent: str
+    peer: PeerId
+    reason: str
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """One end of one process."""
 
@@ -68,12 +79,14 @@ class Record:
     done: list[Done] = field(default_factory=list)
     lives: list[Life] = field(default_factory=list)
     epochs: dict[PeerId, list[int]] = field(default_factory=dict)  # as each was entered
+    disbelieved: list[Disbelieved] = field(default_factory=list)
     exits: list[Exit] = field(default_factory=list)
     seen: dict[str, list[Seen]] = field(default_factory=dict)  # of each agent, whenever it had ticked
     memory: dict[int, int] = field(default_factory=dict)  # most bytes at once, by process
     scores: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of those there at the end
     answered_s: float | None = None  # since when all have the answer
     garbage: dict[str, int] = field(default_factory=dict)  # what was said, and how much of it was refused
+    refused: Counter[str] = field(default_factory=Counter)  # messages, by why
     left_behind: list[str] = field(default_factory=list)
 
     def see(self, agent: str, ticks: int | None, now_s: float) -> None:

@@ -57,6 +57,7 @@ def scorecard(record: Record, undisturbed: Record | None = None) -> tuple[Line, 
         _epochs(record),
         _checkpoints(record),
         _processes(record),
+        _beliefs(record),
         _progress(record),
         _errors(record) if undisturbed is None else _accuracies(record, undisturbed),
         Line(
@@ -81,6 +82,8 @@ def numbers(record: Record) -> dict[str, str]:
     }
     if record.garbage:
         shown["garbage"] = ", ".join(f"{count:,} {what}" for what, count in record.garbage.items())
+    if record.refused:
+        shown["refused"] = ", ".join(f"{why} {count:,}" for why, count in record.refused.most_common())
     return shown
 
 
@@ -202,6 +205,16 @@ def _processes(record: Record) -> Line:
     excuses = Counter(one.excuse for one in record.exits if one.excuse)
     found = ", ".join(f"{count} {excuse}" for excuse, count in excuses.items())
     return Line("no process ends, or is refused its state, by itself", found or "none ended", tuple(lost))
+
+
+def _beliefs(record: Record) -> Line:
+    """All that take part are honest; what has no key is refused before it is believed or not."""
+    lost = [
+        f"{one.agent} at {one.at_s:.1f} s: did not believe {one.peer}: {one.reason}"
+        for one in record.disbelieved
+    ]
+    found = "all are believed" if not lost else f"{len(lost)} doubts"
+    return Line("no agent takes for untrue what another says", found, tuple(lost))
 
 
 def _progress(record: Record) -> Line:

@@ -49,6 +49,8 @@ class Course:
         """Wait until the agent is to be there; what is left then. Durations of `options` are shortened."""
         if strangers := self.whole.strangers(peer):
             say(f"{self.whole.file} names {', '.join(strangers)}; this agent is {peer}")
+        if not self.goes_on:
+            self.began = time.monotonic()  # what it took to get here is no time of the file
         at_s = self.whole.next_coming(peer, self.passed_s if self.goes_on else 0.0)
         if at_s is not None and at_s > self.passed_s:
             say(f"not there before {at_s:g} s, as {self.whole.file} says")

@@ -20,7 +20,7 @@ from peer.hunt.wiretap import Replays
 from peer.hunt.world import FAR_TOLERANCE, Jump, Lies, Trouble, World, draw
 from peer.inbox import Inbox
 from peer.membership import Membership
-from peer.plausibility import Plausibility
+from peer.plausibility import LinkRecord, Plausibility
 from peer.scenario import check_scenario
 from peer.tracking import TrackingStream
 
@@ -140,6 +140,13 @@ def forget_nobody(self: Plausibility, source: Any) -> None:
     """The history of a link outlives the peer."""
 
 
+def live_for_the_moment(
+    self: Plausibility, stream: int, share: float, estimate: float, step_size: float = 0.0
+) -> None:
+    """Others are measured by what an agent holds now, and when it is settled that is next to nothing."""
+    self._own[stream] = LinkRecord(share, max(estimate, step_size * share))
+
+
 def blame_nobody(self: Membership, *_: Any) -> None:
     """A cut link is never replaced."""
 
@@ -152,12 +159,14 @@ PLANTED = [
     (TrackingStream, "mix", mix_again, {"stale"}),
     (Agent, "receive", remember_all, {"bounded"}),
     (Plausibility, "forget", forget_nobody, {"bounded"}),
+    (Plausibility, "own", live_for_the_moment, {"belief"}),
     (Trial, "make_agent", forget_the_epoch, {"identity"}),
     (Membership, "_judge_links", blame_nobody, {"answer"}),
 ]
 
 
-SEEDS = {"forget_nobody": 2, "forget_the_epoch": 8, "blame_nobody": 2}  # the first where each is found, or 0
+# The first where each is found, or 0.
+SEEDS = {"forget_nobody": 2, "forget_the_epoch": 8, "blame_nobody": 2, "live_for_the_moment": 7}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import re
@@ -15,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from peer.cli import main
+from peer.commands import alone
 from peer.errors import StateError
+from peer.scenario_file import parse_scenario
 from peer.service import AgentService
 from tests.runtime.agents import ring
 
@@ -254,6 +257,18 @@ def test_a_scenario_lets_the_agent_join_end_and_come_back(
     (result,) = read(found)["agents"]
     assert result["id"] == name
     assert list((out / "state").glob("me-*.npz"))
+
+
+def test_what_a_process_takes_to_start_is_no_time_of_its_scenario(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by a slow machine: the moment to join had passed before anybody waited for it."""
+    now, told = [100.0], list[str]()
+    monkeypatch.setattr(alone.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(alone.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    course = alone.Course(parse_scenario('[[event]]\nat = 0.2\njoin = "me"\n', "file"))
+    now[0] = 130.0
+    left = course.wait("me", argparse.Namespace(duration=10.0, until=[]), told.append)
+    assert told == ["not there before 0.2 s, as file says"]
+    assert (now[0], left.changes) == (130.2, ())
 
 
 def test_a_scenario_that_means_nobody_here_or_ends_later_is_told(

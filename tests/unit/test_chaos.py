@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -20,7 +21,7 @@ from peer.chaos.plan import (
     shared_out,
     undisturbed,
 )
-from peer.chaos.record import Done, Exit, Life, Record
+from peer.chaos.record import Disbelieved, Done, Exit, Life, Record
 from peer.chaos.scorecard import (
     ERROR_MAX,
     LOST_S_MAX,
@@ -181,6 +182,7 @@ def good() -> Record:
         scores={name: {"model": 1e-7, "adjoint": 2e-7} for name in ("agent-0", "agent-1")},
         answered_s=33.0,
         garbage={"messages": 1000},
+        refused=Counter(malformed=900, unencrypted=1100),
     )
     for half_seconds in range(80):
         record.see("agent-0", 10 * half_seconds, half_seconds / 2)
@@ -211,6 +213,7 @@ def test_nothing_lost_is_said_so() -> None:
         "the same, process left alone": "less than 1 s",
         "peak memory": "process 0: 256 MiB, process 1: 128 MiB",
         "garbage": "1,000 messages",
+        "refused": "unencrypted 1,100, malformed 900",
     }
     written: Any = to_dict(record, scorecard(record))
     assert written["nothing_lost"] is True
@@ -243,6 +246,10 @@ def test_nothing_at_all_is_a_scorecard_too() -> None:
             {"exits": [Exit(1, 7.0, "ended with exit code 1: Error: a bug")]},
             "process 1 at 7.0 s: ended with exit code 1: Error: a bug",
         ),
+        (
+            {"disbelieved": [Disbelieved("agent-0", "agent-1-key", "the sum jumps", 12.0)]},
+            "agent-0 at 12.0 s: did not believe agent-1-key: the sum jumps",
+        ),
         ({"agents": ("agent-0", "agent-1", "agent-2")}, "agent-2: not there at the end"),
         ({"ended_s": 39.0 + 1.1 * STILL_S_MAX}, "agent-0: no tick from 39.5 to 72.0 s"),
         ({"scores": {"agent-0": {"model": 1e-3}, "agent-1": {}}}, "agent-0: model off by 1.0e-03"),
@@ -255,7 +262,7 @@ def test_what_is_lost_is_said_with_where(changed: dict[str, Any], said: str) -> 
 
 
 def test_an_answer_that_was_never_there_has_no_time() -> None:
-    line = scorecard(replace(good(), answered_s=None))[5]
+    line = scorecard(replace(good(), answered_s=None))[6]
     assert line == Line(line.asked, "2.0e-07")
 
 

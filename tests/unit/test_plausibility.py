@@ -94,12 +94,32 @@ def test_who_was_alone_is_believed_what_this_agent_has_held_itself() -> None:
         assert objection(judge, growth=1e-12, estimate=1e-12) is None
     judge.own(0, 5.0, 3.0)
     assert objection(judge, growth=4.9, estimate=2.9) is None
+
+
+@pytest.mark.parametrize("field", ["growth", "estimate"])
+def test_next_to_nothing_is_no_history(field: str) -> None:
+    """Found by chaos: who hears nobody spends its mass on others, hardly moves, then comes far at once."""
     judge = Plausibility()
+    judge.own(0, 5.0, 5.0)
+    tiny, some = 0.9 * 5.0 / LINK_MARGIN, 1.1 * 5.0 / LINK_MARGIN
     for _ in range(HISTORY_MIN):
-        objection(judge, growth=1e-12, estimate=1e-12)
-    judge.own(0, 5.0, 3.0)
-    assert objection(judge, growth=5.1, estimate=2.9) is not None
-    assert objection(judge, growth=4.9, estimate=3.1) is not None
+        assert objection(judge, "a", growth=tiny, estimate=tiny) is None
+        assert objection(judge, "c", growth=some, estimate=some) is None
+    assert objection(judge, "c", **{field: 1.2 * 5.0}) is not None
+    assert objection(judge, "a", **{field: 1.1 * 5.0 * OWN_MARGIN}) is not None
+    assert objection(judge, "a", **{field: 0.9 * 5.0 * OWN_MARGIN}) is None
+
+
+def test_nobody_is_measured_by_an_own_estimate_shorter_than_one_step() -> None:
+    """Found by chaos: all estimates were 1e-6, and the first honest step of one of them came to 0.1."""
+    judge = Plausibility()
+    judge.own(0, 2.0, 1e-6, step_size=0.05)
+    for _ in range(HISTORY_MIN):
+        assert objection(judge, "a", estimate=1e-6) is None
+        assert objection(judge, "c", estimate=0.9e-3) is None
+    assert objection(judge, "a", estimate=0.05) is None
+    assert objection(judge, "c", estimate=0.9) is None
+    assert objection(judge, "c", estimate=1.1 * 0.1 * OWN_MARGIN) is not None
 
 
 def test_who_comes_back_settled_measures_others_by_what_it_held_before() -> None:

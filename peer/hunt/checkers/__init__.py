@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from peer.hunt.checkers.answer import wrong_answer
 from peer.hunt.checkers.base import Checker, Violation
+from peer.hunt.checkers.belief import Belief
 from peer.hunt.checkers.bounded import Bounded
 from peer.hunt.checkers.finite import Finite
 from peer.hunt.checkers.identity import OnceInAnEpoch
@@ -36,6 +37,7 @@ def all_checkers() -> list[Checker]:
         IdentityByKey(),
         Monotone(),
         NothingStale(),
+        Belief(),
         Bounded(),
         Finite(),
         NobodyStarves(),
