@@ -208,10 +208,12 @@ def _processes(record: Record) -> Line:
 
 
 def _beliefs(record: Record) -> Line:
-    """All that take part are honest; what has no key is refused before it is believed or not."""
+    """All that take part are honest; who only speaks garbage takes no part."""
+    honest = {life.peer for life in record.lives}
     lost = [
         f"{one.agent} at {one.at_s:.1f} s: did not believe {one.peer}: {one.reason}"
         for one in record.disbelieved
+        if one.peer in honest
     ]
     found = "all are believed" if not lost else f"{len(lost)} doubts"
     return Line("no agent takes for untrue what another says", found, tuple(lost))

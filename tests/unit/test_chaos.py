@@ -261,6 +261,12 @@ def test_what_is_lost_is_said_with_where(changed: dict[str, Any], said: str) -> 
     assert said in lost(replace(good(), **changed))
 
 
+def test_who_speaks_garbage_need_not_be_believed() -> None:
+    assert (
+        lost(replace(good(), disbelieved=[Disbelieved("agent-0", "somebody", "the sum jumps", 12.0)])) == []
+    )
+
+
 def test_an_answer_that_was_never_there_has_no_time() -> None:
     line = scorecard(replace(good(), answered_s=None))[6]
     assert line == Line(line.asked, "2.0e-07")
