@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from peer import heap
 from peer.assembly import check_alike
 from peer.baselines import never
 from peer.outcome import AgentOutcome
@@ -41,6 +42,7 @@ OBSERVE_EVERY_S = 0.25
 def worker_threads() -> ThreadPoolExecutor:
     """Workers for all agents of this process: one torch thread each, as many as cores."""
     torch.set_num_threads(1)
+    heap.share_one()
     return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="learning")
 
 
