@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from peer.errors import SettingError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -20,6 +22,12 @@ def jsonable(value: object) -> object:
     if isinstance(value, list | tuple):
         return [jsonable(item) for item in value]
     return value
+
+
+def check_json(path: Path | None) -> None:
+    """Raise `SettingError` before anything is worked out if the folder of this file is not there."""
+    if path is not None and not path.absolute().parent.is_dir():
+        raise SettingError("json", str(path), "give a file in a folder that exists")
 
 
 def write_json(path: Path, content: object) -> None:

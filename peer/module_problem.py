@@ -76,7 +76,9 @@ class ModuleProblem:
         }
         outputs = first_outputs(module, self.parameters, train[0][:PROBED])
         ground = Ground(module, self.parameters, outputs, train[1], weight_decay)
-        composition = Composition(personalization or NoPersonalization(), ground)
+        self._personalization = personalization or NoPersonalization()
+        self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
+        composition = Composition(self._personalization, ground)
         self._composition = composition
         self.model: Named = composition.model
         self.hyperparameters: Named = composition.hyperparameters
@@ -148,6 +150,31 @@ class ModuleProblem:
         own = self.local if local is None else local
         parameters = self._composition.personal(model, hyperparameters, own)
         return self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+
+    @property
+    def training_set(self) -> Samples:
+        """Inputs and targets; they are not changed."""
+        return self._train
+
+    @property
+    def classes(self) -> int | None:
+        """How many the outputs tell apart; None if targets are no numbers of classes."""
+        targets = self._train[1]
+        return None if targets.is_floating_point() or targets.dim() != 1 else self._outputs
+
+    def relabelled(self, targets: Tensor) -> ModuleProblem:
+        """The same problem with other targets of the training samples."""
+        return ModuleProblem(
+            self._module,
+            (self._train[0], targets),
+            self._validation,
+            self._test,
+            loss=self._loss,
+            personalization=self._personalization,
+            weight_decay=self._weight_decay,
+            batch_size=self._batch_size,
+            seed=self._seed,
+        )
 
     def sample_weights(self, hyperparameters: Named) -> Tensor:
         """How much each training sample counts in the training loss: shape (n,), mean 1."""

@@ -32,7 +32,7 @@ from peer.bench.hypergradient_cases import (
     swarm_of,
     tracking_curve,
 )
-from peer.bench.hypergradient_figure import check_figure, draw
+from peer.bench.hypergradient_figure import draw
 from peer.bench.hypergradient_summary import Summary, summarize, verdict
 from peer.bench.hypergradient_tables import (
     CAPTION,
@@ -43,7 +43,8 @@ from peer.bench.hypergradient_tables import (
 )
 from peer.display import make_console
 from peer.errors import SettingError
-from peer.jsonable import write_json
+from peer.figure_file import check_figure
+from peer.jsonable import check_json, write_json
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -118,8 +119,7 @@ def main(options: argparse.Namespace) -> int:
     for count in options.agents or ():
         if not 2 <= count <= AGENTS_MAX:
             raise SettingError("agents", count, f"give 2 to {AGENTS_MAX} agents, such as 3,10")
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    check_json(options.json)
     if options.figure is not None:
         check_figure(options.figure)
     agents = options.agents or ((3, 10) if options.quick else (3, 10, 100))

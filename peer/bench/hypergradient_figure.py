@@ -5,7 +5,6 @@ matplotlib, the optional extra `plot`, is loaded when it is drawn.
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING, Any, Final
 
 from peer.bench.hypergradient_cases import (
@@ -20,7 +19,7 @@ from peer.bench.hypergradient_cases import (
     TRACKING,
 )
 from peer.bench.hypergradient_summary import envelope
-from peer.errors import SettingError
+from peer.figure_file import save_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,18 +36,7 @@ COLOURS: Final = {
     TRACKING: "#0072B2",
 }
 SHADES: Final = ("#0072B2", "#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7")
-FORMATS: Final = (".png", ".svg", ".pdf")
 LOWEST: Final = 1e-9  # of the axis: below it there is only rounding
-
-
-def check_figure(path: Path) -> None:
-    """Raise `SettingError` before anything is measured if the picture could not be written."""
-    if path.suffix.lower() not in FORMATS:
-        raise SettingError("figure", str(path), f"give a file that ends in {', '.join(FORMATS)}")
-    if not path.absolute().parent.is_dir():
-        raise SettingError("figure", str(path), "give a file in a folder that exists")
-    if importlib.util.find_spec("matplotlib") is None:
-        raise SettingError("figure", str(path), "install matplotlib: pip install 'hyperpush[plot]'")
 
 
 def draw(curves: Sequence[Curve], path: Path) -> None:
@@ -58,7 +46,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
     seed = min(curve.task.seed for curve in curves)
     curves = [curve for curve in curves if curve.task.seed == seed]
     sizes = sorted({curve.task.agents for curve in curves})
-    figure: Any = Figure(figsize=(15, 4.1 * len(sizes) + 1.2), layout="constrained")
+    figure: Any = Figure(figsize=(15, 4.1 * len(sizes) + 1.2), layout="constrained", dpi=130)
     panels = figure.subplots(len(sizes), 3, squeeze=False, sharey=True)
     for row, agents in zip(panels, sizes, strict=True):
         own = [curve for curve in curves if curve.task.agents == agents]
@@ -76,7 +64,7 @@ def draw(curves: Sequence[Curve], path: Path) -> None:
         panel.set_xlabel(f"{name} by the whole swarm")
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower left", ncols=5, fontsize=9)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
 
 
 def _compare(panel: Any, curves: Sequence[Curve], *, by_bytes: bool) -> None:

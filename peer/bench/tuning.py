@@ -16,8 +16,7 @@ from rich.table import Table
 from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
-from peer.errors import SettingError
-from peer.jsonable import jsonable, write_json
+from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ WORST_SHOWN: Final = 8
 
 def main(options: argparse.Namespace) -> int:
     """Measure, print the table, write it. Raises `SettingError` for a file that cannot be."""
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    check_json(options.json)
     console = make_console()
     began = time.perf_counter()
     outcomes: list[Outcome] = []

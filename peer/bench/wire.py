@@ -15,7 +15,7 @@ from peer.bench.talkers import BLOCK_BYTES_MAX, BLOCK_BYTES_MIN, BLOCKS
 from peer.bench.ways import AGENTS, TRANSPORT, WAYS, WEBSOCKET
 from peer.display import make_console
 from peer.errors import SettingError
-from peer.jsonable import write_json
+from peer.jsonable import check_json, write_json
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -66,8 +66,7 @@ def main(options: argparse.Namespace) -> int:
         if not BLOCK_BYTES_MIN <= size <= BLOCK_BYTES_MAX:
             remedy = f"give {BLOCK_BYTES_MIN} to {BLOCK_BYTES_MAX} bytes: one block is one message"
             raise SettingError("sizes", size, remedy)
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    check_json(options.json)
     console = make_console()
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("measuring", total=ROUNDS * len(options.sizes) * len(WAYS))

@@ -12,8 +12,7 @@ from rich.table import Table
 
 from peer.bench.exactness import FANOUT, Cell, Scale, in_order, measure_all
 from peer.display import make_console
-from peer.errors import SettingError
-from peer.jsonable import write_json
+from peer.jsonable import check_json, write_json
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ def main(options: argparse.Namespace) -> int:
 
 def exactness(options: argparse.Namespace) -> int:
     """Print the table, and write it with `--json`."""
-    if options.json is not None and not options.json.absolute().parent.is_dir():
-        raise SettingError("json", str(options.json), "give a file in a folder that exists")
+    check_json(options.json)
     scale = Scale(options.agents, options.ticks, options.step_size, options.seed)
     console = make_console()
     cells: list[Cell] = []

@@ -13,7 +13,8 @@ from peer.data.holdings import MOST, holdings
 from peer.data.picture import draw
 from peer.display import make_console
 from peer.errors import SettingError
-from peer.jsonable import write_json
+from peer.figure_file import check_figure
+from peer.jsonable import check_json, write_json
 from peer.options.data import SHARED_OUT
 from peer.tasks import digits
 from peer.tasks.folder import read_pooled
@@ -31,10 +32,9 @@ NAMES_SHOWN = 12  # of labels, under a column of bars; more are only numbered in
 
 def main(options: argparse.Namespace) -> int:
     """Share out, print, and draw if that is wanted; returns the exit code."""
-    for name in ("json", "figure"):
-        file = getattr(options, name)
-        if file is not None and not file.absolute().parent.is_dir():
-            raise SettingError(name, str(file), "give a file in a folder that exists")
+    check_json(options.json)
+    if options.figure is not None:
+        check_figure(options.figure)
     scheme = options.partition or DIRICHLET
     choice = DataChoice(scheme, options.data_dir, None, options.samples)
     found = _shared_out(options.task, options.agents, options.seed, scheme, choice)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from peer.errors import SettingError
+from peer.figure_file import save_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from peer.data.holdings import Holdings
 
-KINDS: Final = (".png", ".svg", ".pdf")
 AGENTS_MAX: Final = 200  # beyond, bubbles are smaller than a pixel
 COLOURS: Final = ("#3b6ea8", "#c8553d", "#4f8a4c", "#8a5a9e", "#b98b2f", "#4a9aa5", "#7a7a7a", "#a8557f")
 INK: Final = "#333333"
@@ -26,16 +26,11 @@ TEXT_INCHES: Final = 1.5  # for the names of labels
 
 def draw(holdings: Holdings, title: str, file: Path) -> None:
     """Write the figure. Raises `SettingError` without matplotlib, and for a kind of file it does not draw."""
-    if file.suffix not in KINDS:
-        raise SettingError("figure", str(file), f"give a file that ends in {', '.join(KINDS)}")
     agents, labels = holdings.counts.shape
     if agents > AGENTS_MAX:
         raise SettingError("figure", str(file), f"{agents} agents are too many to draw; {AGENTS_MAX} at most")
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        remedy = "matplotlib is not installed: pip install 'hyperpush[plot]'; or leave it out"
-        raise SettingError("figure", str(file), remedy) from None
+    from matplotlib.figure import Figure
+
     cell = CELL_INCHES * min(1.0, 40 / max(agents, labels))
     wide, high, above = max(4.5, cell * agents), cell * labels, 1.0
     width, height = wide + TEXT_INCHES + 1.1, high + above + 1.7
@@ -61,15 +56,7 @@ def draw(holdings: Holdings, title: str, file: Path) -> None:
     figure.suptitle(
         title, x=left, y=1 - 0.12 / height, ha="left", va="top", fontsize=11, color=INK, wrap=False
     )
-    try:
-        figure.savefig(file, metadata=_undated(file))
-    except OSError as error:
-        raise SettingError("figure", str(file), f"it cannot be written: {error.strerror}") from None
-
-
-def _undated(file: Path) -> dict[str, None]:
-    """The same figure is the same file, whenever it was drawn."""
-    return {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}.get(file.suffix, {})
+    save_figure(figure, file)
 
 
 def _bubbles(axes: Any, holdings: Holdings, colours: list[str], cell_points: float) -> None:

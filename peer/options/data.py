@@ -11,6 +11,7 @@ from peer.options.option import Option
 from peer.options.table import CONFIGURED
 
 PARTITION: Final = ("partition",)
+INFLUENCE: Final = ("influence",)
 SHARED_OUT: Final = "digits, fashion-mnist, mnist, emnist, folder"
 
 DATA_OPTIONS: Final = (
@@ -19,7 +20,7 @@ DATA_OPTIONS: Final = (
         read=readers.partition,
         help=f"how samples are shared out among agents: {EXAMPLES}; the last two can be added to another "
         "with +",
-        commands=(*CONFIGURED, *PARTITION),
+        commands=(*CONFIGURED, *PARTITION, *INFLUENCE),
         group="learning",
         metavar="HOW",
         unset="dirichlet:0.4; of folder: a file for each agent",
@@ -28,7 +29,7 @@ DATA_OPTIONS: Final = (
         name="data_dir",
         read=readers.path,
         help="the folder with the files of the task's data; for folder also one file",
-        commands=(*CONFIGURED, *PARTITION, "replay"),
+        commands=(*CONFIGURED, *PARTITION, *INFLUENCE, "replay"),
         group="learning",
         metavar="DIR",
         unset="where Debian's package puts those of fashion-mnist",
@@ -37,7 +38,7 @@ DATA_OPTIONS: Final = (
         name="model",
         read=readers.model,
         help=f"of images, and of folder: one of {', '.join(MODELS)}",
-        commands=CONFIGURED,
+        commands=(*CONFIGURED, *INFLUENCE),
         group="learning",
         metavar="NAME",
         unset="mlp",
@@ -46,7 +47,7 @@ DATA_OPTIONS: Final = (
         name="samples",
         read=readers.whole(1),
         help="share out so many samples only, drawn at random",
-        commands=(*CONFIGURED, *PARTITION),
+        commands=(*CONFIGURED, *PARTITION, *INFLUENCE),
         group="learning",
         unset="all",
     ),

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from peer.errors import HyperpushError
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
+from peer.options.influence import INFLUENCE_OPTIONS
 from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
 from peer.options.table import CONFIGURED, LEARNING_OPTIONS
@@ -26,13 +27,17 @@ if TYPE_CHECKING:
 
     from peer.options.option import Option
 
-OPTIONS: Final = (*LEARNING_OPTIONS, *DATA_OPTIONS, *TOOL_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS)
+OPTIONS: Final = (
+    *(*LEARNING_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
+    *(*TOOL_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
+)
 
 COMMANDS: Final = {
     "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
     "run": "start one agent here; it finds the others of its swarm and learns with them",
     "simulate": "the same swarm under a virtual clock: reproducible bit for bit",
     "partition": "who has which data: how a task's samples are shared out, as a table and a picture",
+    "influence": "which training samples help or hurt the swarm, such as those with wrong labels",
     "status": "how a running agent is doing: peers, losses, how far from settled",
     "doctor": "why peers are not found or not heard, and what to do about it",
     "config": "the options in force for `run`, and where each comes from",

@@ -32,12 +32,12 @@ from peer.bench.hypergradient_cases import (
     swarm_of,
     tracking_curve,
 )
-from peer.bench.hypergradient_figure import check_figure
 from peer.bench.hypergradient_summary import envelope, reached, summarize, verdict
 from peer.bench.hypergradient_tables import reproduction
 from peer.cli import main
 from peer.errors import SettingError
 from peer.estimators import SwarmProducts
+from peer.figure_file import check_figure
 
 if TYPE_CHECKING:
     from pathlib import Path
