@@ -50,12 +50,12 @@ class Plausibility:
     _largest: dict[tuple[int, int], LinkRecord] = field(default_factory=dict)  # by block and stream
     _own: dict[int, LinkRecord] = field(default_factory=dict)  # by stream
 
-    def own(self, stream: int, share: float, estimate: float, step_size: float = 0.0) -> None:
+    def own(self, stream: int, share: float, estimate: float) -> None:
         """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate.
 
-        `step_size`: how far it would go along that gradient; 0 if it does not know.
+        Or of a step along that gradient, if that is longer.
         """
-        _note(_record(self._own, stream), share, max(estimate, step_size * share))
+        _note(_record(self._own, stream), share, estimate)
 
     @property
     def knows_itself(self) -> bool:

@@ -170,9 +170,11 @@ class Solver(Generic[V]):
         report.objections, report.disagreements = objections, disagreements
         report.tuning = self.tuner.tuning
         for index, stream in enumerate(self.streams):
-            step_size = float((steps.model, steps.adjoint)[index]) if self.tuner.is_ready else 0.0
             length = self._algebra.norm(stream.estimate)
-            self._plausibility.own(index, max(stream.residual()), length, step_size)
+            if self.tuner.is_ready:
+                step = stream.gradient * (steps.model, steps.adjoint)[index]
+                length = max(length, self._algebra.norm(step))
+            self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1
         if self._ticks % SPACING_CHECK_TICKS == 0:
             report.sum_spacing = max(stream.spacing() for stream in self.streams)

@@ -140,11 +140,9 @@ def forget_nobody(self: Plausibility, source: Any) -> None:
     """The history of a link outlives the peer."""
 
 
-def live_for_the_moment(
-    self: Plausibility, stream: int, share: float, estimate: float, step_size: float = 0.0
-) -> None:
+def live_for_the_moment(self: Plausibility, stream: int, share: float, estimate: float) -> None:
     """Others are measured by what an agent holds now, and when it is settled that is next to nothing."""
-    self._own[stream] = LinkRecord(share, max(estimate, step_size * share))
+    self._own[stream] = LinkRecord(share, estimate)
 
 
 def blame_nobody(self: Membership, *_: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from peer.learner import Evaluation
+from peer.learner import Evaluation, TickReport
 from peer.plausibility import HISTORY_MIN, LINK_MARGIN
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
@@ -548,3 +548,18 @@ def test_a_first_message_is_compared_with_the_own_gradient() -> None:
     _, report = solver.tick([absurd("liar")], STAY)
     assert [who for who, _ in report.objections] == ["liar"]
     assert list(solver.model.mass.held) == [-1, -1]
+
+
+def test_nobody_is_measured_by_an_own_estimate_shorter_than_one_step() -> None:
+    """Found by chaos: all estimates were 1e-6, and the first honest step of one of them came to 0.1."""
+    solver = make_solver(model_step_size=Fraction(1, 10), adjoint_step_size=Fraction(1, 10))
+    nothing = vector(0, 0)
+
+    def heard(sequence: int, length: Fraction) -> TickReport:
+        at = vector(length, 0)
+        return solver.tick([push("a", sequence=sequence, arrays=(at, nothing, at, nothing))], STAY)[1]
+
+    for sequence in range(1, HISTORY_MIN + 2):
+        assert heard(sequence, Fraction(1, 10**6)).objections == ()
+    assert heard(HISTORY_MIN + 2, Fraction(1, 10)).objections == ()
+    assert heard(HISTORY_MIN + 3, Fraction(10**5)).objections, "but by that step"
