@@ -65,7 +65,8 @@ TORCH_SIDE = [
             "torch_learner",
         ),
         *("logistic", "lockstep", "estimators/base", "estimators/direct", "estimators/jacobian_push"),
-        *("estimators/neumann", "estimators/tracking", "estimators/training"),
+        *("estimators/choice", "estimators/learning", "estimators/neumann", "estimators/tracking"),
+        "estimators/training",
         *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
         *("trace/watch",),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,23 @@ def configuration(
     asked = {name: str(value) if isinstance(value, Path | Scheme) else value for name, value in asked.items()}
     goals = [str(goal) for goal in end.goals]
     return {**asked, "until": goals, "settings": settings.to_dict(), "faults": faults.to_dict()}
+
+
+@contextlib.contextmanager
+def stopped_by_interrupt() -> Iterator[threading.Event]:
+    """Ctrl-C sets what is yielded, once; a second one ends the program as usual. Without an event loop."""
+    stop = threading.Event()
+    previous = signal.getsignal(signal.SIGINT)
+
+    def handle(*_: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
 
 
 @contextlib.contextmanager

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from peer.commands.common import configuration
+from peer.commands import in_rounds
+from peer.commands.common import configuration, stopped_by_interrupt
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
+from peer.errors import SettingError
+from peer.estimators.choice import choose
 from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
 from peer.recorder import Recorder
@@ -27,6 +28,11 @@ if TYPE_CHECKING:
 
 def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
+    estimator = choose(options.estimator, options.schedule)
+    if not estimator.is_of_agents:
+        return in_rounds.main(options, estimator)
+    if options.found["links"].origin != "default":
+        raise SettingError("links", options.links, "agents never know; it is for other --estimator NAME")
     began = time.monotonic()
     console = make_console()
     names = member_names(options.agents)
@@ -39,18 +45,11 @@ def main(options: argparse.Namespace) -> int:
         config = configuration(options, settings, faults, end)
         changes = [told(change) for change in scenario.changes]
         recorder = Recorder({**config, "changes": changes}, options.json, options.out)
-        stop = threading.Event()
-        previous = signal.getsignal(signal.SIGINT)
-
-        def handle(*_: object) -> None:
-            stop.set()
-            signal.signal(signal.SIGINT, previous)  # a second one ends the program as usual
-
-        signal.signal(signal.SIGINT, handle)
         title = f"{options.agents} simulated agents, {options.task}, {options.drop:.0%} of the messages lost"
         try:
             origin = of_task(task, options.agents, options.seed, options.personalization, choice)
             with (
+                stopped_by_interrupt() as stop,
                 make_display(console, title) as display,
                 all_traces(options, origin, names, display.say, is_real=False) as traces,
             ):
@@ -127,7 +126,6 @@ def main(options: argparse.Namespace) -> int:
             print_outcome(console, outcome)
             recorder.finish(outcome, answers)
         finally:
-            signal.signal(signal.SIGINT, previous)
             recorder.close()
     return 0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from peer.errors import ProblemError, SettingError
 from peer.estimators.base import SwarmProducts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from peer.estimators.base import HypergradientEstimator
     from peer.lockstep import LockstepNetwork
@@ -103,6 +103,17 @@ class Continuous:
 Schedule = Rounds | Continuous
 
 
+class Learned(NamedTuple):
+    """Where learning has ended, and the hypergradients of its last step, flat, of each agent."""
+
+    products: SwarmProducts
+    hypergradients: tuple[Tensor, ...]
+
+
+def _never(step: int, products: SwarmProducts) -> bool:  # noqa: ARG001
+    return False
+
+
 def learn(
     problems: Sequence[BilevelProblem[Any]],
     estimator: HypergradientEstimator[StateT],
@@ -112,30 +123,36 @@ def learn(
     schedule: Schedule,
     hyper_steps: int,
     hyper_step_size: float,
-) -> SwarmProducts:
+    stopped: Callable[[int, SwarmProducts], bool] = _never,
+) -> Learned:
     """Descend with all hyperparameters along the estimates; returns where that ends.
 
-    Raises `SettingError` for an estimator that needs standing models on the schedule `continuous`.
+    `stopped` is asked after every hyper step, with their number so far. Raises `SettingError` for an
+    estimator that needs standing models on the schedule `continuous`.
     """
     products = SwarmProducts(problems)
-    if isinstance(schedule, Continuous):
-        if estimator.standing:
-            name = type(estimator).__name__
-            raise SettingError("schedule", "continuous", f"{name} sums a series at one model; give Rounds")
-        state = estimator.init(products)
-        for _ in range(hyper_steps):
+    if isinstance(schedule, Continuous) and estimator.standing:
+        name = type(estimator).__name__
+        raise SettingError("schedule", "continuous", f"{name} sums a series at one model; give Rounds")
+    standing: StateT | None = None
+    found: tuple[Tensor, ...] = ()
+    for step in range(1, hyper_steps + 1):
+        if isinstance(schedule, Continuous):
+            state = estimator.init(products) if standing is None else standing
             for _ in range(schedule.hyper_every):
                 inner.train(products, network, 1)
                 state = estimator.update(state, products, network)
-            _step(products, estimator.hypergradients(state, products), hyper_step_size)
-        return products
-    for _ in range(hyper_steps):
-        inner.train(products, network, schedule.training_rounds)
-        state = estimator.init(products)
-        for _ in range(schedule.updates):
-            state = estimator.update(state, products, network)
-        _step(products, estimator.hypergradients(state, products), hyper_step_size)
-    return products
+            standing = state
+        else:
+            inner.train(products, network, schedule.training_rounds)
+            state = estimator.init(products)
+            for _ in range(schedule.updates):
+                state = estimator.update(state, products, network)
+        found = estimator.hypergradients(state, products)
+        _step(products, found, hyper_step_size)
+        if stopped(step, products):
+            break
+    return Learned(products, found)
 
 
 def _step(products: SwarmProducts, hypergradients: tuple[Tensor, ...], step_size: float) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from peer.errors import HyperpushError
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
+from peer.options.estimators import ESTIMATOR_OPTIONS, FLAGS, REAL
 from peer.options.influence import INFLUENCE_OPTIONS
 from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from peer.options.option import Option
 
 OPTIONS: Final = (
-    *(*LEARNING_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
+    *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
     *(*TOOL_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
@@ -206,6 +207,8 @@ def _instead(flag: str, command: str) -> str:
     faults = [option.flag for option in own if option.group == "faults"]
     if faults and flag in ("--fault", "--faults"):
         return f"faults are given by {' '.join(faults)}"
+    if flag in FLAGS and command in ("run", "swarm"):
+        return REAL
     meant = nearest(flag, [option.flag for option in own])
     return f"did you mean {meant}?" if meant else f"see hyperpush {command} --help"
 

@@ -118,6 +118,14 @@ def share(given: object) -> float:
     return value
 
 
+def links(given: object) -> str:
+    """Whether senders know which links are down."""
+    told = text(given)
+    if told not in ("known", "silent"):
+        refuse(given, "give known or silent")
+    return told
+
+
 def integer(given: object) -> int:
     """Any whole number."""
     if not isinstance(given, str | int) or isinstance(given, bool):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+import re
 from typing import Any
 
 import pytest
@@ -12,8 +13,11 @@ import torch
 from torch import Tensor
 
 import peer
+from peer.errors import SettingError
 from peer.estimators import Direct, JacobianPush, Neumann, SwarmProducts, Tracking
+from peer.estimators.choice import EstimatorChoice, choose
 from peer.estimators.jacobian_push import stationary_weights
+from peer.estimators.learning import Plan, learn_in_rounds
 from peer.estimators.training import Continuous, Exact, PushSumSGP, Rounds, learn
 from peer.lockstep import RATES, Graph, LockstepNetwork, make_graph
 from peer.logistic import LogisticProblem, LogisticSolution, mixture, solve
@@ -282,7 +286,7 @@ def test_hyperparameters_reach_the_bilevel_solution(estimator: Any, schedule: An
         )
         for s in range(3)
     ]
-    products = learn(
+    products, _ = learn(
         problems,
         estimator,
         LockstepNetwork(PERFECT),
@@ -345,3 +349,106 @@ def test_pack_is_in_the_order_of_the_model() -> None:
     """The oracle's and the estimators' flat vectors are the same."""
     problem = setup()[0][0]
     assert torch.equal(pack(problem.model), SwarmProducts([problem]).models[0])
+
+
+# ---- by the names that people give
+
+
+@pytest.mark.parametrize(
+    ("estimator", "schedule", "found"),
+    [
+        ("tracking", None, EstimatorChoice("tracking", 1, 10)),
+        ("tracking:3", "rounds:7", EstimatorChoice("tracking", 1, 3, 7)),
+        ("neumann", None, EstimatorChoice("neumann", 10, 10, 10)),
+        ("neumann:2", "rounds", EstimatorChoice("neumann", 2, 10, 10)),
+        ("neumann:2:30", "rounds:1", EstimatorChoice("neumann", 2, 30, 1)),
+        ("jacobian-push:5", None, EstimatorChoice("jacobian-push", 1, 5, 10)),
+        ("direct", None, EstimatorChoice("direct")),
+        ("direct", "continuous", EstimatorChoice("direct")),
+    ],
+)
+def test_names_say_which_estimator_it_is(
+    estimator: str, schedule: str | None, found: EstimatorChoice
+) -> None:
+    choice = choose(estimator, schedule)
+    assert choice == found
+    assert choice.is_of_agents == (estimator == "tracking")
+    made = choice.make(0.1, 0.5)
+    assert type(made).__name__.lower() == found.name.replace("-", "")
+    assert isinstance(choice.schedule(3), Continuous) == (found.training_rounds is None)
+    assert choice.rounds_per_step(3) == (found.training_rounds or 3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "schedule", "said"),
+    [
+        ("newmann", None, "give one of tracking, neumann:S:M, jacobian-push:M, direct"),
+        ("neumann:0", None, "give neumann:rounds:updates, whole numbers from 1 up"),
+        ("neumann:1:2:3", None, "give neumann:rounds:updates, whole numbers"),
+        ("direct:1", None, "give direct, whole numbers"),
+        ("jacobian-push:x", None, "give jacobian-push:updates"),
+        ("neumann", "continuous", "neumann sums up a series at one model"),
+        ("direct", "rounds:0", "give continuous, or rounds:N"),
+        ("direct", "continuous:3", "give continuous, or rounds:N"),
+        ("direct", "never", "give continuous, or rounds:N"),
+    ],
+)
+def test_what_is_no_estimator_is_refused(estimator: str, schedule: str | None, said: str) -> None:
+    with pytest.raises(SettingError, match=re.escape(said)):
+        choose(estimator, schedule)
+
+
+def plan_of(estimator: str, schedule: str | None = None, **changes: Any) -> Plan:
+    plain: dict[str, Any] = {
+        "choice": choose(estimator, schedule),
+        "rounds": 30,
+        "fanout": AGENTS - 1,
+        "drop": 0.0,
+        "known": True,
+        "seed": 0,
+        "hyper_every": 1,
+    }
+    return Plan(**{**plain, **changes})
+
+
+@pytest.mark.parametrize(
+    ("estimator", "exchanges"),
+    [("direct", 30), ("neumann:2:5", 30 + 3 * 10), ("jacobian-push:4", 30 + 3 * 4), ("tracking", 60)],
+)
+def test_a_swarm_learns_in_rounds_and_messages_are_counted(estimator: str, exchanges: int) -> None:
+    shares: list[float] = []
+
+    def after(share: float) -> bool:
+        shares.append(share)
+        return False
+
+    problems = make(biased_module, AGENTS)
+    found = learn_in_rounds(problems, plan_of(estimator), after)
+    assert (found.rounds, found.exchanges) == (30, exchanges)
+    assert found.messages == exchanges * AGENTS * (AGENTS - 1)
+    assert found.bytes > 8 * found.messages
+    assert shares[-1] == 1.0
+    assert len(shares) == (30 if estimator in ("direct", "tracking") else 3)
+    for problem, one in zip(problems, found.agents, strict=True):
+        batch = next(iter(problem.batches()))
+        before = float(problem.inner_loss(problem.model, problem.hyperparameters, batch))
+        assert float(problem.inner_loss(one.model, one.hyperparameters, batch)) < before
+        assert one.hypergradient.keys() == problem.hyperparameters.keys()
+
+
+def test_learning_in_rounds_can_be_stopped_and_steps_can_be_given() -> None:
+    found = learn_in_rounds(make(biased_module, AGENTS), plan_of("direct", step_size=0.125), lambda _: True)
+    assert (found.rounds, found.step_size) == (1, 0.125)
+
+
+def test_where_nothing_bends_steps_have_to_be_given() -> None:
+    flat = make(biased_module, AGENTS)
+    for problem in flat:
+        problem.inner_loss = lambda model, hyper, batch, local=None: (
+            0.0
+            * sum(  # type: ignore[method-assign]
+                tensor.sum() for tensor in model.values()
+            )
+        )
+    with pytest.raises(peer.ProblemError, match="does not bend where learning begins; give model_step_size"):
+        learn_in_rounds(flat, plan_of("direct"))

@@ -1,0 +1,80 @@
+"""`hyperpush simulate --estimator NAME`: other estimators in common rounds, which only it can have."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from peer.cli import main
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    Capture = pytest.CaptureFixture[str]
+
+SMALL = ("--agents", "3", "--ticks", "20", "--fanout", "2")
+
+
+def test_a_swarm_in_common_rounds_has_the_same_table(tmp_path: Path, capsys: Capture) -> None:
+    file = tmp_path / "found.json"
+    chosen = ("--estimator", "neumann:2:3", "--schedule", "rounds:10", "--drop", "0.4")
+    assert main(["simulate", *SMALL, *chosen, "--json", str(file)]) == 0
+    told = capsys.readouterr().out
+    found: Any = json.loads(file.read_text())
+    assert (found["messages"], found["exchanges"]) == (found["messages"], 20 + 2 * 2 * 3)
+    assert f"{found['messages']:,} messages" in told
+    assert "shared + personal" in told
+    assert (found["config"]["estimator"], found["config"]["schedule"]) == ("neumann:2:3", "rounds:10")
+    assert found["config"]["faults"]["drop"] == 0.4
+    scores = [agent["accuracy"] for agent in found["agents"]]
+    assert all(one["personal"] > 0.3 for one in scores)
+    assert main(["simulate", *SMALL, *chosen]) == 0
+    again = capsys.readouterr().out
+    assert [line for line in again.splitlines() if "messages" in line] == [
+        line for line in told.splitlines() if "messages" in line
+    ], "equal seeds, equal rounds"
+
+
+def test_hyperparameters_that_a_task_holds_stay_held(tmp_path: Path, capsys: Capture) -> None:
+    chosen = ("--task", "synthetic", "--estimator", "direct", "--model-step-size", "0.05")
+    assert main(["simulate", *SMALL, *chosen, "--json", str(tmp_path / "found.json")]) == 0
+    found: Any = json.loads((tmp_path / "found.json").read_text())
+    assert all(agent["error"]["hyperparameters"] == 0.0 for agent in found["agents"])
+    assert "step 0.05, of hyperparameters 0" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments", "problem"),
+    [
+        (
+            "run",
+            ["--estimator", "neumann"],
+            "need common rounds, which no real network has: hyperpush",
+        ),
+        (
+            "swarm",
+            ["--schedule", "rounds"],
+            "need common rounds, which no real network has: hyperpush",
+        ),
+        ("simulate", ["--estimator", "x"], "--estimator: 'x' is not possible; give one of tracking, neumann"),
+        ("simulate", ["--links", "silent"], "--links: 'silent' is not possible; agents never know"),
+        ("simulate", ["--links", "x"], "--links: 'x' is not possible; give known or silent"),
+        ("simulate", ["--estimator", "direct", "--delay", "3ms"], "have no such thing; leave it out"),
+        ("simulate", ["--estimator", "direct", "--personalization", "head"], "local inner variables"),
+        ("simulate", ["--estimator", "direct", "--agents", "1"], "give 2 or more"),
+        ("simulate", ["--estimator", "direct", "--drop", "1"], "give the lowest and the highest rate"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_line(
+    command: str, arguments: list[str], problem: str, capsys: Capture
+) -> None:
+    try:
+        code = main([command, *arguments])
+    except SystemExit as end:
+        code = int(str(end.code))
+    assert code == 2
+    printed = capsys.readouterr().err
+    assert problem in printed
+    assert printed.count("\n") == 1
