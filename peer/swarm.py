@@ -15,6 +15,7 @@ import torch
 from peer import heap
 from peer.assembly import check_alike
 from peer.baselines import never
+from peer.events import PeerDeparted
 from peer.outcome import AgentOutcome
 from peer.scenario import Scenario
 from peer.seats import Changes, Running, Seats
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     Observer = Callable[[Sequence[AgentView]], None]
 
 OBSERVE_EVERY_S = 0.25
+GIVE_BACK_EVERY_S = 60.0
 
 
 def worker_threads() -> ThreadPoolExecutor:
@@ -115,7 +117,7 @@ async def learn(
     """
     changes = changes or Changes()
     began = time.monotonic()
-    guards = [asyncio.create_task(watch) for watch in watched]
+    guards = [asyncio.create_task(watch) for watch in (*watched, _stay_small())]
     stopper = asyncio.create_task(stop.wait())
     try:
         while not (ending.reached or stop.is_set()):
@@ -140,6 +142,13 @@ async def learn(
         await asyncio.gather(stopper, *guards, return_exceptions=True)
         await running.end()
     return stop.is_set()
+
+
+async def _stay_small() -> None:
+    """Give memory back now and then, in a thread: nobody has to wait for it."""
+    while True:
+        await asyncio.sleep(GIVE_BACK_EVERY_S)
+        await asyncio.to_thread(heap.give_back)
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +182,12 @@ async def run_swarm(
     The windows of the scenario are to be in `faults`; `traces` is for whoever gives it to close.
     """
     check_alike(task.problems)
+
+    def tell(peer: PeerId, event: Event) -> None:
+        """That all say goodbye at the end, one after the other, is no news."""
+        if not (isinstance(event, PeerDeparted) and (ending.reached or stop.is_set())):
+            on_event(peer, event)
+
     executor = worker_threads()
     seats = Seats(
         task,
@@ -181,7 +196,7 @@ async def run_swarm(
         scenario=scenario or Scenario(),
         seed=seed,
         executor=executor,
-        on_event=on_event,
+        on_event=tell,
         on_change=on_change,
         traces=traces,
     )

@@ -87,6 +87,8 @@ def test_swarm_prints_a_verdict_and_writes_everything(
     assert {line["id"] for line in metrics} <= {"agent-0", "agent-1", "agent-2"}
     events = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
     assert {"EpochEntered", "PeerArrived"} <= {line["event"] for line in events}
+    assert " is gone" not in printed, "that they say goodbye at the end is no news"
+    assert "PeerDeparted" not in {line["event"] for line in events}
     with np.load(out / "state" / "agent-0.npz") as state:
         assert state["hyperparameters/bias"].shape == (10,)
         assert np.abs(state["hyperparameters/bias"]).max() > 0

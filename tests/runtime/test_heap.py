@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from peer import heap
+from peer import heap, swarm
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -60,3 +61,25 @@ def test_another_c_library_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(ctypes, "CDLL", nothing)
     assert not heap.share_one()
+    assert not heap.give_back()
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="needs glibc")
+async def test_agents_that_learn_give_memory_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[bool] = []
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    give_back = heap.give_back
+
+    def watched() -> bool:
+        given.append(give_back())
+        loop.call_soon_threadsafe(done.set)
+        return given[-1]
+
+    monkeypatch.setattr(heap, "give_back", watched)
+    monkeypatch.setattr(swarm, "GIVE_BACK_EVERY_S", 0.0)
+    task = asyncio.create_task(swarm._stay_small())
+    async with asyncio.timeout(60):
+        await done.wait()
+    task.cancel()
+    assert given
