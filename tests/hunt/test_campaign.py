@@ -179,7 +179,10 @@ def test_no_process_outlives_the_campaign(how: signal.Signals, tmp_path: Path) -
         while process.poll() is None and not (path.exists() and len(path.read_bytes().splitlines()) > 2):
             pause.wait(0.1)
         process.send_signal(how)
-        process.communicate(timeout=30)
+        try:
+            process.communicate(timeout=30)
+        finally:
+            process.kill()  # where it ignores SIGINT, as what a shell has started in the background does
     assert process.returncode == (130 if how is signal.SIGINT else -how)
     with contextlib.closing(Record(path, resume=True)) as again:
         assert len(again.verdicts) >= 2
