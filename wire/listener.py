@@ -22,6 +22,9 @@ from wire.intake import Intake
 from wire.messages import PeerId
 from wire.socket_writer import CLOSE_TIMEOUT_S, LINK_FAILURES, SocketWriter, set_options
 
+ACCEPT_TURNS: Final = (
+    4  # of the loop, until a socket that it has accepted is served, and closed with the others
+)
 HANDSHAKE_S: Final = 10.0  # a socket that is no websocket by then is closed: it only takes a place
 USELESS_S: Final = 600.0  # without one good message: 14 kbit/s, if it is the largest that is under way
 BODY_BYTES_MAX: Final = 1_024  # no request has a body
@@ -91,13 +94,27 @@ class Listener:
         return int(self._server.sockets[0].getsockname()[1])
 
     def stop_accepting(self) -> None:
-        """Let nobody in any more; who is in stays."""
+        """Let nobody in any more; who is in stays.
+
+        The server itself is closed some turns later: asyncio would forget a socket that it has just accepted.
+        """
         if self._server is not None:
-            self._server.close()
+            loop = asyncio.get_running_loop()
+            for listening in self._server.sockets:
+                loop.remove_reader(listening.fileno())
+            self._close_soon(self._server, ACCEPT_TURNS)
+
+    def _close_soon(self, server: asyncio.Server, turns: int) -> None:
+        if turns:
+            asyncio.get_running_loop().call_soon(self._close_soon, server, turns - 1)
+        else:
+            server.close()
 
     async def close(self) -> None:
         """Close everything; websockets say goodbye for at most CLOSE_TIMEOUT_S."""
         self.stop_accepting()
+        for _ in range(ACCEPT_TURNS + 1):
+            await asyncio.sleep(0)
         runner, self._server, self._runner = self._runner, None, None
         if runner is not None:
             await runner.cleanup()

@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import gc
 import socket
 import struct
@@ -543,3 +544,20 @@ async def test_thirty_two_in_one_loop() -> None:
 def test_the_websocket_transport_is_a_transport() -> None:
     transport: Transport = WebSocketTransport(peer="a", identity=dict, on_frame=decoding)
     assert transport.counters.sent == 0
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_who_comes_in_while_it_closes_is_closed_as_well(turns: int) -> None:
+    """Found on a slow machine: a socket that was accepted and not yet served when a killed agent closed."""
+    loop = asyncio.get_running_loop()
+    transport = WebSocketTransport(peer="a", identity=dict, on_frame=decoding)
+    await transport.start()
+    with socket.create_connection(("127.0.0.1", transport.port)) as client:
+        for _ in range(turns):
+            turned = loop.create_future()
+            loop.call_soon(turned.set_result, None)
+            await turned
+        await transport.close()
+        client.settimeout(TIMEOUT_S)
+        with contextlib.suppress(ConnectionResetError):
+            assert await asyncio.to_thread(client.recv, 1) == b""
