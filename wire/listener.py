@@ -22,9 +22,7 @@ from wire.intake import Intake
 from wire.messages import PeerId
 from wire.socket_writer import CLOSE_TIMEOUT_S, LINK_FAILURES, SocketWriter, set_options
 
-ACCEPT_TURNS: Final = (
-    4  # of the loop, until a socket that it has accepted is served, and closed with the others
-)
+ACCEPT_TURNS: Final = 4  # of the loop, after which a socket that it has accepted is served
 HANDSHAKE_S: Final = 10.0  # a socket that is no websocket by then is closed: it only takes a place
 USELESS_S: Final = 600.0  # without one good message: 14 kbit/s, if it is the largest that is under way
 BODY_BYTES_MAX: Final = 1_024  # no request has a body

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from peer.cli import main
-from peer.errors import HyperpushError
+from peer.errors import HyperpushError, SettingError
 from peer.options import (
     OPTIONS,
     admin_address,
@@ -23,6 +23,7 @@ from peer.options import (
     ending,
     fault_plan,
     listen_address,
+    readers,
     shard_of,
     split,
 )
@@ -427,3 +428,9 @@ def test_tools_have_their_options() -> None:
     assert values("bench", "wire", "--sizes", "4k, 1M").sizes == (4000, 1_000_000)
     with pytest.raises(HyperpushError, match="--sizes: '0' is not possible; give sizes above 0"):
         values("bench", "wire", "--sizes", "0")
+
+
+def test_links_are_known_or_silent() -> None:
+    assert [readers.links(how) for how in ("known", "silent")] == ["known", "silent"]
+    with pytest.raises(SettingError, match="give known or silent"):
+        readers.links("loud")
