@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 FORMATS: Final = (".png", ".svg", ".pdf")
 
 
-def check_figure(path: Path) -> None:
+def check_figure(path: Path | None) -> None:
     """Raise `SettingError` before anything is worked out if the figure could not be written."""
+    if path is None:
+        return
     if path.suffix.lower() not in FORMATS:
         raise SettingError("figure", str(path), f"give a file that ends in {', '.join(FORMATS)}")
     if not path.absolute().parent.is_dir():

@@ -9,23 +9,25 @@ without, it grows by 5 to 10 MB an hour (`hyperpush soak --real`), though its ow
 from __future__ import annotations
 
 import ctypes
+from typing import Any
 
 ARENA_MAX = -8  # M_ARENA_MAX of glibc's malloc.h
 
 
 def give_back() -> bool:
     """Let the system have what is free within the heap; whether there was something. Takes milliseconds."""
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError, TypeError):
-        return False
-    return bool(trim(0))
+    return _call("malloc_trim", 0)
 
 
 def share_one() -> bool:
     """Let threads that are started from now on share one heap; whether the C library knows how."""
+    return _call("mallopt", ARENA_MAX, 1)
+
+
+def _call(name: str, *arguments: int) -> bool:
+    """What this function of the C library answers; False where there is none: another system or library."""
     try:
-        set_option = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError, TypeError):  # another C library, another system
+        function: Any = getattr(ctypes.CDLL(None), name)
+    except (AttributeError, OSError, TypeError):
         return False
-    return bool(set_option(ARENA_MAX, 1))
+    return bool(function(*arguments))

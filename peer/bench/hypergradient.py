@@ -120,8 +120,7 @@ def main(options: argparse.Namespace) -> int:
         if not 2 <= count <= AGENTS_MAX:
             raise SettingError("agents", count, f"give 2 to {AGENTS_MAX} agents, such as 3,10")
     check_json(options.json)
-    if options.figure is not None:
-        check_figure(options.figure)
+    check_figure(options.figure)
     agents = options.agents or ((3, 10) if options.quick else (3, 10, 100))
     plan = Plan(tuple(sorted(set(agents))), options.seeds or (1 if options.quick else 3), options.quick)
     console = make_console()

@@ -48,7 +48,6 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             choice=data_choice(options),
         )
         settings = agent_settings(options, task.settings)
-        held = task.settings.get("hyper_step_size", 0.0) == 0.0 and settings.hyper_step_size == 0.0
         chosen = settings.hyper_step_size
         plan = Plan(
             choice=choice,
@@ -60,7 +59,7 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             hyper_every=settings.hyper_every,
             step_size=None if settings.model_step_size is None else float(settings.model_step_size),
             momentum=float(settings.momentum or 0.0),
-            hyper_step_size=0.0 if held else HYPER_STEP if chosen is None else float(chosen),
+            hyper_step_size=HYPER_STEP if chosen is None else float(chosen),
         )
         end = ending(options, task.columns, settings)
         config = configuration(options, settings, FaultPlan(drop=options.drop), end)

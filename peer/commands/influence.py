@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
-from peer.data.choice import DataChoice
 from peer.display import make_console
 from peer.errors import SettingError
 from peer.figure_file import check_figure
@@ -16,7 +15,7 @@ from peer.influence.figure import draw
 from peer.influence.findings import found_again, ranked
 from peer.influence.gather import kept, planted, sampled, simulated
 from peer.jsonable import check_json, write_json
-from peer.options import shard_of
+from peer.options import data_choice, shard_of
 from peer.tasks import make_task
 
 if TYPE_CHECKING:
@@ -31,8 +30,7 @@ if TYPE_CHECKING:
 def main(options: argparse.Namespace) -> int:
     """Learn or look, print, and draw if that is wanted; returns the exit code."""
     check_json(options.json)
-    if options.figure is not None:
-        check_figure(options.figure)
+    check_figure(options.figure)
     console = make_console()
     if options.state is None:
         findings, swarm = _simulated(options, console), options.agents
@@ -53,15 +51,11 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def _choice(options: argparse.Namespace) -> DataChoice:
-    return DataChoice(options.partition, options.data_dir, options.model, options.samples)
-
-
 def _simulated(options: argparse.Namespace, console: Console) -> list[Findings]:
     if options.found["shard"].origin != "default":
         raise SettingError("shard", options.shard, "it is for --state; leave it out, or give that as well")
     task = make_task(
-        options.task, options.agents, options.seed, options.personalization, choice=_choice(options)
+        options.task, options.agents, options.seed, options.personalization, choice=data_choice(options)
     )
     problems = [sampled(str(options.task), task.problems[shard]) for shard in range(options.agents)]
     with Progress(console=console, disable=not console.is_terminal) as progress:
@@ -82,7 +76,7 @@ def _kept(options: argparse.Namespace) -> tuple[list[Findings], int, str]:
         raise SettingError("plant", options.plant, "a real agent has learned already; leave it out")
     index, count = shard_of(options.shard)
     task = make_task(
-        options.task, count, options.seed, options.personalization, shard=index, choice=_choice(options)
+        options.task, count, options.seed, options.personalization, shard=index, choice=data_choice(options)
     )
     found, which = kept(options.state, sampled(str(options.task), task.problems[index]))
     return [found], count, f"{options.task}, shard {options.shard}, {which}"

@@ -33,8 +33,7 @@ NAMES_SHOWN = 12  # of labels, under a column of bars; more are only numbered in
 def main(options: argparse.Namespace) -> int:
     """Share out, print, and draw if that is wanted; returns the exit code."""
     check_json(options.json)
-    if options.figure is not None:
-        check_figure(options.figure)
+    check_figure(options.figure)
     scheme = options.partition or DIRICHLET
     choice = DataChoice(scheme, options.data_dir, None, options.samples)
     found = _shared_out(options.task, options.agents, options.seed, scheme, choice)

@@ -25,7 +25,7 @@ TEXT_INCHES: Final = 1.5  # for the names of labels
 
 
 def draw(holdings: Holdings, title: str, file: Path) -> None:
-    """Write the figure. Raises `SettingError` without matplotlib, and for a kind of file it does not draw."""
+    """Write the figure. Raises `SettingError` for more agents than can be drawn."""
     agents, labels = holdings.counts.shape
     if agents > AGENTS_MAX:
         raise SettingError("figure", str(file), f"{agents} agents are too many to draw; {AGENTS_MAX} at most")

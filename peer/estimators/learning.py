@@ -85,8 +85,7 @@ def learn_in_rounds(
     per_step = plan.choice.rounds_per_step(plan.hyper_every)
     done = 0
 
-    def after(steps: int, products: SwarmProducts) -> bool:
-        del products
+    def after(steps: int) -> bool:
         nonlocal done
         done = steps * per_step
         return stopped(steps / plan.hyper_steps)

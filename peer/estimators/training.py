@@ -110,10 +110,6 @@ class Learned(NamedTuple):
     hypergradients: tuple[Tensor, ...]
 
 
-def _never(step: int, products: SwarmProducts) -> bool:  # noqa: ARG001
-    return False
-
-
 def learn(
     problems: Sequence[BilevelProblem[Any]],
     estimator: HypergradientEstimator[StateT],
@@ -123,7 +119,7 @@ def learn(
     schedule: Schedule,
     hyper_steps: int,
     hyper_step_size: float,
-    stopped: Callable[[int, SwarmProducts], bool] = _never,
+    stopped: Callable[[int], bool] = lambda steps: False,  # noqa: ARG005
 ) -> Learned:
     """Descend with all hyperparameters along the estimates; returns where that ends.
 
@@ -150,7 +146,7 @@ def learn(
                 state = estimator.update(state, products, network)
         found = estimator.hypergradients(state, products)
         _step(products, found, hyper_step_size)
-        if stopped(step, products):
+        if stopped(step):
             break
     return Learned(products, found)
 

@@ -28,19 +28,19 @@ def draw(findings: Sequence[Findings], title: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
     order = ranked(findings)
-    images = [image for image in map(_image_of(findings), order[:1]) if image is not None]
-    rows = 3 if images else 1
+    has_images = _image_of(findings, order[0]) is not None
+    rows = 3 if has_images else 1
     figure: Any = Figure(figsize=(11, 3.6 + 3.4 * (rows - 1) / 2), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11, color=INK)
     grid = figure.add_gridspec(rows, IMAGES, height_ratios=[2.6, *[1.3] * (rows - 1)])
     _curve(figure.add_subplot(grid[0, :]), findings, order)
-    if images:
+    if has_images:
         for row, (name, places) in enumerate(
             (("hurt most", order[:IMAGES]), ("help most", order[::-1][:IMAGES])), start=1
         ):
             for column, place in enumerate(places):
                 panel = figure.add_subplot(grid[row, column])
-                _show(panel, findings[place.agent], place, _image_of(findings)(place))
+                _show(panel, findings[place.agent], place, _image_of(findings, place))
                 if not column:
                     panel.set_ylabel(name, color=HURTS if row == 1 else HELPS, fontsize=9)
     save_figure(figure, path)
@@ -73,19 +73,15 @@ def _curve(axes: Any, findings: Sequence[Findings], order: Sequence[Place]) -> N
         axes.spines[side].set_visible(False)
 
 
-def _image_of(findings: Sequence[Findings]) -> Any:
-    """Looks samples up as images (rows, columns) or (rows, columns, 3); None for what is no image."""
-
-    def look_up(place: Place) -> Tensor | None:
-        one = findings[place.agent].problem.training_set[0][place.row]
-        if one.dim() == 1:
-            side = math.isqrt(len(one))
-            return one.reshape(side, side) if side * side == len(one) and side >= 8 else None
-        if one.dim() == 3 and one.shape[0] in (1, 3):
-            return one.movedim(0, -1) if one.shape[0] == 3 else one[0]
-        return one if one.dim() == 2 and min(one.shape) >= 8 else None
-
-    return look_up
+def _image_of(findings: Sequence[Findings], place: Place) -> Tensor | None:
+    """The sample as an image (rows, columns) or (rows, columns, 3); None for what is no image."""
+    one = findings[place.agent].problem.training_set[0][place.row]
+    if one.dim() == 1:
+        side = math.isqrt(len(one))
+        return one.reshape(side, side) if side * side == len(one) and side >= 8 else None
+    if one.dim() == 3 and one.shape[0] in (1, 3):
+        return one.movedim(0, -1) if one.shape[0] == 3 else one[0]
+    return one if one.dim() == 2 and min(one.shape) >= 8 else None
 
 
 def _show(axes: Any, found: Findings, place: Place, image: Tensor | None) -> None:
