@@ -44,7 +44,7 @@ def main(options: argparse.Namespace) -> int:
     for line in _summary(findings, swarm):
         console.print(escape(line))
     if options.figure is not None:
-        draw(findings, title, options.figure)
+        draw(findings, title, options.figure, swarm)
         console.print(escape(f"drawn: {options.figure}"))
     if options.json is not None:
         write_json(options.json, _content(findings, title))

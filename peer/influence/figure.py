@@ -23,8 +23,8 @@ INK: Final = "#333333"
 IMAGES: Final = 10  # in a row
 
 
-def draw(findings: Sequence[Findings], title: str, path: Path) -> None:
-    """Write it. Raises `SettingError`."""
+def draw(findings: Sequence[Findings], title: str, path: Path, swarm: int) -> None:
+    """Write it, with changes of the mean loss of so many agents. Raises `SettingError`."""
     from matplotlib.figure import Figure
 
     order = ranked(findings)
@@ -33,7 +33,7 @@ def draw(findings: Sequence[Findings], title: str, path: Path) -> None:
     figure: Any = Figure(figsize=(11, 3.6 + 3.4 * (rows - 1) / 2), dpi=130, layout="constrained")
     figure.suptitle(title, fontsize=11, color=INK)
     grid = figure.add_gridspec(rows, IMAGES, height_ratios=[2.6, *[1.3] * (rows - 1)])
-    _curve(figure.add_subplot(grid[0, :]), findings, order)
+    _curve(figure.add_subplot(grid[0, :]), findings, order, swarm)
     if has_images:
         for row, (name, places) in enumerate(
             (("hurt most", order[:IMAGES]), ("help most", order[::-1][:IMAGES])), start=1
@@ -46,9 +46,9 @@ def draw(findings: Sequence[Findings], title: str, path: Path) -> None:
     save_figure(figure, path)
 
 
-def _curve(axes: Any, findings: Sequence[Findings], order: Sequence[Place]) -> None:
+def _curve(axes: Any, findings: Sequence[Findings], order: Sequence[Place], swarm: int) -> None:
     """What each sample does to the loss, in the order of the list."""
-    values = [float(findings[place.agent].harms[place.row]) / max(1, len(findings)) for place in order]
+    values = [float(findings[place.agent].harms[place.row]) / swarm for place in order]
     colours = [HURTS if value > 0 else HELPS for value in values]
     axes.bar(range(len(values)), values, width=1.0, color=colours, linewidth=0)
     marked = [rank for rank, place in enumerate(order) if place.row in findings[place.agent].was]
