@@ -24,10 +24,10 @@ def jsonable(value: object) -> object:
     return value
 
 
-def check_json(path: Path | None) -> None:
+def check_json(path: Path | None, option: str = "json") -> None:
     """Raise `SettingError` before anything is worked out if the folder of this file is not there."""
     if path is not None and not path.absolute().parent.is_dir():
-        raise SettingError("json", str(path), "give a file in a folder that exists")
+        raise SettingError(option, str(path), "give a file in a folder that exists")
 
 
 def write_json(path: Path, content: object) -> None:

@@ -6,6 +6,8 @@ Real networks have no such rounds. Two kinds of links:
               nothing is lost (the stochastic directed links of arXiv 2210.02129)
     silent    it sends on all of its links, and what is on one that is down vanishes
 
+Links that are `symmetric` are up both ways or down both ways, as in undirected networks.
+
 Matrices are [target, source]. Shares are equal, the agent itself counting as a target: columns add up to one
 on known links (mass is kept), to less on silent ones.
 """
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 24  # sender, round, number of the series: what a message needs beside its numbers
 NUMBER_BYTES = 8  # float64
+DRAWS_MAX = 1000  # of a random graph, until it is connected
 RATES = (0.4, 0.8)  # uniform in it: how often a link is up, in the paper's stochastic directed networks
 
 
@@ -69,6 +72,29 @@ def make_graph(
     return Graph(targets, matrix)
 
 
+def erdos_renyi(
+    agents: int, share: float, *, rates: tuple[float, float] = (1.0, 1.0), seed: int = 0
+) -> Graph:
+    """Undirected: each pair has a link with probability `share`, drawn again until all are connected.
+
+    Each pair's rate, equal both ways, is uniform in `rates`. Raises `SettingError`.
+    """
+    whole = make_graph(agents, rates=rates, seed=seed)
+    upper = whole.rates.triu(1)
+    symmetric = (upper + upper.T).fill_diagonal_(1.0)
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(DRAWS_MAX):
+        drawn = torch.rand(agents, agents, generator=generator, dtype=torch.float64).triu(1) < share
+        linked = (drawn & (upper > 0)).to(torch.float64)
+        linked = (linked + linked.T).fill_diagonal_(1.0)
+        if bool((torch.linalg.matrix_power(linked, agents) > 0).all()):
+            targets = tuple(
+                tuple(sorted(set(row.nonzero().flatten().tolist()) - {own})) for own, row in enumerate(linked)
+            )
+            return Graph(targets, symmetric * linked)
+    raise SettingError("share", share, f"{DRAWS_MAX} graphs of {agents} agents were not connected; give more")
+
+
 class LockstepNetwork:
     """Draws which links are up, round by round, and counts what is sent; equal seeds, equal bits.
 
@@ -76,9 +102,19 @@ class LockstepNetwork:
     values and of weights are kept, to rounding.
     """
 
-    def __init__(self, graph: Graph, *, known: bool = True, seed: int = 0) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        known: bool = True,
+        symmetric: bool = False,
+        number_bytes: int = NUMBER_BYTES,
+        seed: int = 0,
+    ) -> None:
         self.graph = graph
         self.known = known
+        self._symmetric = symmetric
+        self._number_bytes = number_bytes
         self.messages = 0  # put on links, lost ones included
         self.bytes = 0
         self.rounds = 0
@@ -95,10 +131,13 @@ class LockstepNetwork:
         drawn = torch.rand(len(self._link_rates), generator=self._generator, dtype=torch.float64)
         delivered = torch.zeros_like(self._links)
         delivered[self._places] = drawn < self._link_rates
+        if self._symmetric:
+            upper = delivered.triu()
+            delivered = upper | upper.T
         copies = (delivered if self.known else self._links).sum(0)
         sent = int(copies.sum())
         self.messages += sent
-        self.bytes += sent * (HEADER_BYTES + NUMBER_BYTES * numbers)
+        self.bytes += sent * (HEADER_BYTES + self._number_bytes * numbers)
         self.rounds += 1
         return delivered, copies
 

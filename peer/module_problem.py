@@ -157,6 +157,26 @@ class ModuleProblem:
         return self._train
 
     @property
+    def validation_set(self) -> Samples:
+        """Likewise."""
+        return self._validation
+
+    @property
+    def test_set(self) -> Samples | None:
+        """Likewise, if there is one."""
+        return self._test
+
+    @property
+    def module(self) -> nn.Module:
+        """As it was given."""
+        return self._module
+
+    @property
+    def weight_decay(self) -> float:
+        """As it was given."""
+        return self._weight_decay
+
+    @property
     def classes(self) -> int | None:
         """How many the outputs tell apart; None if targets are no numbers of classes."""
         targets = self._train[1]

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -46,6 +44,7 @@ from peer.errors import SettingError
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
+from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
     import argparse
@@ -161,12 +160,13 @@ def measure(task: Task, whole: bool = False) -> Curve:
 
 def _measure_all(tasks: Sequence[Task], reference: Sequence[Task], jobs: int) -> Iterator[tuple[bool, Curve]]:
     """(Whether it is one for the reference's table, the curve), as they are done."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        pending = {pool.submit(measure, task): False for task in tasks}
-        pending |= {pool.submit(measure, task, True): True for task in reference}
-        for done in as_completed(pending):
-            yield pending[done], done.result()
+    wanted = [*((task, False) for task in tasks), *((task, True) for task in reference)]
+    for (_, whole), curve in as_done(_measure, wanted, jobs):
+        yield whole, curve
+
+
+def _measure(wanted: tuple[Task, bool]) -> Curve:
+    return measure(*wanted)
 
 
 def as_json(plan: Plan, summaries: Sequence[Summary], reference: Sequence[Curve]) -> dict[str, object]:

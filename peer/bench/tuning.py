@@ -3,49 +3,77 @@
 from __future__ import annotations
 
 import math
-import multiprocessing
 import statistics
 import time
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import Progress
 from rich.table import Table
 
-from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, compare
+from peer.bench.measured import INTERRUPTED, Measured
+from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, Grid, Outcome, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
+from peer.errors import HyperpushError
 from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
+from peer.sources import code
+from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from peer.bench.tuning_runs import Outcome
+    from rich.console import Console
 
 WORST_SHOWN: Final = 8
 
 
 def main(options: argparse.Namespace) -> int:
-    """Measure, print the table, write it. Raises `SettingError` for a file that cannot be."""
+    """Measure, print the table, write it; 130 with the table of what there is if interrupted.
+
+    Raises `SettingError` for a file that cannot be, `HyperpushError` for a record that is none.
+    """
     check_json(options.json)
     console = make_console()
-    began = time.perf_counter()
+    began, interrupted = time.perf_counter(), False
+    record = Measured(options.record, resume=options.resume, benchmark="tuning")
+    seeds = range(options.from_seed, options.from_seed + options.seeds)
+    known = {seed: record.found[str(seed)] for seed in seeds if str(seed) in record.found}
     outcomes: list[Outcome] = []
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("measuring", total=options.seeds)
-        seeds = range(options.from_seed, options.from_seed + options.seeds)
-        for outcome in _measure_all(seeds, options.jobs):
-            outcomes.append(outcome)
-            progress.update(bar, advance=1, description=f"world {outcome.seed}")
-    outcomes.sort(key=lambda one: one.seed)
+    try:
+        outcomes += [outcome_of(kept) for kept in known.values()]
+        with Progress(console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("measuring", total=options.seeds, completed=len(outcomes))
+            missing = [seed for seed in seeds if seed not in known]
+            for seed, outcome in as_done(measure, missing, options.jobs):
+                record.add(str(seed), asdict(outcome))
+                outcomes.append(outcome)
+                progress.update(bar, advance=1, description=f"world {seed}")
+    except KeyboardInterrupt:
+        interrupted = True
+        console.print("interrupted; --record FILE --resume goes on. What there is:")
+    finally:
+        record.close()
+    if outcomes:
+        outcomes.sort(key=lambda one: one.seed)
+        _show(outcomes, console)
+        console.print(f"{time.perf_counter() - began:.0f} s.")
+        others = record.by_other_code([str(one.seed) for one in outcomes])
+        if others:
+            console.print(f"{others} of the worlds were measured by other code than this: {code()}.")
+        if options.json is not None:
+            write_json(options.json, as_json(outcomes))
+    return INTERRUPTED if interrupted else 0
+
+
+def _show(outcomes: Sequence[Outcome], console: Console) -> None:
     console.print(summary(outcomes))
     console.print(
         f"Ticks until model and adjoint of all agents are within {GOAL:g} of the answer, to those of the "
         f"best of {len(ALL_SETTINGS)} settings in the same world; settings are followed to "
-        f"{BEYOND:g} times the best. {time.perf_counter() - began:.0f} s."
+        f"{BEYOND:g} times the best."
     )
     for one in sorted(outcomes, key=lambda one: -one.ratio)[:WORST_SHOWN]:
         console.print(
@@ -53,17 +81,15 @@ def main(options: argparse.Namespace) -> int:
             f"{_named(one.best)}; {one.tuned}",
             style="dim",
         )
-    if options.json is not None:
-        write_json(options.json, as_json(outcomes))
-    return 0
 
 
-def _measure_all(seeds: Sequence[int], jobs: int) -> Iterator[Outcome]:
-    """As they are done."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        for done in as_completed([pool.submit(measure, seed) for seed in seeds]):
-            yield done.result()
+def outcome_of(kept: Mapping[str, Any]) -> Outcome:
+    """From a record, which anybody may have written. Raises `HyperpushError`."""
+    try:
+        grid = Grid(**{name: tuple(values) for name, values in kept["grid"].items()})
+        return Outcome(**{**kept, "grid": grid})
+    except (LookupError, TypeError, AttributeError):
+        raise HyperpushError("the record has a world with other fields; give another --record") from None
 
 
 def measure(seed: int) -> Outcome:

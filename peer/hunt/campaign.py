@@ -3,31 +3,24 @@
 from __future__ import annotations
 
 import concurrent.futures
-import contextlib
-import fcntl
-import functools
-import hashlib
-import importlib.metadata
-import multiprocessing
 import os
-import signal
-import threading
 from collections import Counter
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-import peer
-import wire
 from peer.errors import HyperpushError
 from peer.hunt import record, twice
 from peer.hunt.shrink import run, shrink
 from peer.hunt.trial import Verdict
 from peer.hunt.world import draw
+from peer.record_file import RecordFile
+from peer.sources import code
+from peer.worker_processes import worker_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from pathlib import Path
 
     from peer.hunt.world import World
 
@@ -64,41 +57,12 @@ def elsewhere(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs
     before = os.environ.get(HASH_SEED)
     os.environ[HASH_SEED] = "1" if before != "1" else "2"
     try:
-        with _processes(1) as other:
+        with worker_processes(1) as other:
             return other.submit(function, *arguments, **keywords).result()
     finally:
         del os.environ[HASH_SEED]
         if before is not None:
             os.environ[HASH_SEED] = before
-
-
-@contextlib.contextmanager
-def _processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
-    """They end with this one, however it ends; and at once if what is done with them is given up."""
-    before = set(multiprocessing.active_children())
-    context = multiprocessing.get_context("spawn")  # nothing of this process is copied
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_end_with_parent
-    ) as processes:
-        try:
-            yield processes
-        except BaseException:
-            for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
-            raise
-
-
-def _end_with_parent() -> None:
-    """Ctrl-C is for the parent to hear; without it there is nothing to do here."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def end() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=end, daemon=True).start()
 
 
 def judge_all(seeds: Iterable[int], jobs: int) -> Iterator[Verdict]:
@@ -108,7 +72,7 @@ def judge_all(seeds: Iterable[int], jobs: int) -> Iterator[Verdict]:
         return
     todo = iter(seeds)
     under_way: dict[concurrent.futures.Future[Verdict], int] = {}
-    with _processes(jobs) as processes:
+    with worker_processes(jobs) as processes:
         while True:
             try:
                 for seed in todo:
@@ -156,74 +120,24 @@ class Totals:
             self.settled_s.append(verdict.settled_s)
 
 
-@functools.cache
-def code() -> str:
-    """What judges: the version of the package, and a digest of its sources."""
-    digest = hashlib.sha256()
-    for package in (peer, wire):
-        folder = Path(str(package.__file__)).parent
-        for path in sorted(folder.rglob("*.py")):
-            content = path.read_bytes()
-            digest.update(
-                f"{package.__name__}/{path.relative_to(folder).as_posix()} {len(content)}\n".encode()
-            )
-            digest.update(content)
-    return f"{importlib.metadata.version('hyperpush')} {digest.hexdigest()[:16]}"
-
-
-class Record:
+class Record(RecordFile):
     """A file of verdicts, see `peer.hunt.record`, so that a campaign may be stopped at any time.
 
-    One campaign at a time writes to it. Raises HyperpushError for a file that holds something else, that
-    other code has judged, or that another campaign has open; and for one that is there, if it is not to be
-    gone on with.
+    Raises HyperpushError as `RecordFile`, and for a file that holds something else or what other code has
+    judged.
     """
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
         self.verdicts: dict[int, Verdict] = {}
-        self._file = None
-        if path is None:
-            return
-        try:
-            file = path.open("a+b")
-        except (OSError, ValueError) as error:
-            raise HyperpushError(f"record: {str(path)!r} cannot be written: {error}; give another") from None
-        try:
-            self._open(file.fileno(), path, resume=resume)
-        except OSError as error:
-            file.close()
-            raise HyperpushError(f"record: {str(path)!r} cannot be used: {error}; give another") from None
-        except HyperpushError as error:
-            file.close()
-            raise HyperpushError(f"record: {str(path)!r} {error}") from None
-        self._file = file
+        super().__init__(path, resume=resume, read=self._read, first=lambda: record.header(code()))
 
-    def _open(self, descriptor: int, path: Path, *, resume: bool) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise HyperpushError(
-                "is being written by another campaign; wait for it, or give another file"
-            ) from None
-        content = path.read_bytes()
-        if content and not resume:
-            raise HyperpushError("is there already; give --resume to go on, or another file")
+    def _read(self, content: bytes) -> int:
         self.verdicts, whole = record.read(content, code())
-        if whole < len(content):
-            os.ftruncate(descriptor, whole)
-        if not whole:
-            os.write(descriptor, record.header(code()).encode())
+        return whole
 
     def add(self, verdict: Verdict) -> None:
         """Keep it."""
-        if self._file is not None:
-            self._file.write(record.line_of(verdict).encode())
-            self._file.flush()
-
-    def close(self) -> None:
-        """Nothing is added afterwards."""
-        if self._file is not None:
-            self._file.close()
+        self.add_line(record.line_of(verdict))
 
 
 def explain(seed: int) -> Iterator[str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, NoReturn
 
 from peer.errors import HyperpushError
+from peer.options.benches import BENCH_OPTIONS
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
 from peer.options.estimators import ESTIMATOR_OPTIONS, FLAGS, REAL
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
-    *(*TOOL_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
+    *(*TOOL_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
 COMMANDS: Final = {
@@ -81,6 +82,7 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
         {
             "exactness": "errors of model, adjoint and hypergradient on five networks",
             "hypergradient": "errors of every estimator against messages and bytes, on six networks",
+            "personalization": "accuracy of our agents and of other methods, on five networks",
             "tuning": "ticks to the answer with steps that tune themselves, beside the best of a grid",
             "wire": "messages and bytes a second from agent to agent, beside bare aiohttp and asyncio",
         },

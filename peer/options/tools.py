@@ -1,4 +1,4 @@
-"""Options of the commands around learning: keys, faults on live agents, status, doctor, benchmarks."""
+"""Options of the commands around learning: keys, faults on live agents, status, doctor, long searches."""
 
 from __future__ import annotations
 
@@ -8,10 +8,6 @@ from peer.options import readers
 from peer.options.option import Option
 
 CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
-EXACTNESS: Final = ("bench exactness",)
-WIRE: Final = ("bench wire",)
-HYPERGRADIENT: Final = ("bench hypergradient",)
-TUNING: Final = ("bench tuning",)
 HUNT: Final = ("hunt",)
 SOAK: Final = ("soak",)
 STATES: Final = ("state show", "state verify", "state export")
@@ -179,102 +175,6 @@ _CONTROL: Final = (
     ),
 )
 
-_BENCH: Final = (
-    Option(name="agents", read=readers.whole(2), help="agents in the swarm", commands=EXACTNESS, default=10),
-    Option(
-        name="ticks",
-        read=readers.whole(1),
-        help="nominal ticks of virtual time",
-        commands=EXACTNESS,
-        default=4000,
-    ),
-    Option(
-        name="step_size", read=readers.positive, help="of model and adjoint", commands=EXACTNESS, default=0.2
-    ),
-    Option(
-        name="seed",
-        read=readers.whole(0),
-        help="of problems, faults and ticks",
-        commands=EXACTNESS,
-        default=0,
-    ),
-    Option(
-        name="jobs",
-        read=readers.whole(1),
-        help="processes",
-        commands=(*EXACTNESS, *HYPERGRADIENT, *TUNING),
-        default=2,
-    ),
-    Option(
-        name="agents",
-        read=readers.numbers,
-        help="agents in the swarms, separated by commas; 3 are the paper's set-up",
-        commands=HYPERGRADIENT,
-        metavar="N,N",
-        unset="3,10,100, with --quick 3,10",
-    ),
-    Option(
-        name="seeds",
-        read=readers.whole(1),
-        help="draws of links, and of samples where there are not 3 agents",
-        commands=HYPERGRADIENT,
-        metavar="N",
-        unset="3, with --quick 1",
-    ),
-    Option(
-        name="seeds",
-        read=readers.whole(1),
-        help="random networks with random tasks on them",
-        commands=TUNING,
-        default=200,
-        metavar="N",
-    ),
-    Option(
-        name="from_seed",
-        read=readers.whole(0),
-        help="the first of them; rules were fitted to those below 100",
-        commands=TUNING,
-        default=1000,
-        metavar="S",
-    ),
-    Option(
-        name="quick",
-        read=readers.switch,
-        help="a smaller table, in a few minutes",
-        commands=HYPERGRADIENT,
-        form="switch",
-    ),
-    Option(
-        name="figure",
-        read=readers.path,
-        help="draw the curves: .png, .svg or .pdf; needs matplotlib (hyperpush[plot])",
-        commands=HYPERGRADIENT,
-        metavar="FILE",
-    ),
-    Option(
-        name="sizes",
-        read=readers.byte_counts,
-        help="bytes of the blocks, separated by commas",
-        commands=WIRE,
-        default=(4000, 64_000, 1_000_000),
-    ),
-    Option(
-        name="seconds",
-        read=readers.positive,
-        help="of each measurement",
-        commands=WIRE,
-        metavar="S",
-        default=3.0,
-    ),
-    Option(
-        name="json",
-        read=readers.path,
-        help="write the table as JSON",
-        commands=(*EXACTNESS, *WIRE, *HYPERGRADIENT, *TUNING),
-        metavar="FILE",
-    ),
-)
-
 _HUNT: Final = (
     Option(
         name="seeds",
@@ -357,4 +257,4 @@ _SOAK: Final = (
     ),
 )
 
-TOOL_OPTIONS: Final = (*_KEYS, *_STATE, *_CONTROL, *_BENCH, *_HUNT, *_SOAK)
+TOOL_OPTIONS: Final = (*_KEYS, *_STATE, *_CONTROL, *_HUNT, *_SOAK)

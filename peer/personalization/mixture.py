@@ -53,7 +53,7 @@ class _Mixture(Ensemble):
         super().__init__({NAME: ground.outputs.new_zeros(count)})
         self.learners = tuple(f"mixture.{number}." for number in range(count))
         self.shared = {
-            prefix + name: tensor.clone() if number == 0 else _reordered(tensor, f"{number}/{name}")
+            prefix + name: tensor.clone() if number == 0 else reordered(tensor, f"{number}/{name}")
             for number, prefix in enumerate(self.learners)
             for name, tensor in ground.parameters.items()
         }
@@ -64,7 +64,8 @@ class _Mixture(Ensemble):
         return torch.logsumexp(logs + torch.log_softmax(weights, dim=0)[:, None, None], dim=0)
 
 
-def _reordered(tensor: Tensor, stream: str) -> Tensor:
+def reordered(tensor: Tensor, stream: str) -> Tensor:
+    """Its elements in an order drawn from `stream` alone: another beginning, as likely as this one."""
     seed = random.Random(stream).getrandbits(63)
     order = torch.randperm(tensor.numel(), generator=torch.Generator().manual_seed(seed))
     return tensor.reshape(-1)[order.to(tensor.device)].reshape(tensor.shape)

@@ -23,7 +23,6 @@ from peer.hunt.campaign import (
     Record,
     Totals,
     WorkerEndedError,
-    code,
     elsewhere,
     explain,
     judge,
@@ -34,6 +33,7 @@ from peer.hunt.marks import EXPECTED
 from peer.hunt.shrink import run
 from peer.hunt.trial import Trial, Verdict
 from peer.hunt.world import Trouble, draw
+from peer.sources import code
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -230,7 +230,7 @@ def test_a_record_is_written_over_by_nobody(tmp_path: Path) -> None:
     assert read(path) == VERDICTS
     with (
         contextlib.closing(Record(path, resume=True)),
-        pytest.raises(HyperpushError, match="is being written by another campaign"),
+        pytest.raises(HyperpushError, match="is being written by another process"),
     ):
         Record(path, resume=True)
     with path.open() as file:

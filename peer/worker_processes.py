@@ -1,0 +1,56 @@
+"""Processes that work for this one and never outlive it."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+@contextlib.contextmanager
+def worker_processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+    """They end with this one, however it ends; and at once if what is done with them is given up."""
+    before = set(multiprocessing.active_children())
+    context = multiprocessing.get_context("spawn")  # nothing of this process is copied
+    with concurrent.futures.ProcessPoolExecutor(
+        jobs, mp_context=context, initializer=_end_with_parent
+    ) as processes:
+        try:
+            yield processes
+        except BaseException:
+            for child in set(multiprocessing.active_children()) - before:
+                child.terminate()
+            raise
+
+
+def as_done(
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], jobs: int
+) -> Iterator[tuple[ItemT, ResultT]]:
+    """Every item with what the function gives for it, as they are done; begun in their order."""
+    with worker_processes(jobs) as processes:
+        pending = {processes.submit(function, item): item for item in items}
+        for done in concurrent.futures.as_completed(pending):
+            yield pending[done], done.result()
+
+
+def _end_with_parent() -> None:
+    """Ctrl-C is for the parent to hear; without it there is nothing to do here."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def end() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
