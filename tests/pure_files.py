@@ -72,6 +72,10 @@ TORCH_SIDE = [
     )
 ]
 TORCH_SIDE += sorted((ROOT / "peer" / "personalization").glob("*.py"))
+TORCH_SIDE += sorted((ROOT / "peer" / "rivals").glob("*.py"))
+TORCH_SIDE += [
+    ROOT / "peer" / "bench" / f"personalization_{name}.py" for name in ("networks", "plan", "rows")
+]
 # Not of the core, and without tensors: what people say, turned into what the program works with.
 PURE_PROGRAM = [
     ROOT / "peer" / f"{name}.py"
@@ -88,7 +92,7 @@ PURE_PROGRAM = [
             "options/sources",
             "options/table",
         ),
-        *("options/tools", "soak/measures"),
+        *("options/benches", "options/tools", "soak/measures"),
     )
 ]
 PURE = [*PURE_WIRE, *PURE_CORE, *TORCH_SIDE, *PURE_PROGRAM]

@@ -39,7 +39,7 @@ class Links(Protocol):
         """Calls of `acting` after which a typical agent has had so many turns."""
 
     def acting(self) -> Tensor:
-        """Who has a turn next: numbers of agents, ascending; may be nobody."""
+        """Who has a turn next: numbers of agents, ascending; one at least."""
 
     def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
         """Let these agents send, and all receive what has come; returns what is held then."""
@@ -113,7 +113,7 @@ class SilentLinks:
         return math.ceil(turns * self._fastest)
 
     def acting(self) -> Tensor:
-        """Those whose next turn has come."""
+        """Those whose next turn has come: the fastest in every round."""
         self._now += self._round_ticks
         self._credit += self._share
         rows = (self._credit >= 1.0).nonzero().flatten()
@@ -149,11 +149,12 @@ class SilentLinks:
     def total(self, held: Tensor) -> Tensor:
         """Sum over agents and links of what is held (D + 1,): what push-sum keeps."""
         total = held.sum(0)
-        if self._pushed is not None:
-            for source, targets in enumerate(self._graph.targets):
-                for target in targets:
-                    _, taken = self._taken.get((target, source), (0, torch.zeros_like(held[0])))
-                    total = total + self._pushed[source] - taken
+        if self._pushed is None:
+            return total
+        for source, targets in enumerate(self._graph.targets):
+            for target in targets:
+                _, taken = self._taken.get((target, source), (0, torch.zeros_like(held[0])))
+                total = total + self._pushed[source] - taken
         return total
 
 

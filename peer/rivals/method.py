@@ -152,8 +152,7 @@ def run(method: Method, links: Links, steps: int) -> Ended:
         if number:
             method.average(rows)
         rows = links.acting()
-        if len(rows):
-            method.turn(rows)
+        method.turn(rows)
     method.finish()
     before = method.before_averaging()
     method.average(rows)

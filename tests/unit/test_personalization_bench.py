@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,6 +149,10 @@ def test_what_is_not_known_yet_has_no_row() -> None:
     rows = rows_of(plan, {one: score(0.5, 0.6)})
     assert {row.method for row in rows} == {"local only"}
     assert list(verdict(rows)) == []
+    assert list(plan.then({})) == []
+    own = Run(SCALE, SILENT, OURS, 1, TUNED_WITH)
+    assert list(verdict(rows_of(plan, {own: score(0.5, 0.6)}))) == []
+    assert not alone_and_combined(replace(plan, methods=("Ditto",)), {own: score(0.5, 0.6)})
 
 
 def test_the_verdict_names_the_best_other_and_the_spread() -> None:

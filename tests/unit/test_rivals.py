@@ -176,12 +176,19 @@ def test_silent_links_keep_all_mass_and_find_the_mean(
     held = torch.randn(agents, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     held[:, -1] = 1.0
     wanted, mean = held.sum(0), held[:, :-1].mean(0)
+    assert torch.equal(links.total(held), wanted)  # nothing has been sent
     for _ in range(400):
         held = links.exchange(held, links.acting())
         assert torch.allclose(links.total(held), wanted, atol=1e-9)
     estimates = held[:, :-1] / held[:, -1:]
     assert torch.allclose(estimates, mean.expand_as(estimates), atol=1e-2)
     assert links.bytes == links.messages * (24 + 16)
+
+
+def test_without_links_nothing_comes() -> None:
+    links, held = NoLinks(3), torch.ones(3, 2)
+    assert links.exchange(held, links.acting()) is held
+    assert links.messages == links.bytes == 0
 
 
 def test_turns_follow_speeds() -> None:
