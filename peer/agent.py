@@ -248,9 +248,8 @@ class Agent(Outputs[V]):
         self._stay_awake(now)
         self.pace.ticked(now)
         jitter = 1.0 + settings.tick_jitter * (2.0 * self._rng.random() - 1.0)
-        delay_s = self.membership.liveness.typical_delay_s()
-        self._next_tick_at += self.pace.interval_s(delay_s, settings.ticks_per_delay) * jitter
-        self._next_tick_at = max(self._next_tick_at, now)  # no backlog, if the machine cannot keep up
+        wait_s = self.pace.interval_s(self.membership.liveness.typical_delay_s(), settings.ticks_per_delay)
+        self._next_tick_at = max(self._next_tick_at + wait_s * jitter, now)  # never a backlog
 
     def _begin_tick(self, now: float) -> None:
         settings = self.settings
@@ -258,8 +257,8 @@ class Agent(Outputs[V]):
         while self._departed:
             self.solver.forget(self._departed.pop())
         pushes = self._partners.admit(self.inbox.take(self.epoch), self.membership, now)
-        warm_at = self._entered_at + self.settings.warm_up_ticks * self.pace.typical_s()  # not in own ticks
-        if self.phase is Phase.WARMING_UP and now >= warm_at:
+        warm_s = self.progress.warm_up_ticks(settings) * self.pace.typical_s()  # not in own ticks
+        if self.phase is Phase.WARMING_UP and now >= self._entered_at + warm_s:
             self.phase = Phase.RUNNING
         moving = self.phase is Phase.RUNNING
         hyper_is_due = moving and self.ticks % settings.hyper_every == 0
@@ -333,7 +332,8 @@ class Agent(Outputs[V]):
 
     def _epoch_s_min(self) -> float:
         """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
-        return self.settings.epoch_warm_ups_min * self.settings.warm_up_ticks * self.pace.slowest_s()
+        ticks = self.settings.epoch_warm_ups_min * self.progress.warm_up_ticks(self.settings)
+        return ticks * self.pace.slowest_s()
 
     def _must_listen(self, heard: int) -> bool:
         """Far behind, and more than one says so; or alone so far while the others have come further."""

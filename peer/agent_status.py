@@ -64,6 +64,7 @@ def agent_status(
 def _steps(agent: TensorAgent) -> str:
     rate = agent.progress.hyper_rate
     told = agent.solver.tuner.tuning.describe()
+    told += f"; warm-up {agent.progress.warm_up_ticks(agent.settings):.0f} ticks"
     return f"{told}; hyperparameters {rate:.3g}" if rate else told
 
 

@@ -79,7 +79,7 @@ class Learner(Protocol[V]):
 
 @dataclass(slots=True)
 class TickReport:
-    """What one tick did, for people; the protocol reads `step_is_finite` and `objections` only."""
+    """What one tick did, for people; the protocol reads `step_is_finite`, `objections` and `tuning`."""
 
     training_loss: float = float("nan")
     validation_loss: float = float("nan")

@@ -172,7 +172,9 @@ class Membership:
 
     def _steady_s(self) -> float:
         settings = self._settings
-        return STEADY_EPOCHS * settings.epoch_warm_ups_min * settings.warm_up_ticks * self._pace.typical_s()
+        return (
+            STEADY_EPOCHS * settings.epoch_warm_ups_min * settings.warm_up_at_first * self._pace.typical_s()
+        )
 
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()

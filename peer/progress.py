@@ -8,6 +8,7 @@ from peer.events import Event, HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import HyperSchedule, Residual
 from peer.learner import TickReport
 from peer.snapshot import Snapshot, SnapshotError
+from peer.tuning.rule import warm_up
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -77,6 +78,13 @@ class Progress:
         """The rate of the next hyper step, or a share of the one chosen; lowered if the last went too far."""
         given = settings.hyper_step_size
         return (1.0 if given is None else given) * self.hyper_schedule.factor
+
+    def warm_up_ticks(self, settings: AgentSettings) -> float:
+        """As given, or as long as the swarm takes to average, as far as the agent knows."""
+        measured = None if self.report.tuning is None else self.report.tuning.measured
+        if settings.warm_up_ticks is not None or measured is None:
+            return settings.warm_up_at_first
+        return warm_up(measured.gap, measured.delay_ticks)
 
     def residual(self) -> float:
         """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 SolverName = Literal["tracking", "push-sum", "push-sum-shares"]
 WireDtype = Literal["float32", "float64"]
 
+WARM_UP_TICKS = 50.0  # enough for a typical swarm: 8 agents, of whose messages a third is lost
 FANOUT_MAX = 64  # cost per tick grows with it; a swarm of any size needs a handful
 LOCAL_STEPS_MAX = 10_000  # one tick must stay short against an epoch
 BLOCK_BYTES_MIN = 2**14  # less might be all envelope
@@ -28,6 +29,7 @@ OPTIONAL = (
     "momentum",
     "damping",
     "hyper_step_size",
+    "warm_up_ticks",
 )  # may be None
 _CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
@@ -71,8 +73,9 @@ class AgentSettings:
     """Numbers in messages. Mass is exact with either; float32 has a floor near 1e-7."""
     precision_tolerance: float = 1e-4
     """A new epoch begins when wire numbers at the largest running sum are further apart than this."""
-    warm_up_ticks: float = 50.0
-    """After an epoch change an agent only averages for this many ticks of a typical peer."""
+    warm_up_ticks: float | None = None
+    """After an epoch change an agent only averages for this many ticks of a typical peer. None: chosen by
+    the agent, and `WARM_UP_TICKS` until it knows its network."""
     epoch_warm_ups_min: float = 6.0
     """An agent begins no new epoch within this many warm-ups of the slowest peer."""
     listen_ticks: float = 10.0
@@ -114,7 +117,7 @@ class AgentSettings:
             *("checkpoint_s", "checkpoint_ticks"),
         )
         for name in at_least_zero:
-            self._require(name, getattr(self, name) >= 0, "give 0 or a number above it")
+            self._require(name, (getattr(self, name) or 0) >= 0, "give 0 or a number above it")
         self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give a fraction in [0, 1)")
         self._require("hyper_step_size", (self.hyper_step_size or 0) >= 0, "give 0 or a number above it")
         self._require("damping", (self.damping or 0) >= 0, "give 0 or a number above it")
@@ -134,6 +137,11 @@ class AgentSettings:
     def _require(self, name: str, holds: bool, remedy: str) -> None:
         if not holds:
             raise SettingError(name, getattr(self, name), remedy)
+
+    @property
+    def warm_up_at_first(self) -> float:
+        """Ticks, where nothing is known of the network."""
+        return WARM_UP_TICKS if self.warm_up_ticks is None else self.warm_up_ticks
 
     def to_dict(self) -> dict[str, str | int | float | None]:
         """All fields as JSON-able values (exact fractions as floats)."""
@@ -167,7 +175,7 @@ class SettingKeywords(TypedDict, total=False):
     block_bytes_max: int
     wire_dtype: WireDtype
     precision_tolerance: float
-    warm_up_ticks: float
+    warm_up_ticks: float | None
     epoch_warm_ups_min: float
     listen_ticks: float
     listen_s_max: float

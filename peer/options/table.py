@@ -41,7 +41,7 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "block_bytes_max": "longer models are pushed in more blocks",
     "wire_dtype": "float32 or float64 in messages",
     "precision_tolerance": "a new epoch begins when rounding in messages comes to this",
-    "warm_up_ticks": "ticks of averaging only, after an epoch change",
+    "warm_up_ticks": "ticks of averaging only, after an epoch change, instead of what the agent chooses",
     "epoch_warm_ups_min": "no new epoch within so many warm-ups of the slowest peer",
     "listen_ticks": "a joiner listens for so many ticks before it pushes",
     "listen_s_max": "a joiner that hears nothing for so long begins a swarm of its own",

@@ -19,6 +19,11 @@ DAMPING_FACTOR = 0.9
 HEARD_POWER = 1.3
 DELAY_FACTOR = 0.6
 MOMENTUM_MAX = 0.98
+# What is left of the differences between agents' trackers when an agent steps again.
+LEFT = 1e-6
+ROUNDS_LEAST = 1.0  # times ln(1 / LEFT): ticks that averaging takes at least
+ROUNDS_PER_DELAY = 2.0  # the same, times the square root of the delay in ticks
+WARM_UP_MAX = 200.0  # ticks
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,3 +46,15 @@ def step_and_momentum(measured: Measured, local_steps: int) -> tuple[float, floa
     damping = DAMPING_FACTOR * measured.heard**HEARD_POWER / (1.0 + DELAY_FACTOR * measured.delay_ticks)
     rate = math.sqrt(min(1.0, damping * whole * measured.motion_curvature))
     return whole / local_steps, min(MOMENTUM_MAX, (1.0 - rate) ** 2)
+
+
+def warm_up(gap: float, delay_ticks: float) -> float:
+    """Ticks of averaging only, after which trackers differ by `LEFT` of what they did: steps do no harm then.
+
+    Fitted to pushing running sums in swarms of 4 to 48 agents with 2 or 3 out-neighbours, loss up to 60 %,
+    delays up to five ticks, speeds up to 10x apart: the median swarm took 0.93 times as long, nine in ten at
+    most 1.3 times, the worst 2.2 times.
+    """
+    per_round = math.inf if gap >= 1.0 else -math.log1p(-gap)
+    rounds = ROUNDS_LEAST + 1.0 / per_round + ROUNDS_PER_DELAY * math.sqrt(delay_ticks)
+    return min(WARM_UP_MAX, -math.log(LEFT) * rounds)

@@ -8,7 +8,10 @@ from peer.events import HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
 from peer.learner import HyperReport, TickReport
 from peer.progress import Progress
+from peer.settings import WARM_UP_TICKS
 from peer.snapshot import Snapshot, SnapshotError
+from peer.tuning.rule import Measured, warm_up
+from peer.tuning.tuner import Steps, Tuning
 from tests.unit.driving import settings
 
 
@@ -84,3 +87,13 @@ def test_what_is_no_progress_is_refused(values: dict[str, object], told: str) ->
     with pytest.raises(SnapshotError) as refused:
         Progress().restore(Snapshot({}, values))  # type: ignore[arg-type]
     assert told in str(refused.value)
+
+
+def test_a_warm_up_is_as_given_or_as_long_as_averaging_takes() -> None:
+    progress = settled_progress()
+    assert progress.warm_up_ticks(settings(warm_up_ticks=7.0)) == 7.0
+    assert progress.warm_up_ticks(settings(warm_up_ticks=None)) == WARM_UP_TICKS  # nothing is known yet
+    found = Measured(curvature=1.0, motion_curvature=0.5, gap=0.3, heard=0.7, delay_ticks=2.0)
+    progress.take(report(tuning=Tuning(Steps(0.1, 0.1, 0.0), found)), 60, running=True)
+    assert progress.warm_up_ticks(settings(warm_up_ticks=None)) == warm_up(0.3, 2.0)
+    assert progress.warm_up_ticks(settings(warm_up_ticks=0.0)) == 0.0

@@ -10,6 +10,9 @@ import torch
 
 import peer
 import wire
+from peer.lockstep import make_graph
+from peer.quadratic import QuadraticProblem, closed_form
+from peer.rivals.links import SilentLinks
 from peer.settings import AgentSettings
 from peer.tensors import TensorAlgebra
 from peer.tuning.curvature import (
@@ -23,8 +26,10 @@ from peer.tuning.curvature import (
 )
 from peer.tuning.mixing import GAP_MIN, averaging_gap
 from peer.tuning.noise import FACTOR_MIN, WINDOW_TICKS, Wandering
-from peer.tuning.rule import Measured, step_and_momentum
+from peer.tuning.rule import LEFT, WARM_UP_MAX, Measured, step_and_momentum, warm_up
 from peer.tuning.tuner import DAMPING_MARGIN, UNTUNED_STEP, Network, Steps, Told, Tuner
+from peer.virtual_swarm import Swarm, reproducible_torch
+from wire import Exponential, FaultPlan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -140,6 +145,62 @@ def test_the_rule_goes_by_scale() -> None:
     assert scaled == pytest.approx(step / 10.0)
     assert same == pytest.approx(momentum)
     assert 0.0 < step <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("agents", "fanout", "drop", "delay"),
+    [(8, 3, 0.2, 0.4), (8, 2, 0.5, 3.0), (24, 3, 0.3, 0.0), (24, 2, 0.3, 2.0), (4, 3, 0.3, 5.0)],
+)
+def test_a_warm_up_is_as_long_as_trackers_take_to_agree(
+    agents: int, fanout: int, drop: float, delay: float
+) -> None:
+    """Reference: running sums pushed over such links, by another implementation."""
+    links = SilentLinks(
+        make_graph(agents, fanout=fanout), drop=drop, mean_delay_ticks=delay, speeds=[1.0] * agents
+    )
+    held = torch.randn(agents, 20, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    held -= held.mean(0)
+    first, ticks = float(held.abs().max()), 0
+    while float(held.abs().max()) > LEFT * first:
+        held = links.exchange(held, links.acting())
+        ticks += 1
+    chosen = warm_up(averaging_gap(agents, fanout, 1.0 - drop), delay)
+    assert 0.5 * chosen < ticks < 1.5 * chosen
+
+
+def test_warm_ups_are_bounded() -> None:
+    assert warm_up(1.0, 0.0) == pytest.approx(-math.log(LEFT))
+    assert warm_up(1e-3, 50.0) == WARM_UP_MAX
+
+
+def test_rotating_the_epoch_of_a_settled_swarm_does_no_harm_where_averaging_is_slow() -> None:
+    """The longest delays that 50 ticks, enough elsewhere, are not enough for (measured: a jump to 3e-3)."""
+    generator = torch.Generator().manual_seed(0)
+    problems = [QuadraticProblem.random(generator) for _ in range(6)]
+    truth = closed_form(problems).model
+    largest = {}
+    with reproducible_torch():
+        for given in (20.0, None):
+            swarm = Swarm(
+                problems,
+                AgentSettings(
+                    tick_s=1.0, fanout=2, wire_dtype="float64", warm_up_ticks=given, evaluate_every=0
+                ),
+                faults=FaultPlan(drop=0.4, delay_s=Exponential(2.0)),
+                seed=0,
+            )
+            swarm.simulation.run_until(320.0)
+            agents = [member.agent for member in swarm.members]
+            first = agents[0]
+            assert first is not None
+            first._enter(first.epoch + 1, "a test", 320.0)
+            errors = []
+            for now in range(321, 520, 3):
+                swarm.simulation.run_until(float(now))
+                errors += [float((one.solver.model.estimate - truth).norm()) for one in agents if one]
+            largest[given] = max(errors) / float(truth.norm())
+            assert {one.epoch for one in agents if one} == {first.epoch}
+    assert largest[None] < 1e-6 < 1e-4 < largest[20.0]
 
 
 def test_the_rule_is_careful_where_the_network_is_bad() -> None:
