@@ -38,6 +38,7 @@ class Averages:
     def _restart(self) -> None:
         self.held = [*self.own, 1.0]  # the weight is the last
         self.pushed = self.zeros
+        self._may_move = True
 
     def enter_epoch(self) -> None:
         """Begin with nothing but the own numbers."""
@@ -47,9 +48,13 @@ class Averages:
     def put(self, own: Sequence[float]) -> None:
         """Change the own numbers to these; an agent that holds little weight does so little by little.
 
-        So what it takes for the average is never off by more than the change.
+        So what it takes for the average moves by the change at most; and only once until it hears something
+        that pulls it back. Pushing without hearing, it would move by the whole change in every tick.
         """
         share = min(1.0, max(0.0, self.held[-1]))
+        if share < 1.0 and not self._may_move:
+            return
+        self._may_move = share == 1.0
         changed = [old + share * (new - old) for new, old in zip(own, self.own, strict=True)]
         for index, (new, old) in enumerate(zip(changed, self.own, strict=True)):
             self.held[index] += new - old
@@ -74,6 +79,7 @@ class Averages:
         """
         last, before = self.received.get(source, (-1, self.zeros))
         if announced and tick > last:
+            self._may_move = True
             self.received[source] = (tick, announced)
             for index, (now, then) in enumerate(zip(announced, before, strict=True)):
                 self.held[index] += now - then

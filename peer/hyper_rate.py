@@ -25,6 +25,7 @@ FORGETS = 0.1  # weight of a curvature that is lower than the last; a higher one
 FORGETS_FIRST = 0.5  # in the first windows the model learns so fast that hypergradients change by themselves,
 FIRST_WINDOWS = 3
 GROWS_MAX = 2.0  # times, from window to window
+MOVE_MAX = 0.05  # as FIRST_MOVE, of any step: hypergradients of an adjoint that runs away have any length
 STILL = 1e-7  # share of the hyperparameters: less is rounding
 
 
@@ -45,12 +46,13 @@ class HyperRate:
         self._longest = max(self._longest, _rms(hypergradient))
         if self._longest == 0.0:
             return 0.0
-        first = FIRST_MOVE * max(1.0, _rms(hyperparameters)) / self._longest
+        scale, length = max(1.0, _rms(hyperparameters)), _rms(hypergradient)
         if self._rate == 0.0:
-            return first
+            return FIRST_MOVE * scale / self._longest
+        rate = self._rate
         if self._curvature > 0.0:
-            return min(self._rate, STABLE / (self._curvature * settling_ticks))
-        return self._rate
+            rate = min(rate, STABLE / (self._curvature * settling_ticks))
+        return min(rate, MOVE_MAX * scale / length) if length else rate
 
     def stepped(
         self, hypergradient: Tensor, hyperparameters: Tensor, rate: float, settling_ticks: float

@@ -38,8 +38,8 @@ OURS: Final = "hyperpush"
 PERSONAL: Final = "personalization"
 # Of our agents: as many as every other method has settings.
 PERSONALIZATIONS: Final = (
-    *("logits", "interpolation", "proximal"),
-    *("proximal+logits", "interpolation+logits", "mixture:3+logits"),
+    *("logits", "head", "interpolation", "proximal"),
+    *("interpolation+logits", "mixture:3+logits"),
 )
 NO_NETWORK: Final = "none"
 

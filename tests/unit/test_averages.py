@@ -117,3 +117,17 @@ def test_who_holds_little_weight_is_not_thrown_off_by_a_change_of_its_own() -> N
     for _ in range(60):
         agent.put((2.0,))
     assert agent.own[0] == pytest.approx(2.0)
+
+
+def test_who_pushes_often_and_hears_rarely_is_not_thrown_off_either() -> None:
+    """Found by measurement: at speeds 10x apart averages ran away, and steps and models with them."""
+    agent = Averages(1)
+    agent.put((1.0,))
+    agent.absorb("b", 1, (1.0, 1.0))
+    for _ in range(30):
+        agent.put((2.0,))
+        agent.push(3)
+        assert 1.0 <= agent.mean()[0] <= 2.0
+    agent.absorb("b", 2, (9.0, 3.0))
+    agent.put((2.0,))
+    assert agent.own[0] == pytest.approx(2.0)

@@ -9,7 +9,7 @@ import torch
 
 import peer
 import wire
-from peer.hyper_rate import FIRST_MOVE, GROWS_MAX, STABLE, WINDOW_STEPS, HyperRate
+from peer.hyper_rate import FIRST_MOVE, GROWS_MAX, MOVE_MAX, STABLE, WINDOW_STEPS, HyperRate
 from peer.torch_learner import OPTIMIZER_RATE, TorchLearner
 
 SETTLING = 4.0
@@ -51,6 +51,15 @@ def test_a_curvature_that_rises_counts_at_once_and_one_that_falls_little_by_litt
     assert before[-1] < 1.1 * STABLE / (50.0 * SETTLING)
     after, _ = descend(rate, 1.0, 3 * WINDOW_STEPS)
     assert before[-1] < after[-1] < 0.2 * STABLE / SETTLING
+
+
+def test_no_step_is_long_however_long_the_hypergradient() -> None:
+    """Found by measurement: an adjoint that ran away took hyperparameters to 1e16 within ten ticks."""
+    rate = HyperRate()
+    _, end = descend(rate, 1.0, 600)
+    assert rate.choose(1e9 * ONES, end * ONES, SETTLING) * 1e9 == pytest.approx(MOVE_MAX)
+    assert rate.choose(1e9 * ONES, 40 * ONES, SETTLING) * 1e9 == pytest.approx(40 * MOVE_MAX)
+    assert rate.choose(0 * ONES, ONES, SETTLING) > 0.0
 
 
 def test_what_does_not_move_says_nothing() -> None:

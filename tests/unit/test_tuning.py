@@ -260,10 +260,13 @@ def push(sender: str, tick: int, averages: tuple[float, ...]) -> wire.Push[Tenso
 
 
 def test_the_swarm_s_average_counts_and_nothing_absurd() -> None:
+    """Nor what would let the agent step further than its own losses allow."""
     one = tuner()
     told_of_curvature(one)
     one.begin([], Network())
-    for tick, (curvature, expected) in enumerate(((12.0, 8.0), (1e9, 120.0), (-1e9, 4.0 / 30.0)), start=1):
+    for tick, (curvature, expected) in enumerate(
+        ((12.0, 8.0), (1e9, 120.0), (0.1, 4.0), (-1e9, 4.0)), start=1
+    ):
         told = push("a", tick, (*Told(1.0, curvature, 0.5, 1.0), 1.0))
         one.enter_epoch()
         assert one.objection(told) is None
