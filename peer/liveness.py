@@ -80,10 +80,15 @@ class Liveness:
             del self._beat_at[next(iter(self._beat_at))]
 
     def slept(self, seconds: float, now: float) -> None:
-        """This agent was stopped for so long: whoever seems silent since has had no chance to be heard."""
+        """This agent was stopped for so long, or its clock was set: whoever seems silent had no chance.
+
+        Nor is the time since anybody's last message one to measure its heartbeat by: a clock that was set has
+        made it longer or shorter, and from one that is never heard again the error would stay.
+        """
         self._woke_at = now
         for life in self.lives.values():
             life.rose_at = min(now, life.rose_at + seconds)
+            life.timed_at = None
 
     def name(self, peer: PeerId, incarnation: int, now: float) -> None:
         """Somebody who must know says that this peer lives: it is given time to be heard."""
@@ -161,8 +166,11 @@ class Liveness:
         return news + self._rise(life, told, now, told_by=teller)
 
     def _is_forgotten(self, life: Life) -> bool:
-        """Dead for so long that no message about it is under way: false news of it counts no more."""
-        return not life.rises and self.heartbeat - life.rose_on > HEARING_TICKS
+        """Dead for so long that no message about it is under way: false news of it counts no more.
+
+        Nor do a few heartbeats of a life that nobody came to believe in: a liar may have made them up.
+        """
+        return not life.is_believed and self.heartbeat - life.rose_on > HEARING_TICKS
 
     def _become(self, peer: PeerId, life: Life, incarnation: int) -> list[News]:
         """The peer is known in this incarnation from now on; what it was before is gone."""

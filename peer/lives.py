@@ -48,6 +48,7 @@ class Life:
     heard_on: int = 0  # own heartbeat then
     heard_heartbeat: int = -1
     round_trip_s: float | None = None
+    timed_at: float | None = None  # heard_at, unless this agent was stopped since, or its clock was set
     beats: float = 0.0  # by which the heartbeat rose from one direct message to the next, lately
     beats_s: float = 0.0  # and the time between them
 
@@ -100,16 +101,18 @@ class Life:
 
     def heard(self, heartbeat: int, own_heartbeat: int, now: float) -> None:
         """A message has come from the peer itself, with a heartbeat not older than the last one."""
-        if self.heard_at is not None:
+        if self.timed_at is not None:
             self.beats = BEAT_DECAY * self.beats + heartbeat - self.heard_heartbeat
-            self.beats_s = BEAT_DECAY * self.beats_s + now - self.heard_at
+            self.beats_s = BEAT_DECAY * self.beats_s + now - self.timed_at
         self.heard_at, self.heard_on, self.heard_heartbeat = now, own_heartbeat, heartbeat
+        self.timed_at = now
 
     def renew(self, incarnation: int) -> None:
         """The peer has started anew: its heartbeat counts from the beginning."""
         self.incarnation = incarnation
         self.heartbeat = self.spoke_heartbeat = self.heard_heartbeat = -1
-        self.is_believed, self.rises, self.left, self.heard_at = False, 0, False, None
+        self.is_believed, self.rises, self.left = False, 0, False
+        self.heard_at = self.timed_at = None
         self.hears, self.accuses, self.told = None, (), None
         self.patience, self.beats, self.beats_s = 1.0, 0.0, 0.0
 

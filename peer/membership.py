@@ -15,10 +15,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
+from peer.bypasses import Bypasses
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
-from peer.topology import bypassed, next_behind, out_neighbours, predecessors
+from peer.topology import out_neighbours, predecessors
 from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX, HEARS_MAX
 
@@ -42,7 +43,6 @@ BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to, if `expire_ticks
 BEACON_TICKS_DEAF = 5.0  # to members that do not hear this agent, to see when they do
 BEACON_TICKS_DEAD = 20.0  # to those that may be dead, times their number: news may reach nobody without them
 BEACON_TICKS_MAX = 200.0  # to any of them
-UNREACHED_FACTOR = 4.0  # a peer is passed over when it was unheard for so many times `expire_ticks`
 HEARD_AGAIN_TICKS = 20.0  # a deaf link is used again when beacons have arrived for so long
 STEADY_EPOCHS = 10.0  # a peer alive for so many shortest epochs is forgiven its flapping
 QUARANTINE_TICKS = 2000.0  # doubled each time
@@ -93,8 +93,7 @@ class Membership:
         self._accused: tuple[bytes, ...] = ()  # marks of the peers that this agent itself has quarantined
         self._believed: list[PeerId] = []
         self._believed_of: tuple[list[PeerId], frozenset[bytes]] | None = None  # from whom they were chosen
-        self._behind: tuple[PeerId, ...] = ()  # the next of those believed on the circle
-        self._bypassed: tuple[PeerId, ...] = ()  # whom those between here and there do not reach
+        self._bypasses = Bypasses(identity.peer, self.liveness, settings.expire_ticks)
         self._predecessors: frozenset[PeerId] = frozenset()  # in this epoch
         self._to_be_told: frozenset[PeerId] = frozenset()  # in this epoch or the next one
         self._newly_found: list[tuple[PeerId, str]] = []
@@ -168,7 +167,8 @@ class Membership:
                 self.liveness.steady(peer)
         self._judge_links(now, out, entered_at)
         self._judge_accused(now)
-        self._look_behind(now)
+        if self._bypasses.look(self.believed(), self._alive_since, self._silence_s, typical_s, now):
+            self.changed = True
 
     def _steady_s(self) -> float:
         settings = self._settings
@@ -196,29 +196,6 @@ class Membership:
                 del self._deaf[peer]
                 self.changed = True
                 self._events.append(LinkHeard(peer))
-
-    def _look_behind(self, now: float) -> None:
-        """Whether somebody further along the circle is cut off from all those before it but this agent."""
-        shortest_s = self._settings.expire_ticks * self._pace.typical_s()
-
-        def reaches(source: PeerId, target: PeerId) -> bool:
-            """As far as is known of them; who has come lately is not judged."""
-            factor = 1.0 if target in self._bypassed else UNREACHED_FACTOR
-            if self.liveness.is_heard_by(source, target, factor * shortest_s):
-                return True
-            silence_s = self._silence_s(source, target)
-            since = self._alive_since.get(target, now)
-            if source != self._own:
-                since = max(since, self._alive_since.get(source, now))
-            if now - since <= UNREACHED_FACTOR * silence_s:
-                return True
-            return self.liveness.is_heard_by(source, target, factor * silence_s)
-
-        self.believed()  # and so who is behind
-        found = bypassed(self._own, self._behind, reaches)
-        if found != self._bypassed:
-            self._bypassed = found
-            self.changed = True
 
     def _judge_accused(self, now: float) -> None:
         """Who is shunned: whom this agent has quarantined, and whom several believed peers accuse."""
@@ -251,7 +228,7 @@ class Membership:
         drawn = out_neighbours(
             self._own, usable, fanout=self._settings.fanout, swarm=self._swarm, epoch=epoch
         )
-        return tuple(sorted({*drawn, *(peer for peer in self._bypassed if peer in usable)}))
+        return tuple(sorted({*drawn, *(peer for peer in self._bypasses.targets if peer in usable)}))
 
     def believed(self) -> list[PeerId]:
         """Peers alive that are not shunned, sorted; not to be changed."""
@@ -259,7 +236,6 @@ class Membership:
         if before is None or before[0] is not alive or before[1] is not self._guilty:
             self._believed_of = (alive, self._guilty)
             self._believed = [peer for peer in alive if not self.is_shunned(peer)]
-            self._behind = next_behind(self._own, self._believed)
         return self._believed
 
     def is_shunned(self, peer: PeerId) -> bool:

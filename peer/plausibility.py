@@ -2,13 +2,15 @@
 
 An honest running sum does jump, after a cut: by the messages missed times what one message brings. A sum that
 jumps by far more than the largest share ever seen on its link, and on any link, was made up; so was one that
-is out of all proportion to what this agent holds itself. The same goes for the length of estimates. Such a
-message is not absorbed, never clipped; its sender is for the agent to deal with. What stays below the margins
-cannot be told from an honest surprise: a liar moves the answer by a bounded amount.
+is out of all proportion to what this agent holds itself. Such a message is not absorbed, never clipped; its
+sender is for the agent to deal with. What stays below the margins cannot be told from an honest surprise: a
+liar moves the answer by a bounded amount.
 
-Estimates begin anywhere, often at zero, and an agent that hears nobody spends its mass on others and hardly
-moves. So next to nothing is no measure: neither as the history of a link, nor as an own estimate, for which
-one own step stands at least.
+Estimates grow by themselves: they begin anywhere, often at zero, and for as long as all only average, or an
+agent hears nobody and spends its mass on others, they hardly move; then the whole way is gone in a few steps.
+So a link's history alone is no measure of them: they have to be out of proportion to everything seen, on any
+link and here. And next to nothing is no measure at all, neither as a history nor as an own estimate, for
+which as many own steps stand as any task takes.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 LINK_MARGIN = 100.0  # a share this many times the largest on its link, and larger than any, was not computed
+ESTIMATE_MARGIN = 1e3  # the same for estimates, against all links and what this agent holds
 OWN_MARGIN = 1e4  # agents differ in their data, but not by this
 HISTORY_MIN = 4  # messages after which a link has a history
 
@@ -53,7 +56,7 @@ class Plausibility:
     def own(self, stream: int, share: float, estimate: float) -> None:
         """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate.
 
-        Or of a step along that gradient, if that is longer.
+        Or of some steps along that gradient, if that is longer.
         """
         _note(_record(self._own, stream), share, estimate)
 
@@ -85,10 +88,11 @@ class Plausibility:
                 f"the sum of block {block} jumps by {growth:.3g} in {missed} messages; the largest share "
                 f"seen on this link is {link.share:.3g}, on any {largest.share:.3g}; own mass {own.share:.3g}"
             )
-        if _exceeds(estimate, link.estimate if has_history else None, largest.estimate, own.estimate):
+        known = max(link.estimate, largest.estimate, own.estimate) if has_history else 0.0
+        if 0.0 < OWN_MARGIN * own.estimate < estimate or 0.0 < ESTIMATE_MARGIN * known < estimate:
             return (
-                f"the estimate of block {block} has length {estimate:.3g}; the longest seen "
-                f"on this link is {link.estimate:.3g}, on any {largest.estimate:.3g}"
+                f"the estimate of block {block} has length {estimate:.3g}; the longest seen on this link is "
+                f"{link.estimate:.3g}, on any {largest.estimate:.3g}; the own {own.estimate:.3g}"
             )
         _note(link, share, estimate)
         _note(largest, share, estimate)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
 
 SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: it moves slowly
+STEPS_TO_GO = 50  # from where an agent is; a step that is stable is a small share of the way
 MESSAGES_PER_TICK_MAX = 100  # of one block on one link: a sender may be that much faster
 DISAGREEMENT_TICKS = 16  # so is the distance to the neighbours, which only people read
 
@@ -173,7 +174,7 @@ class Solver(Generic[V]):
             length = self._algebra.norm(stream.estimate)
             if self.tuner.is_ready:
                 step = stream.gradient * (steps.model, steps.adjoint)[index]
-                length = max(length, self._algebra.norm(step))
+                length = max(length, STEPS_TO_GO * self._algebra.norm(step))
             self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1
         if self._ticks % SPACING_CHECK_TICKS == 0:
@@ -213,9 +214,11 @@ class Solver(Generic[V]):
         """
         joined, self._joined = self._joined, None
         if joined is None:
-            lengths = self._gradient_lengths()
-            for index, stream in enumerate(self.streams):
-                self._plausibility.own(index, lengths[index], self._algebra.norm(stream.estimate))
+            lengths, steps = self._gradient_lengths(), self.tuner.tuning.steps
+            for index, step in enumerate((steps.model, steps.adjoint)):
+                # Where learning begins, estimates are next to nothing, and no measure.
+                length = STEPS_TO_GO * lengths[index] * float(step) if self.tuner.is_ready else 0.0
+                self._plausibility.own(index, lengths[index], length)
             return ()
         before, senders = joined
         reached = tuple(self._algebra.copy(stream.estimate) for stream in self.streams)

@@ -79,6 +79,73 @@ def bypassed(
     return tuple(found)
 
 
+def bridges(
+    own: PeerId, members: Sequence[PeerId], reaches: Callable[[PeerId, PeerId], bool]
+) -> tuple[PeerId, ...]:
+    """Whom `own` has to push to, beside the next member that it reaches, so that all are connected both ways.
+
+    If all know the same, all come to the same links here, and each is made by its source. Invariant: with
+    them, and everybody's link to the next member that it reaches, the graph is strongly connected if that of
+    all links is. `members` are sorted, `own` among them; `reaches(source, target)` is what is known. No link
+    is added where everybody reaches its successor.
+    """
+    count = len(members)
+    links = [0] * count  # by source, a bit for each target
+    whole = True
+    for source in range(count):
+        for step in range(1, count):
+            target = (source + step) % count
+            if reaches(members[source], members[target]):
+                links[source] |= 1 << target
+                whole = whole and step == 1
+                break
+        else:
+            whole = False
+    found: list[PeerId] = []
+    if whole:
+        return ()
+    for outwards in (True, False):  # all are to be reached from the first; all are to reach it
+        here = _closure(links, outwards=outwards)
+        while here != (1 << count) - 1:
+            link = _crossing(members, here, reaches, outwards=outwards)
+            if link is None:
+                break
+            source, target = link
+            links[source] |= 1 << target
+            if members[source] == own:
+                found.append(members[target])
+            here = _closure(links, outwards=outwards)
+    return tuple(sorted(found))
+
+
+def _closure(links: Sequence[int], *, outwards: bool) -> int:
+    """Bits of whom the first reaches, or of who reaches the first."""
+    here, before = 1, 0
+    while here != before:
+        before = here
+        for source, targets in enumerate(links):
+            if outwards and here >> source & 1:
+                here |= targets
+            elif not outwards and targets & here:
+                here |= 1 << source
+    return here
+
+
+def _crossing(
+    members: Sequence[PeerId], here: int, reaches: Callable[[PeerId, PeerId], bool], *, outwards: bool
+) -> tuple[int, int] | None:
+    """A link out of those here, or to them: of the shortest ones along the circle the first."""
+    count = len(members)
+    for step in range(1, count):
+        for source in range(count):
+            target = (source + step) % count
+            inside, outside = (source, target) if outwards else (target, source)
+            crosses = here >> inside & 1 and not here >> outside & 1
+            if crosses and reaches(members[source], members[target]):
+                return source, target
+    return None
+
+
 Position = tuple[bytes, str]
 
 

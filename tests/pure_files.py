@@ -28,6 +28,7 @@ PURE_CORE = [
             "agent",
             "algebra",
             "budget",
+            "bypasses",
             "errors",
             "events",
             "hyper_schedule",

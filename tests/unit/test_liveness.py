@@ -222,6 +222,18 @@ def test_false_news_of_the_dead_counts_no_more_after_a_while() -> None:
     assert news == [[], [], [ALIVE]]
 
 
+def test_a_few_false_heartbeats_of_nobody_are_forgotten_too() -> None:
+    """Found by the hunt: a liar told twice of a later life, which nobody came to believe in; it stayed."""
+    found = liveness()
+    risen(found)
+    assert found.hear_of([says(1, incarnation=2**40)], "liar", beat(found, HEARSAY_TICKS + 1)) != []
+    found.hear_of([says(HUGE, incarnation=2**40)], "liar", beat(found, 1))
+    assert found.lives["a"].rises
+    beat(found, HEARING_TICKS)
+    news = [found.hear_of([says(number)], "teller", beat(found, 1)) for number in (105, 106, 107, 108)]
+    assert news[-1] == [ALIVE]
+
+
 def test_nobody_falls_behind_what_it_said_itself_or_who_must_know() -> None:
     found = liveness()
     found.hear(says(1, incarnation=3), 1.0, 0.0)
@@ -471,6 +483,17 @@ def test_the_interval_of_heartbeats_is_measured() -> None:
     assert found.lives["a"].beat_s() == pytest.approx(0.25, rel=1e-2), "three of four messages were lost"
     found.hear(says(1, incarnation=1), 1.0, 200.0)
     assert found.lives["a"].beat_s() is None
+
+
+def test_a_clock_that_was_set_makes_no_heartbeat_slow() -> None:
+    """Found by the hunt: it jumped, the link was cut for ever, and the peer seemed to tick every 50 s."""
+    found = liveness()
+    for number in range(1, 5):
+        found.hear(says(number), 1.0, float(number))
+    found.slept(647.0, 651.4)
+    found.hear(says(5), 1.0, 651.4)
+    found.hear(says(6), 1.0, 652.4)
+    assert found.lives["a"].beat_s() == pytest.approx(1.0)
 
 
 def test_who_is_known_by_others_and_does_not_say_whom_it_hears_seems_deaf() -> None:

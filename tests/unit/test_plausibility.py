@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from peer.plausibility import HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Plausibility
+from peer.plausibility import ESTIMATE_MARGIN, HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Plausibility
 from peer.snapshot import Snapshot, SnapshotError
 
 
@@ -26,15 +26,25 @@ def experienced(messages: int = HISTORY_MIN, *sources: str) -> Plausibility:
     return judge
 
 
-@pytest.mark.parametrize("field", ["growth", "estimate"])
-def test_more_than_the_margin_of_the_link_is_not_believed(field: str) -> None:
+@pytest.mark.parametrize(("field", "margin"), [("growth", LINK_MARGIN), ("estimate", ESTIMATE_MARGIN)])
+def test_more_than_the_margin_is_not_believed(field: str, margin: float) -> None:
     judge = experienced()
-    assert objection(judge, **{field: LINK_MARGIN}) is None
+    assert objection(judge, **{field: margin}) is None
     judge = experienced()
-    found = objection(judge, block=0, **{field: 1.1 * LINK_MARGIN})
+    found = objection(judge, block=0, **{field: 1.1 * margin})
     assert found is not None
-    assert ("jumps by 110 in 1 messages" if field == "growth" else "has length 110") in found
-    assert objection(judge, **{field: 1.1 * LINK_MARGIN}) == found, "what is refused is no history"
+    assert ("jumps by 110 in 1 messages" if field == "growth" else "has length 1.1e+03") in found
+    assert objection(judge, **{field: 1.1 * margin}) == found, "what is refused is no history"
+
+
+def test_an_estimate_is_measured_by_all_that_was_ever_seen() -> None:
+    """Found by the hunt: while all only averaged it hardly moved; then it went the whole way at once."""
+    judge = Plausibility()
+    for _ in range(4 * HISTORY_MIN):
+        assert objection(judge, "a", estimate=0.00647) is None
+    judge.own(0, 1.0, 0.16)
+    assert objection(judge, "a", estimate=0.894) is None
+    assert objection(judge, "a", estimate=1.1 * ESTIMATE_MARGIN * 0.894) is not None
 
 
 def test_an_honest_sum_jumps_after_a_cut() -> None:
@@ -105,9 +115,10 @@ def test_next_to_nothing_is_no_history(field: str) -> None:
     for _ in range(HISTORY_MIN):
         assert objection(judge, "a", growth=tiny, estimate=tiny) is None
         assert objection(judge, "c", growth=some, estimate=some) is None
-    assert objection(judge, "c", **{field: 1.2 * 5.0}) is not None
+    assert (objection(judge, "c", **{field: 1.2 * 5.0}) is None) == (field == "estimate")
     assert objection(judge, "a", **{field: 1.1 * 5.0 * OWN_MARGIN}) is not None
-    assert objection(judge, "a", **{field: 0.9 * 5.0 * OWN_MARGIN}) is None
+    most = OWN_MARGIN if field == "growth" else ESTIMATE_MARGIN
+    assert objection(judge, "a", **{field: 0.9 * 5.0 * most}) is None
 
 
 def test_who_comes_back_settled_measures_others_by_what_it_held_before() -> None:

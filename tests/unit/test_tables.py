@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from peer.inbox import Inbox
 from peer.pace import SLOWDOWN_MAX, SLOWNESS_MAX, Pace
 from peer.peer_table import PeerTable
-from peer.topology import BYPASS_MAX, bypassed, next_behind, out_neighbours, predecessors
+from peer.topology import BYPASS_MAX, bridges, bypassed, next_behind, out_neighbours, predecessors
 from tests.unit.driving import push
 from wire import PEERS_KNOWN_MAX
 
@@ -291,3 +295,51 @@ def test_the_next_that_is_heard_pushes_to_who_hears_none_of_those_between() -> N
     behind = next_behind("p00", many)
     assert bypassed("p00", behind, lambda source, _: source == "p00") == tuple(many[2 : 2 + BYPASS_MAX])
     assert next_behind("p38", many)[:3] == ("p39", "p00", "p01"), "a circle"
+
+
+def connected(links: set[tuple[str, str]], members: str) -> bool:
+    """Reference: everybody is reached from everybody, by walking."""
+
+    def walked(start: str) -> set[str]:
+        seen, waiting = {start}, [start]
+        while waiting:
+            here = waiting.pop()
+            more = {target for source, target in links if source == here} - seen
+            seen |= more
+            waiting += more
+        return seen
+
+    return all(walked(one) == set(members) for one in members)
+
+
+@settings(max_examples=200, deadline=None)
+@given(count=st.integers(2, 7), seed=st.integers(0, 10**6), share=st.floats(0.0, 0.8))
+def test_with_bridges_the_circle_is_connected_if_anything_is(count: int, seed: int, share: float) -> None:
+    """Whatever is cut, for good and one way: each agent finds its own part of the links that are missing."""
+    members, rng = "abcdefg"[:count], random.Random(seed)
+    there = {(s, t) for s in members for t in members if s != t and rng.random() >= share}
+    circle = set()
+    for place, source in enumerate(members):
+        following = members[place + 1 :] + members[:place]
+        circle |= {
+            (source, target)
+            for target in following
+            if (source, target) in there
+            and not any((source, nearer) in there for nearer in following[: following.index(target)])
+        }
+    added = {
+        (own, target)
+        for own in members
+        for target in bridges(own, members, lambda source, target: (source, target) in there)
+    }
+    assert added <= there
+    assert connected(circle | added, members) == connected(there, members)
+    if all((members[place - 1], members[place]) in there for place in range(count)):
+        assert not added
+
+
+def test_two_pairs_that_hear_only_each_other_are_joined() -> None:
+    """Found by the hunt: everybody pushed and was pushed to, and the sums of one pair never came out."""
+    cut = {("d", "b"), ("a", "b"), ("a", "c")}
+    found = {own: bridges(own, "abcd", lambda source, target: (source, target) not in cut) for own in "abcd"}
+    assert found == {"a": (), "b": (), "c": ("b",), "d": ("c",)}

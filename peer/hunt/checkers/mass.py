@@ -4,33 +4,44 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from peer.events import EpochEntered
 from peer.hunt.checkers.base import Checker
-from peer.phase import Phase
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
+    from peer.events import Event
     from peer.hunt.fixed_point import FixedVector
     from peer.hunt.trial import Life, Trial
+    from wire import PeerId
 
 
 ROUNDING = 1e-9
 
 
 class Mass(Checker):
-    """Trackers and what is on the links add up to the gradients, over all that entered, dead ones included.
+    """Trackers and what is on the links add up to the gradients, over all that entered an epoch.
 
-    An epoch in which a liar has spoken of sums is not judged: what it put in is its own secret.
+    Dead ones included, and who listens for a later one: what they hold stays where it is. An epoch in which a
+    liar has spoken of sums is not judged: what it put in is its own secret.
     """
 
     name = "mass"
 
+    def __init__(self) -> None:
+        self._epochs: dict[PeerId, tuple[int, Life]] = {}  # last entered, by identity, in which life
+
+    def event(self, trial: Trial, now: float, peer: PeerId, event: Event) -> None:  # noqa: ARG002
+        """An agent has entered an epoch."""
+        if isinstance(event, EpochEntered):
+            life = next(life for life in reversed(trial.lives) if life.agent.identity.peer == peer)
+            self._epochs[peer] = (event.epoch, life)
+
     def tick(self, trial: Trial) -> None:
         """Both streams, every element."""
-        lives = [life for life in trial.lives if life.agent.phase is not Phase.LISTENING]
-        highest = max((life.agent.epoch for life in lives), default=0)
+        highest = max((epoch for epoch, _ in self._epochs.values()), default=0)
         if highest in trial.tainted:
             return
-        entered = {life.agent.identity.peer: life for life in lives if life.agent.epoch == highest}
+        entered = {peer: life for peer, (epoch, life) in self._epochs.items() if epoch == highest}
         for index, name in enumerate(("model", "adjoint")):
             held, put_in = self._totals(entered, index)
             wrong = [number for number in range(len(held)) if held[number] != put_in[number]]
