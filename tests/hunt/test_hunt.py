@@ -75,6 +75,22 @@ def test_what_is_sent_again_is_taken_by_nobody_else_and_not_twice() -> None:
         assert (found.marks.get("refused: not_for_us", 0) > 20) == (kind == "sent again")
 
 
+FOUND = {
+    2650: "an estimate that hardly moved while all averaged, and then at once",
+    2809: "a clock was set, then a link cut for ever: its source seemed to tick every 50 s",
+    2865: "a first own estimate of next to nothing, by which a neighbour's was measured",
+    5155: "two pairs of agents, in each of which both heard the other, and no sum came across",
+    5227: "a later life of a peer, made up by a liar, which was never forgotten",
+    5418: "an agent that listens for an epoch holds mass of the one that it has left",
+}
+
+
+@pytest.mark.parametrize("seed", FOUND, ids=map(str, FOUND))
+def test_what_a_campaign_has_found_is_mended(seed: int) -> None:
+    found = run(draw(seed))
+    assert not found.violation
+
+
 # ---- what is planted is found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from peer.admission import Identity
-from peer.bypasses import LOOK_TICKS, UNREACHED_FACTOR
+from peer.bypasses import ALL_ARE_KNOWN, LOOK_TICKS, UNREACHED_FACTOR
 from peer.events import LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import UNHEARD_FACTOR
 from peer.lives import RISES_WANTED
@@ -231,6 +231,18 @@ def test_a_peer_that_none_of_those_before_it_reaches_is_pushed_to_by_the_next_th
     assert hear(LOOK_TICKS, c=int(EXPIRE_TICKS) + 1, b=0)[-1] == ("c", "d"), "a little is not enough"
     assert hear(LOOK_TICKS, c=int(EXPIRE_TICKS), b=0)[-1] == ("c",)
     assert hear(LOOK_TICKS, c=soon + 1, b=soon + 1)[-1] == ("c",), "it would not hear us either"
+
+
+def test_in_a_large_swarm_only_the_next_on_the_circle_are_looked_at() -> None:
+    """More than an agent can say that it hears: what is not said of a link means nothing there."""
+    others = [f"p{number:02}" for number in range(ALL_ARE_KNOWN + 4)]
+    view = View(*others, fanout=1)
+    for _ in range(int(2 * UNREACHED_FACTOR * EXPIRE_TICKS)):
+        view.tick()
+        for peer in others:
+            hears = hears_b(int(view.now)) if peer == "p01" else None
+            view.hear(peer, hears=hears)
+    assert view.members.draw(1, view.now, choosing=False) == ("p00", "p01")
 
 
 def test_a_fast_agent_counts_in_the_time_of_a_typical_peer_who_hears_whom() -> None:
