@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.progress import Progress
 
@@ -24,6 +24,7 @@ from peer.bench.hypergradient_cases import (
     TARGET,
     TRACKING,
     Curve,
+    Point,
     Task,
     is_complete,
     lockstep_curve,
@@ -39,16 +40,18 @@ from peer.bench.hypergradient_tables import (
     comparison,
     reproduction,
 )
+from peer.bench.measured import INTERRUPTED, Measured
 from peer.display import make_console
-from peer.errors import SettingError
+from peer.errors import HyperpushError, SettingError
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
+from peer.sources import code
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
 AGENTS_MAX: Final = 200  # a task holds matrices of all agents, and simulated ticks of so many take minutes
 PUSHES: Final = {3: (1, 2, 5, 10, 15, 20, 30), 10: (5, 10, 20, 30, 50), 0: (20, 40, 60, 100)}  # S; 0: more
@@ -123,17 +126,34 @@ def main(options: argparse.Namespace) -> int:
     agents = options.agents or ((3, 10) if options.quick else (3, 10, 100))
     plan = Plan(tuple(sorted(set(agents))), options.seeds or (1 if options.quick else 3), options.quick)
     console = make_console()
-    tasks, reference_of = plan.tasks(), plan.reference()
-    curves: list[Curve] = []
-    reference: list[Curve] = []
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("measuring", total=len(tasks) + len(reference_of))
-        for whole, curve in _measure_all(tasks, reference_of, options.jobs):
-            (reference if whole else curves).append(curve)
-            task = curve.task
-            progress.update(
-                bar, advance=1, description=f"{task.agents} agents, {task.network}, {task.estimator}"
-            )
+    wanted = [*((task, False) for task in plan.tasks()), *((task, True) for task in plan.reference())]
+    record = Measured(options.record, resume=options.resume, benchmark="hypergradient")
+    measured: dict[tuple[Task, bool], Curve] = {}
+    try:
+        measured |= {
+            one: curve_of(one[0], record.found[key_of(one)]) for one in wanted if key_of(one) in record.found
+        }
+        missing = [one for one in wanted if one not in measured]
+        with Progress(console=console, disable=not console.is_terminal) as progress:
+            bar = progress.add_task("measuring", total=len(wanted), completed=len(measured))
+            for one, curve in as_done(_measure, missing, options.jobs):
+                points = [[point.messages, point.bytes, point.error] for point in curve.points]
+                record.add(key_of(one), {"points": points})
+                measured[one] = curve
+                task = curve.task
+                progress.update(
+                    bar, advance=1, description=f"{task.agents} agents, {task.network}, {task.estimator}"
+                )
+    except KeyboardInterrupt:
+        console.print("interrupted; --record FILE --resume would go on")
+        return INTERRUPTED
+    finally:
+        record.close()
+    others = record.by_other_code([key_of(one) for one in wanted])
+    if others:
+        console.print(f"{others} of the curves were measured by other code than this: {code()}.")
+    curves = [measured[one] for one in wanted if not one[1]]
+    reference = [measured[one] for one in wanted if one[1]]
     if reference:
         table, line = reproduction(reference)
         console.print(table)
@@ -158,11 +178,18 @@ def measure(task: Task, whole: bool = False) -> Curve:
     return lockstep_curve(task, whole=whole)
 
 
-def _measure_all(tasks: Sequence[Task], reference: Sequence[Task], jobs: int) -> Iterator[tuple[bool, Curve]]:
-    """(Whether it is one for the reference's table, the curve), as they are done."""
-    wanted = [*((task, False) for task in tasks), *((task, True) for task in reference)]
-    for (_, whole), curve in as_done(_measure, wanted, jobs):
-        yield whole, curve
+def key_of(wanted: tuple[Task, bool]) -> str:
+    """Names it in a record."""
+    task, whole = wanted
+    return "/".join(map(str, (*(getattr(task, field.name) for field in fields(task)), whole)))
+
+
+def curve_of(task: Task, kept: Mapping[str, Any]) -> Curve:
+    """From a record, which anybody may have written. Raises `HyperpushError`."""
+    try:
+        return Curve(task, tuple(Point(*point) for point in kept["points"]))
+    except (LookupError, TypeError):
+        raise HyperpushError("the record has a curve with other fields; give another --record") from None
 
 
 def _measure(wanted: tuple[Task, bool]) -> Curve:

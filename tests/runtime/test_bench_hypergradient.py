@@ -40,6 +40,7 @@ from peer.estimators import SwarmProducts
 from peer.figure_file import check_figure
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -185,21 +186,33 @@ def test_the_command_prints_writes_and_draws(
     monkeypatch.setattr(hypergradient, "TICKS_ELSEWHERE", 4)
     monkeypatch.setattr(hypergradient, "REFERENCE", {1: (1.0,) * 5})
 
-    def here(tasks: list[Task], reference: list[Task], jobs: int) -> list[tuple[bool, Curve]]:
-        assert jobs == 1
-        cut = [
-            task if task.length < 10 else Task(3, task.network, task.estimator, 0, 8, 1.0) for task in tasks
-        ]
-        found = [(False, hypergradient.measure(task)) for task in cut]
-        return [*found, (True, hypergradient.measure(reference[0], True))]
+    done: list[tuple[Task, bool]] = []
 
-    monkeypatch.setattr(hypergradient, "_measure_all", here)
+    def here(
+        function: object, wanted: list[tuple[Task, bool]], jobs: int
+    ) -> Iterator[tuple[tuple[Task, bool], Curve]]:
+        assert jobs == 1
+        for one in wanted:
+            task, whole = one
+            if not whole and task.length >= 10:
+                task = Task(3, task.network, task.estimator, 0, 8, 1.0)
+            done.append(one)
+            yield one, hypergradient.measure(task, whole)
+            if len(done) == 4:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(hypergradient, "as_done", here)
     table = tmp_path / "found.json"
     arguments = ["bench", "hypergradient", "--quick", "--agents", "3", "--jobs", "1", "--json", str(table)]
+    arguments += ["--record", str(tmp_path / "record")]
+    assert main(arguments) == 130
+    assert "interrupted; --record FILE --resume would go on" in capsys.readouterr().out
+    arguments.append("--resume")
     figure = tmp_path / "found.svg"
     if importlib.util.find_spec("matplotlib") is not None:
         arguments += ["--figure", str(figure)]
     assert main(arguments) == 0
+    assert len(set(done)) == len(done)
     printed = capsys.readouterr().out
     for text in ("3 agents, 1 seed", "S", "(2.7)", KNOWN, DELAYS, CRASH, TRACKING, "never", "Target missed"):
         assert text in printed
@@ -208,6 +221,10 @@ def test_the_command_prints_writes_and_draws(
     assert {one["network"] for one in content["summaries"]} == set(hypergradient_cases.NETWORKS)
     assert all(one["curves"][0]["points"] for one in content["summaries"])
     assert len(content["reference"][0]["errors"]) == 5
+    lines = (tmp_path / "record").read_text().splitlines()
+    (tmp_path / "record").write_text("\n".join([lines[0], lines[1].replace('"points"', '"lines"')]) + "\n")
+    assert main(arguments) == 2
+    assert "has a curve with other fields" in capsys.readouterr().err
     if "--figure" in arguments:
         drawn = figure.read_text(encoding="utf-8")
         assert drawn.count('<g id="axes_') == 3
