@@ -12,14 +12,16 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from peer.bench.measured import INTERRUPTED, Measured
 from peer.bench.personalization_figure import draw
 from peer.bench.personalization_networks import NETWORKS
-from peer.bench.personalization_plan import TUNED_WITH, Plan, Section, quick_plan, whole_plan
+from peer.bench.personalization_plan import Plan, Section, quick_plan, whole_plan
 from peer.bench.personalization_rows import alone_and_combined, rows_of, verdict
 from peer.bench.personalization_runs import (
     PERSONALIZATIONS,
+    TUNED_WITH,
     Moment,
     Run,
     Scale,
     Score,
+    check,
     perform,
 )
 from peer.bench.personalization_tables import CAPTION, comma_separated, markdown, tables_of
@@ -94,6 +96,8 @@ def main(options: argparse.Namespace) -> int:
         check_json(getattr(options, name), name)
     check_figure(options.figure)
     plan = plan_of(options)
+    for section in plan.sections:
+        check(section.scale)
     console = make_console()
     results = Results(options.record, resume=options.resume)
     began, interrupted = time.perf_counter(), False

@@ -11,6 +11,7 @@ from peer.bench.personalization_runs import (
     NO_NETWORK,
     OURS,
     TRACKING,
+    TUNED_WITH,
     Run,
     Scale,
     grid_of,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from peer.bench.personalization_runs import Score
 
-TUNED_WITH: Final = 0  # the seed with which settings are chosen: of the split, the links and the batches
 METHODS: Final = (next(iter(RIVALS)), ALL_LABELS, *list(RIVALS)[1:], TRACKING, OURS)
 GROUPS: Final = "dirichlet:0.4+permuted:3"
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from peer.bench.personalization_networks import FULL, SILENT
-from peer.bench.personalization_plan import TUNED_WITH
 from peer.bench.personalization_runs import (
     ALL_LABELS,
     NO_NETWORK,
     OURS,
+    TUNED_WITH,
     Run,
     grid_of,
     has_network,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from peer.personalization.contract import Named
     from peer.problem import BilevelProblem
     from peer.rivals.method import Predictors, Setting
+    from peer.tasks.task import Task
 
 ALL_LABELS: Final = "local, train + validation"  # with the setting of `local only`
 TRACKING: Final = "shared: tracking"  # our agents with nothing personal
@@ -42,6 +43,7 @@ PERSONALIZATIONS: Final = (
     *("interpolation+logits", "mixture:3+logits"),
 )
 NO_NETWORK: Final = "none"
+TUNED_WITH: Final = 0  # the seed with which settings are chosen: of the split, the links and the batches
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,16 +213,25 @@ def _accuracies(
     return validation, test
 
 
+def check(scale: Scale) -> None:
+    """Raise `SettingError` for data that are not there or cannot be shared out so."""
+    _of_classes(_task(scale, TUNED_WITH, "none").problems[0])
+
+
 @lru_cache(maxsize=2)
 def _problems(scale: Scale, seed: int, personal: str) -> tuple[ModuleProblem, ...]:
+    found = _task(scale, seed, personal).problems
+    return tuple(_of_classes(found[number]) for number in range(scale.agents))
+
+
+def _task(scale: Scale, seed: int, personal: str) -> Task:
     choice = DataChoice(
         None if scale.partition is None else parse_scheme(scale.partition),
         None if scale.data_dir is None else Path(scale.data_dir),
         scale.model,
         scale.samples,
     )
-    found = make_task(scale.task, scale.agents, seed, personal, choice=choice).problems
-    return tuple(_of_classes(found[number]) for number in range(scale.agents))
+    return make_task(scale.task, scale.agents, seed, personal, choice=choice)
 
 
 def _of_classes(problem: BilevelProblem[Any]) -> ModuleProblem:

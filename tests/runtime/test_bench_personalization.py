@@ -109,6 +109,8 @@ def test_files_are_written_and_a_record_is_gone_on_with(
         (["--figure", "table.txt"], "give a file that ends in"),
         (["--csv", "/nowhere/table.csv"], "csv: '/nowhere/table.csv'"),
         (["--resume"], "give the --record to go on with"),
+        (["--agents", "1000"], "agents: 1000"),
+        (["--task", "mnist", "--data-dir", "/nowhere"], "data-dir: '/nowhere'"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_measured(

@@ -21,7 +21,7 @@ from peer.bench.personalization_networks import (
     network_of_agents,
     speeds_of,
 )
-from peer.bench.personalization_plan import METHODS, TUNED_WITH, quick_plan, whole_plan
+from peer.bench.personalization_plan import METHODS, quick_plan, whole_plan
 from peer.bench.personalization_rows import alone_and_combined, rows_of, verdict
 from peer.bench.personalization_runs import (
     ALL_LABELS,
@@ -29,6 +29,7 @@ from peer.bench.personalization_runs import (
     OURS,
     PERSONALIZATIONS,
     TRACKING,
+    TUNED_WITH,
     Moment,
     Run,
     Scale,
