@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from peer.events import EpochEntered
 from peer.hunt.checkers.base import Checker
+from peer.phase import Phase
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:
@@ -28,20 +29,21 @@ class Mass(Checker):
     name = "mass"
 
     def __init__(self) -> None:
-        self._epochs: dict[PeerId, tuple[int, Life]] = {}  # last entered, by identity, in which life
+        self._entered: dict[tuple[PeerId, int], int] = {}  # epochs entered last, by identity and incarnation
 
     def event(self, trial: Trial, now: float, peer: PeerId, event: Event) -> None:  # noqa: ARG002
         """An agent has entered an epoch."""
         if isinstance(event, EpochEntered):
             life = next(life for life in reversed(trial.lives) if life.agent.identity.peer == peer)
-            self._epochs[peer] = (event.epoch, life)
+            self._entered[peer, life.agent.identity.incarnation] = event.epoch
 
     def tick(self, trial: Trial) -> None:
         """Both streams, every element."""
-        highest = max((epoch for epoch, _ in self._epochs.values()), default=0)
+        epochs = [(self._epoch_of(life), life) for life in trial.lives]
+        highest = max((epoch for epoch, _ in epochs), default=0)
         if highest in trial.tainted:
             return
-        entered = {peer: life for peer, (epoch, life) in self._epochs.items() if epoch == highest}
+        entered = {life.agent.identity.peer: life for epoch, life in epochs if epoch == highest}
         for index, name in enumerate(("model", "adjoint")):
             held, put_in = self._totals(entered, index)
             wrong = [number for number in range(len(held)) if held[number] != put_in[number]]
@@ -49,6 +51,13 @@ class Mass(Checker):
                 not wrong, f"epoch {highest}, {name}, elements {wrong}: there is {held}, put in was {put_in}"
             )
         self._weights(entered, highest)
+
+    def _epoch_of(self, life: Life) -> int:
+        """Whose mass it holds: that of the epoch it is in, or has left to listen; 0 if it was in none."""
+        agent = life.agent
+        if agent.phase is not Phase.LISTENING:
+            return agent.epoch
+        return self._entered.get((agent.identity.peer, agent.identity.incarnation), 0)
 
     def _weights(self, entered: dict[str, Life], epoch: int) -> None:
         """Those of the averages are floats: up to rounding."""
