@@ -180,7 +180,7 @@ PLANTED = [
 
 
 # The first where each is found, or 0.
-SEEDS = {"forget_nobody": 2, "forget_the_epoch": 8, "blame_nobody": 2, "live_for_the_moment": 7}
+SEEDS = {"forget_nobody": 2, "forget_the_epoch": 8, "blame_nobody": 3, "live_for_the_moment": 7}
 
 
 @pytest.mark.parametrize(
