@@ -214,17 +214,19 @@ class Solver(Generic[V]):
         """
         joined, self._joined = self._joined, None
         if joined is None:
-            lengths, steps = self._gradient_lengths(), self.tuner.tuning.steps
-            for index, step in enumerate((steps.model, steps.adjoint)):
+            steps = self.tuner.tuning.steps
+            for index, (gradient, step) in enumerate(
+                zip(self._gradients(), (steps.model, steps.adjoint), strict=True)
+            ):
                 # Where learning begins, estimates are next to nothing, and no measure.
-                length = STEPS_TO_GO * lengths[index] * float(step) if self.tuner.is_ready else 0.0
-                self._plausibility.own(index, lengths[index], length)
+                way = STEPS_TO_GO * self._algebra.norm(gradient * step) if self.tuner.is_ready else 0.0
+                self._plausibility.own(index, self._algebra.norm(gradient), way)
             return ()
         before, senders = joined
         reached = tuple(self._algebra.copy(stream.estimate) for stream in self.streams)
-        after = self._gradient_lengths()
+        after = [self._algebra.norm(gradient) for gradient in self._gradients()]
         self._return_to(before)
-        own = self._gradient_lengths()
+        own = [self._algebra.norm(gradient) for gradient in self._gradients()]
         for index, estimate in enumerate(before):
             self._plausibility.own(index, own[index], self._algebra.norm(estimate))
         wrong = [self._plausibility.is_beyond_own(index, after[index]) for index in range(2)]
@@ -235,13 +237,11 @@ class Solver(Generic[V]):
         told = f"{('model', 'adjoint')[index]}: with its estimate the own gradient is {after[index]:.3g} long"
         return ((senders[0], f"{told}, with the own estimate {own[index]:.3g}"),)
 
-    def _gradient_lengths(self) -> tuple[float, float]:
+    def _gradients(self) -> tuple[V, V]:
         """Of both streams where they are, on the next batch; nothing moves."""
         found = self.learner.evaluate(self.model.estimate, self.adjoint.estimate, 0.0)
         self.learner.finish_tick(0.0)
-        gradients = (found.model_gradient, found.adjoint_gradient)
-        lengths = [self._algebra.norm(self._algebra.to_mass(one)) for one in gradients]
-        return lengths[0], lengths[1]
+        return self._algebra.to_mass(found.model_gradient), self._algebra.to_mass(found.adjoint_gradient)
 
     def _return_to(self, estimates: tuple[V, ...]) -> None:
         whole = slice(0, len(self.model.estimate))
