@@ -86,6 +86,7 @@ def test_it_goes_on_where_it_was() -> None:
     assert descend(first, 1.0, 90, start=1.0) == descend(second, 1.0, 90, start=1.0)
 
 
+@pytest.mark.slow
 def test_a_swarm_that_chooses_its_rate_comes_to_the_bilevel_solution() -> None:
     """Reference: DESIGN (1), hyperparameters learned; at 20 % loss, nothing given by hand."""
     generator = torch.Generator().manual_seed(2)

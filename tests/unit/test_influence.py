@@ -87,6 +87,7 @@ def found_by(network: DenseNetwork, agent: int) -> Tensor:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("personal", ["class-weights", "proximal", "head"])
 def test_harms_are_derivatives_of_everybodys_validation_loss(personal: str) -> None:
     """Reference: DESIGN (2), (3), against central differences of the fully solved problem."""

@@ -393,6 +393,7 @@ def ranked_above(low: Tensor, high: Tensor) -> float:
     return float((low[:, None] < high[None, :]).double().mean())
 
 
+@pytest.mark.slow
 def test_sample_weights_find_wrong_labels() -> None:
     """Every fifth training label is wrong, validation labels are right: the wrong ones lose weight."""
     generator = torch.Generator().manual_seed(0)

@@ -318,6 +318,7 @@ def test_in_turn_trains_the_head_before_the_body() -> None:
     assert not torch.equal(calls[0][:, head], calls[1][:, head])
 
 
+@pytest.mark.slow
 def test_adaptive_mixes_follow_what_helps() -> None:
     """Agents whose labels are of no use to each other come to rest on their own models."""
     own = problems((40, 40, 40))
@@ -328,6 +329,7 @@ def test_adaptive_mixes_follow_what_helps() -> None:
     assert float(method._share.min()) > 0.6
 
 
+@pytest.mark.slow
 def test_clusters_and_mixtures_find_groups_with_other_labels() -> None:
     """Two groups of agents, one of which has its labels permuted: one shared model serves none."""
     own = problems((60,) * 6)
@@ -356,6 +358,7 @@ def test_weights_of_the_last_layer_leave_the_average_where_it_hurts() -> None:
     assert float(method._weights.mean()) < 0.9
 
 
+@pytest.mark.slow
 def test_fast_agents_do_not_win() -> None:
     """Each moves the shared number towards its own: they meet in the middle, whatever their speeds."""
     speeds = (0.25, 1.0, 4.0)

@@ -173,6 +173,7 @@ def test_warm_ups_are_bounded() -> None:
     assert warm_up(1e-3, 50.0) == WARM_UP_MAX
 
 
+@pytest.mark.slow
 def test_rotating_the_epoch_of_a_settled_swarm_does_no_harm_where_averaging_is_slow() -> None:
     """The longest delays that 50 ticks, enough elsewhere, are not enough for (measured: a jump to 3e-3)."""
     generator = torch.Generator().manual_seed(0)
@@ -363,6 +364,7 @@ def test_a_product_that_is_not_finite_says_nothing_of_damping(odd: float) -> Non
     assert not along.known
 
 
+@pytest.mark.slow
 def test_a_swarm_whose_losses_bend_down_somewhere_keeps_its_adjoint_bounded() -> None:
     """Two agents, one of which bends down more than the other bends up, in one direction of two."""
 
@@ -389,6 +391,7 @@ def test_a_swarm_whose_losses_bend_down_somewhere_keeps_its_adjoint_bounded() ->
 # ---- swarms
 
 
+@pytest.mark.slow
 def test_a_swarm_that_tunes_itself_finds_the_answer_whatever_the_scale() -> None:
     """One task in two units: the curvature is 400 times as large, ticks to the answer are the same."""
     generator = torch.Generator().manual_seed(3)

@@ -33,6 +33,7 @@ def test_both_kinds_of_tasks_are_drawn() -> None:
     assert draw_world(3).about == draw_world(3).about
 
 
+@pytest.mark.slow
 def test_a_row_of_the_grid_does_what_a_swarm_with_that_setting_does() -> None:
     """Reference: what makes the comparison cheap: networks do not know of steps."""
     world = draw_world(17)  # two agents
