@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -51,7 +52,7 @@ class Crowd:
         self.device = torch.device(device)
         self.initial = self.layout.flatten(first.parameters).to(self.device)  # (P,)
         self._problems = problems
-        self._module = first.module.to(self.device)
+        self._module = copy.deepcopy(first.module).to(self.device)
         self._decay = first.weight_decay
         self._draws = [one.all_batches() if together else one.batches() for one in problems]
         self._gradients = torch.func.vmap(torch.func.grad(self._loss))
