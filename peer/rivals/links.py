@@ -45,12 +45,38 @@ class Links(Protocol):
         """Let these agents send, and all receive what has come; returns what is held then."""
 
 
-class CommonRounds:
-    """`Links` of a lock-step network: everybody acts in every round, and knows which links are up."""
+class _Together:
+    """Everybody acts in every round."""
+
+    def __init__(self, agents: int) -> None:
+        self._everybody = torch.arange(agents)
+
+    def rounds(self, turns: int) -> int:
+        """One turn a round."""
+        return turns
+
+    def acting(self) -> Tensor:
+        """Everybody."""
+        return self._everybody
+
+
+class NoLinks(_Together):
+    """`Links` of agents that send nothing."""
+
+    messages = bytes = 0
+
+    def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
+        """Nothing comes."""
+        del rows
+        return held
+
+
+class CommonRounds(_Together):
+    """`Links` of a lock-step network: everybody knows which links are up in a round."""
 
     def __init__(self, network: LockstepNetwork) -> None:
+        super().__init__(network.graph.agents)
         self._network = network
-        self._everybody = torch.arange(network.graph.agents)
 
     @property
     def messages(self) -> int:
@@ -61,14 +87,6 @@ class CommonRounds:
     def bytes(self) -> int:
         """With a header each."""
         return self._network.bytes
-
-    def rounds(self, turns: int) -> int:
-        """One turn a round."""
-        return turns
-
-    def acting(self) -> Tensor:
-        """Everybody."""
-        return self._everybody
 
     def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
         """Equal shares to all whose links are up."""
@@ -156,25 +174,3 @@ class SilentLinks:
                 _, taken = self._taken.get((target, source), (0, torch.zeros_like(held[0])))
                 total = total + self._pushed[source] - taken
         return total
-
-
-class NoLinks:
-    """`Links` of agents that send nothing."""
-
-    messages = bytes = 0
-
-    def __init__(self, agents: int) -> None:
-        self._everybody = torch.arange(agents)
-
-    def rounds(self, turns: int) -> int:
-        """One turn a round."""
-        return turns
-
-    def acting(self) -> Tensor:
-        """Everybody."""
-        return self._everybody
-
-    def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
-        """Nothing comes."""
-        del rows
-        return held
