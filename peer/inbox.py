@@ -42,6 +42,7 @@ class Inbox(Generic[V]):
     def __init__(self, combine: Callable[[Push[V], Push[V]], Push[V]] | None = None) -> None:
         self._slots: dict[Key, Push[V]] = {}
         self._newest: dict[Key, tuple[int, int]] = {}
+        self._epoch = 0  # for which messages were taken last
         self._combine = combine
         self.counters = InboxCounters()
         self.links: dict[PeerId, InboxCounters] = {}  # the same, by source
@@ -96,16 +97,21 @@ class Inbox(Generic[V]):
 
         Others are of lower epochs: they are dropped, their mass is abandoned.
         """
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self._newest = {key: mark for key, mark in self._newest.items() if mark[0] >= epoch}
         taken = [self._slots[key] for key in sorted(self._slots)]
         self._slots.clear()
         return [push for push in taken if push.epoch == epoch]
 
     def forget(self, source: PeerId) -> None:
-        """Free all that belongs to a peer that is gone for good."""
+        """Free what belongs to a peer that is gone, or so it seems.
+
+        Not which of its messages was the newest: older ones may still be under way in this epoch.
+        """
         self.links.pop(source, None)
-        for key in [key for key in self._newest if key[0] == source]:
-            del self._newest[key]
-            self._slots.pop(key, None)
+        for key in [key for key in self._slots if key[0] == source]:
+            del self._slots[key]
 
 
 def add_shares(older: Push[V], newer: Push[V]) -> Push[V]:

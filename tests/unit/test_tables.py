@@ -69,8 +69,12 @@ def test_what_is_forgotten_is_free_and_may_come_again() -> None:
     inbox.put(push("a", sequence=2), lowest_epoch=0)
     inbox.forget("a")
     assert inbox.take(1) == []
-    assert inbox.put(push("a"), lowest_epoch=0) == "new"
+    assert inbox.put(push("a"), lowest_epoch=0) == "stale", "found by the hunt: it was still under way"
+    assert inbox.put(push("a", sequence=3), lowest_epoch=0) == "new"
     assert inbox.put(push("c"), lowest_epoch=0) == "stale"
+    inbox.take(2)
+    assert inbox.put(push("a", epoch=2), lowest_epoch=2) == "new"
+    assert set(inbox._newest) == {("a", 0)}, "nothing is kept of epochs that are over"
 
 
 # ---- table of peers
