@@ -315,16 +315,17 @@ def test_sums_of_a_series_do_not_go_with_moving_models() -> None:
             )
 
 
-class Saddle:
-    """Its gradient vanishes at (1, 0), from where one way leads down."""
+class Parabola:
+    """Its gradient vanishes at (1, 0), from where one way leads down if `bends` is below 0."""
 
-    def __init__(self) -> None:
+    def __init__(self, bends: float) -> None:
+        self._bends = bends
         self.model = {"x": torch.zeros(2, dtype=torch.float64)}
         self.hyperparameters = {"h": torch.ones((), dtype=torch.float64)}
 
     def inner_loss(self, model: Any, hyperparameters: Any, batch: Any) -> torch.Tensor:
         x, y = model["x"]
-        return (x - hyperparameters["h"]).square() - y.square()
+        return (x - hyperparameters["h"]).square() + self._bends * y.square()
 
     def outer_loss(self, model: Any, hyperparameters: Any, batch: Any) -> torch.Tensor:
         return model["x"].square().sum()
@@ -335,7 +336,17 @@ class Saddle:
 
 def test_a_saddle_is_not_taken_for_a_minimum() -> None:
     with pytest.raises(peer.ProblemError, match="no minimum; use SGP"):
-        Exact().train(SwarmProducts([Saddle()] * 3), LockstepNetwork(PERFECT), 1)
+        Exact().train(SwarmProducts([Parabola(-1.0)] * 3), LockstepNetwork(PERFECT), 1)
+
+
+def test_a_minimum_is_found_without_a_message() -> None:
+    products, network = (
+        SwarmProducts([Parabola(bends) for bends in (1.0, 2.0, -0.5)]),
+        LockstepNetwork(PERFECT),
+    )
+    Exact().train(products, network, 1)
+    assert torch.allclose(products.models, torch.tensor([[1.0, 0.0]] * 3, dtype=torch.float64))
+    assert network.messages == 0
 
 
 def test_no_minimum_is_said() -> None:
