@@ -46,7 +46,6 @@ from peer.errors import HyperpushError, SettingError
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
-from peer.sources import code
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -149,9 +148,8 @@ def main(options: argparse.Namespace) -> int:
         return INTERRUPTED
     finally:
         record.close()
-    others = record.by_other_code([key_of(one) for one in wanted])
-    if others:
-        console.print(f"{others} of the curves were measured by other code than this: {code()}.")
+    for line in record.told_of_other_code([key_of(one) for one in wanted], "curves"):
+        console.print(line)
     curves = [measured[one] for one in wanted if not one[1]]
     reference = [measured[one] for one in wanted if one[1]]
     if reference:

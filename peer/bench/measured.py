@@ -14,7 +14,7 @@ from peer.record_file import RecordFile
 from peer.sources import code
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
     from pathlib import Path
 
 FORMAT: Final = 1
@@ -41,6 +41,12 @@ class Measured(RecordFile):
     def by_other_code(self, keys: Collection[str]) -> int:
         """How many of these are not of this code."""
         return sum(self._codes[key] != code() for key in keys)
+
+    def told_of_other_code(self, keys: Collection[str], what: str) -> Iterator[str]:
+        """A line for people, if any of these are not."""
+        others = self.by_other_code(keys)
+        if others:
+            yield f"{others} of the {what} were measured by other code than this: {code()}."
 
     def _header(self) -> str:
         return json.dumps({"record": f"hyperpush bench {self._benchmark}", "format": FORMAT}) + "\n"

@@ -31,7 +31,6 @@ from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
 from peer.rivals.registry import SETTINGS
-from peer.sources import code
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -40,6 +39,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from rich.console import Console
+
+    from peer.bench.personalization_rows import Row
 
 STEPS, QUICK_STEPS = 800, 150
 LARGE: Final = 100
@@ -78,9 +79,9 @@ class Results:
         self.scores[one] = score
         self.used_s += score.wall_s
 
-    def by_other_code(self) -> int:
-        """How many of them."""
-        return self._file.by_other_code([one.key for one in self.scores])
+    def told_of_other_code(self) -> Iterator[str]:
+        """A line for people, if some were measured by other code."""
+        return self._file.told_of_other_code([one.key for one in self.scores], "runs")
 
     def close(self) -> None:
         """Nothing is added any more."""
@@ -110,9 +111,10 @@ def main(options: argparse.Namespace) -> int:
         results.close()
     rows = rows_of(plan, results.scores)
     if rows:
-        _show(plan, results, console)
+        single = alone_and_combined(plan, results.scores)
+        _show(plan, results, rows, single, console)
         console.print(f"{time.perf_counter() - began:,.0f} s with {options.jobs} processes")
-        _write(plan, results, options)
+        _write(results, rows, single, options)
     return INTERRUPTED if interrupted else 0
 
 
@@ -179,12 +181,10 @@ def _measure(plan: Plan, results: Results, jobs: int, console: Console) -> None:
                 progress.update(bar, advance=1, description=f"{what}: {one.network}, {one.method}")
 
 
-def _show(plan: Plan, results: Results, console: Console) -> None:
-    rows = rows_of(plan, results.scores)
+def _show(plan: Plan, results: Results, rows: Sequence[Row], single: Sequence[Row], console: Console) -> None:
     for table in tables_of(rows):
         console.print(table)
     console.print(CAPTION)
-    single = alone_and_combined(plan, results.scores)
     for table in tables_of([row for row in single if row.section == plan.sections[0].name]):
         table.title = f"What is personal, seed 0; {table.title}"
         console.print(table)
@@ -198,18 +198,16 @@ def _show(plan: Plan, results: Results, console: Console) -> None:
         f"also learns. "
         f"{len(results.scores)} runs, {results.used_s / 3600:.1f} core hours."
     )
-    others = results.by_other_code()
-    if others:
-        console.print(f"{others} of them were measured by other code than this: {code()}.")
+    for line in results.told_of_other_code():
+        console.print(line)
 
 
-def _write(plan: Plan, results: Results, options: argparse.Namespace) -> None:
-    rows = rows_of(plan, results.scores)
+def _write(results: Results, rows: Sequence[Row], single: Sequence[Row], options: argparse.Namespace) -> None:
     if options.json is not None:
         content = {
             "versions": versions(),
             "rows": [{**asdict(row), "mean": row.mean, "spread": row.spread} for row in rows],
-            "alone_and_combined": [asdict(row) for row in alone_and_combined(plan, results.scores)],
+            "alone_and_combined": [asdict(row) for row in single],
             "runs": [{**one._asdict(), "score": asdict(score)} for one, score in results.scores.items()],
         }
         write_json(options.json, content)

@@ -18,7 +18,6 @@ from peer.display import make_console
 from peer.errors import HyperpushError
 from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
-from peer.sources import code
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -60,9 +59,8 @@ def main(options: argparse.Namespace) -> int:
         outcomes.sort(key=lambda one: one.seed)
         _show(outcomes, console)
         console.print(f"{time.perf_counter() - began:.0f} s.")
-        others = record.by_other_code([str(one.seed) for one in outcomes])
-        if others:
-            console.print(f"{others} of the worlds were measured by other code than this: {code()}.")
+        for line in record.told_of_other_code([str(one.seed) for one in outcomes], "worlds"):
+            console.print(line)
         if options.json is not None:
             write_json(options.json, as_json(outcomes))
     return INTERRUPTED if interrupted else 0
