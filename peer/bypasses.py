@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 UNREACHED_FACTOR = 4.0  # a peer is passed over when it was unheard for so many times `expire_ticks`
-ALL_ARE_KNOWN = HEARS_MAX  # in a swarm of up to so many, all say of all whether they hear them
+ALL_ARE_KNOWN = HEARS_MAX  # with up to so many others, all tell all that they live, and whom they hear
 LOOK_TICKS = 4  # own ticks from look to look
 
 
@@ -65,7 +65,7 @@ class Bypasses:
                 return True
             return self._liveness.is_heard_by(source, target, factor * silent_s)
 
-        if len(believed) < ALL_ARE_KNOWN:
+        if len(believed) <= ALL_ARE_KNOWN:
             found = bridges(self._own, sorted({*believed, self._own}), reaches)
         else:
             found = bypassed(self._own, next_behind(self._own, believed), reaches)

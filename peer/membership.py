@@ -15,13 +15,13 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from peer.bypasses import Bypasses
+from peer.bypasses import ALL_ARE_KNOWN, Bypasses
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
 from peer.topology import out_neighbours, predecessors
 from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
-from wire.messages import ACCUSES_MAX, HEARS_MAX
+from wire.messages import ACCUSES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Collection
@@ -36,7 +36,6 @@ T = TypeVar("T")
 
 ACCUSERS_WANTED = 2  # one liar must not be able to have an honest peer shunned by all
 SUSPECT = 0.5  # share of the silence that is believed, from which a peer is no longer chosen
-ALL_ARE_CONTACTED = HEARS_MAX  # in a swarm of up to so many, everybody tells everybody that it lives
 BEACONS_PER_TICK = 4  # a beacon costs a kilobyte; a large swarm has many contacts
 BEACON_TICKS_MIN = 2.0  # doubled with each beacon that has no effect
 BEACON_TICKS_ALIVE = 20.0  # to members that are not pushed to, if `expire_ticks` is three times as long
@@ -295,7 +294,7 @@ class Membership:
         """
         typical_s = self._pace.typical_s()
         pushed_to = out if silent_s < self._beacon_ticks * typical_s else ()
-        all_are_told = len(self.peers) <= ALL_ARE_CONTACTED
+        all_are_told = len(self.peers) <= ALL_ARE_KNOWN
         due = []
         for peer, contact in self._contacts.items():
             if contact.due_at <= now and peer not in pushed_to:

@@ -13,7 +13,6 @@ from peer.events import LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuar
 from peer.liveness import UNHEARD_FACTOR
 from peer.lives import RISES_WANTED
 from peer.membership import (
-    ALL_ARE_CONTACTED,
     BEACON_TICKS_ALIVE,
     BEACON_TICKS_DEAD,
     BEACON_TICKS_DEAF,
@@ -469,7 +468,7 @@ def test_who_is_pushed_to_needs_no_beacons_unless_blocks_are_rare() -> None:
 
 
 def test_in_a_large_swarm_only_those_are_told_that_need_it() -> None:
-    peers = [f"p{number:02}" for number in range(ALL_ARE_CONTACTED)]
+    peers = [f"p{number:02}" for number in range(ALL_ARE_KNOWN)]
     view = View(*peers)
     assert {peer for _, peer in told(view, 60)} == set(peers)
     view.members.name("q", 0, view.now)
