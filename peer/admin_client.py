@@ -12,7 +12,7 @@ import aiohttp
 import yarl
 
 from peer.admin_access import read_token
-from peer.errors import SettingError
+from peer.errors import HyperpushError, SettingError
 from peer.options import admin_address
 from wire import AddressError, TransportError, format_address
 from wire.addresses import WILDCARDS
@@ -109,10 +109,10 @@ class AdminClient:
         if status == 200:
             return answer
         if status == 401:
-            shown = None if self._token_file is None else str(self._token_file)
-            raise SettingError(
-                self._token_named, shown, "give --token FILE, with the file of the agent's --admin-token"
-            )
+            remedy = "give --token FILE, with the file of the agent's --admin-token"
+            if self._token_file is None:
+                raise HyperpushError(f"{self.url} asks for a token; {remedy}")
+            raise SettingError(self._token_named, str(self._token_file), remedy)
         said = answer.get("error")
         refused = said if isinstance(said, dict) else {}
         field, remedy = (_printable(refused.get(name)) for name in ("field", "remedy"))

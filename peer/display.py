@@ -215,10 +215,10 @@ def _summary_line(views: Sequence[AgentView]) -> str:
     received = sum(view.messages.received for view in views)
     gaps = sum(view.messages.gaps for view in views)
     missing = gaps / (received + gaps) if received + gaps else 0.0
-    line = f"tick {min(view.tick for view in views)}  training {mean('training_loss', '.3f')}"
-    line += f"  validation {mean('validation_loss', '.3f')}"
+    line = f"tick {min(view.tick for view in views)}  loss: training {mean('training_loss', '.3f')}"
+    line += f", validation {mean('validation_loss', '.3f')}"
     if any(math.isfinite(view.shared) for view in views):
-        line += f"  shared {mean('shared', '.3f')}  personal {mean('personal', '.3f')}"
+        line += f"  accuracy: shared {mean('shared', '.3f')}, personal {mean('personal', '.3f')}"
     line += f"  |hypergr.| {mean('hypergradient_norm', '.1e')}  residual {mean('residual', '.1e')}"
     return f"{line}  {received} received, {missing:.0%} missing"
 

@@ -1,9 +1,9 @@
 """The learning rate of one agent's hyperparameters, chosen from how its hypergradients answer to their moves.
 
 Model and adjoint follow the hyperparameters, and settle in so many ticks; the outer problem bends by so much.
-Three time scales stay apart while rate times curvature times settling time is well below one (DESIGN, Hyper
-step). The curvature is that of a secant, between means over windows no shorter than the settling time: what
-hypergradients have changed by, to what hyperparameters have. Until one is known no step is longer than a
+Three time scales stay apart while rate times curvature times settling time is well below one: DESIGN
+(Hyper step). The curvature is that of a secant, between means over windows no shorter than the settling time:
+what hypergradients have changed by, to what hyperparameters have. Until one is known no step is longer than a
 small share of the hyperparameters themselves.
 """
 

@@ -1,4 +1,4 @@
-"""How fast the hyperparameters may move while model and adjoint follow (DESIGN, Hyper step).
+"""How fast the hyperparameters may move while model and adjoint follow: DESIGN (Hyper step).
 
 Three time scales run at once, and the slowest must be the slowest. When hypergradients alternate (see
 `peer.hyper_watch`) a step went too far; when residuals grow, model and adjoint cannot follow. Either halves

@@ -28,11 +28,14 @@ def read_allow_list(path: Path) -> frozenset[str]:
 
 
 def _read(option: str, path: Path, parse: Callable[[str], _Content]) -> _Content:
+    made_by = "" if option == "allow" else " (`hyperpush keys new-swarm` prints a new one)"
     try:
         with path.open("rb") as file:
             text = file.read(FILE_BYTES_MAX).decode(errors="replace")
         return parse(text)
     except OSError as error:
-        raise SettingError(option, str(path), f"it cannot be read: {error.strerror}") from None
+        raise SettingError(
+            option, str(path), f"it cannot be read: {error.strerror}; give a file that is there{made_by}"
+        ) from None
     except KeyFileError as error:
         raise SettingError(option, str(path), str(error)) from None

@@ -37,7 +37,7 @@ _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """How one agent takes part. Defaults are those of `hyperpush swarm`; symbols are DESIGN's."""
+    """How one agent takes part. Defaults are those of `hyperpush swarm`; symbols are those of DESIGN.md."""
 
     tick_s: float = 0.05
     """Seconds from one tick to the next, if the machine can keep up."""
@@ -52,7 +52,8 @@ class AgentSettings:
     adjoint_step_size: Scalar | None = None
     """eta of the adjoint; None: chosen by the agent. The same curvature counts."""
     local_step_size: Scalar | None = None
-    """Step of the local inner variables and of their adjoint; None: that of the model."""
+    """Step of the local inner variables and of their adjoint; None: chosen
+    by the agent from its own curvature, or that of the model where that is given."""
     momentum: Scalar | None = None
     """beta, on the agent's own steps, for both streams. None: chosen with the steps, 0 if those are given.
     Same fixed point."""
@@ -118,11 +119,11 @@ class AgentSettings:
         )
         for name in at_least_zero:
             self._require(name, (getattr(self, name) or 0) >= 0, "give 0 or a number above it")
-        self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give a fraction in [0, 1)")
+        self._require("tick_jitter", 0 <= self.tick_jitter < 1, "give 0 or more, and below 1")
         self._require("hyper_step_size", (self.hyper_step_size or 0) >= 0, "give 0 or a number above it")
         self._require("damping", (self.damping or 0) >= 0, "give 0 or a number above it")
-        self._require("momentum", 0 <= (self.momentum or 0) < 1, "give a fraction in [0, 1)")
-        self._require("block_fraction", 0 < self.block_fraction <= 1, "give a fraction in (0, 1]")
+        self._require("momentum", 0 <= (self.momentum or 0) < 1, "give 0 or more, and below 1")
+        self._require("block_fraction", 0 < self.block_fraction <= 1, "give a number above 0, at most 1")
         self._require("fanout", 1 <= self.fanout <= FANOUT_MAX, f"give a whole number from 1 to {FANOUT_MAX}")
         self._require(
             "local_steps", 1 <= self.local_steps <= LOCAL_STEPS_MAX, f"give 1 to {LOCAL_STEPS_MAX} steps"

@@ -87,9 +87,11 @@ PURE_PROGRAM = [
         *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
         *(
             "options/meaning",
+            "options/faults",
             "options/names",
             "options/option",
             "options/readers",
+            "options/settings",
             "options/sources",
             "options/table",
         ),

@@ -14,7 +14,8 @@ from peer.options import complete, split
 from peer.scenario import Kill
 from peer.scenario_file import parse_scenario
 
-PAGES = [Path(__file__).parents[1] / page for page in ("README.md", "deploy/README.md")]
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / page for page in ("README.md", "deploy/README.md")]
 
 
 def commands() -> list[str]:
@@ -78,3 +79,20 @@ def test_the_example_learns_what_it_says() -> None:
     for agent in names["result"].agents:
         assert abs(float(agent.hypergradient["log_strength"])) < 1e-2
         assert float(agent.hyperparameters["log_strength"]) < -1.0
+
+
+def test_what_docstrings_say_of_the_design_is_there() -> None:
+    """Equations by number, paragraphs by name, sections by number."""
+    design = (ROOT / "peer" / "DESIGN.md").read_text(encoding="utf-8")
+    known = set(re.findall(r"^    (\(\d\))  ", design, re.MULTILINE))
+    known |= {f"({name})" for name in re.findall(r"\*\*([A-Z][a-z -]+)\.\*\*", design)}
+    known |= {f"section {number}" for number in re.findall(r"^## (\d)\.", design, re.MULTILINE)}
+    wanted = set()
+    for folder in ("peer", "wire", "tests"):
+        for path in (ROOT / folder).rglob("*.py"):
+            text = re.sub(r"\s+", " ", path.read_text(encoding="utf-8"))
+            for names in re.findall(r"DESIGN \(([^()]+)\)", text):
+                wanted |= {f"({name})" for name in names.split(", ")}
+            wanted |= {f"section {number}" for number in re.findall(r"DESIGN,? (?:section )?(\d)", text)}
+    assert len(wanted) > 15
+    assert wanted <= known

@@ -52,7 +52,7 @@ def _request(options: argparse.Namespace) -> dict[str, object]:
     faults = None
     if options.cut is None:
         if not given:
-            raise SettingError("faults", "nothing", "give --cut, or some of --" + ", --".join(WORDS))
+            raise HyperpushError("no fault was given; give --cut, or some of --" + ", --".join(WORDS))
         faults = read_change(given, WORDS, lambda word: f"--{word}").to_dict()
     elif given:
         both = f"--cut {options.cut}".rstrip() + " together with --" + ", --".join(given)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from peer.commands.tracing import all_traces
 from peer.display import make_console
-from peer.errors import SettingError
+from peer.errors import HyperpushError, SettingError
 from peer.hunt.campaign import Record, Totals, WorkerEndedError, explain, judge_all, judge_twice
 from peer.hunt.marks import EXPECTED
 from peer.hunt.trial import OnlookerError, Trial
@@ -77,15 +77,17 @@ def _refuse_what_makes_no_sense(options: argparse.Namespace) -> None:
                 shown = "true" if value is True else str(value)
                 raise SettingError(name, shown, "--story, --trace, --without keep no verdict: leave it out")
     if options.resume and options.record is None:
-        raise SettingError("resume", "true", "give the --record to go on with")
+        raise HyperpushError("--resume needs --record FILE, with the campaign to go on with")
 
 
 def _tell(console: Console, options: argparse.Namespace) -> int:
     """One world, with what happened in it."""
     world = draw(options.from_seed)
     if options.without and max(options.without) >= len(world.troubles):
+        count = len(world.troubles)
+        numbers = f"give numbers from 0 to {count - 1}" if count else "leave it out"
         raise SettingError(
-            "without", max(options.without), f"seed {options.from_seed} has {len(world.troubles)} troubles"
+            "without", max(options.without), f"seed {options.from_seed} has {count} troubles; {numbers}"
         )
     for line in world.told(options.without):
         console.print(escape(line))

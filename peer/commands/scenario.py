@@ -25,7 +25,8 @@ def read_scenario(path: Path | None, members: Sequence[str] | None = None) -> Sc
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise SettingError("scenario", str(path), f"give a file of text: {error}") from None
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise SettingError("scenario", str(path), f"{reason}; give a file of TOML") from None
     scenario = parse_scenario(text, str(path), members)
     if members is not None and not scenario.stays(members):
         raise SettingError("scenario", str(path), "let at least one agent be there at the end")

@@ -113,7 +113,11 @@ def export(folder: Path, file: Path, number: int | None) -> int:
         raise SettingError("file", str(file), "give a place outside the state directory")
     store = CheckpointStore(FileDisk(folder))
     if number is not None and number not in store.numbers():
-        raise SettingError("number", number, f"{folder} has {store.numbers() or 'none'}")
+        known = ", ".join(map(str, store.numbers()))
+        remedy = (
+            f"give one of {known}" if known else "there are no checkpoints yet: let an agent run with --state"
+        )
+        raise SettingError("number", number, remedy)
     if number is None:
         number, checkpoint, wrong = store.newest()
         for problem in wrong:

@@ -7,8 +7,8 @@ from typing import Final
 from peer.data.choice import MODELS
 from peer.data.scheme import EXAMPLES
 from peer.options import readers
+from peer.options.names import CONFIGURED
 from peer.options.option import Option
-from peer.options.table import CONFIGURED
 
 PARTITION: Final = ("partition",)
 INFLUENCE: Final = ("influence",)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from peer.data.choice import DataChoice
 from peer.errors import SettingError
-from peer.options.table import SETTING_NAMES
+from peer.options.settings import SETTING_NAMES
 from peer.settings import AgentSettings
 from peer.until import LOOK_TICKS, Ending, Goal
 from wire import FaultPlan
@@ -54,7 +54,7 @@ def ending(options: argparse.Namespace, measured: Container[str], settings: Agen
             remedy = f"task {options.task} measures no accuracy; give residual, ticks or time"
             raise SettingError("until", str(goal), remedy)
         if goal.kind == "accuracy" and settings.evaluate_every == 0:
-            raise SettingError("until", str(goal), "it is never measured; give evaluate_every above 0")
+            raise SettingError("until", str(goal), "it is never measured; give --evaluate-every above 0")
     if options.duration is not None:
         goals.append(Goal("time", options.duration))
     if options.ticks is not None and not (goals and options.found["ticks"].origin == "default"):

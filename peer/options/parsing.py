@@ -17,10 +17,12 @@ from peer.options.benches import BENCH_OPTIONS
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
 from peer.options.estimators import ESTIMATOR_OPTIONS, FLAGS, REAL
+from peer.options.faults import FAULT_SETTING_OPTIONS
 from peer.options.influence import INFLUENCE_OPTIONS
+from peer.options.names import CONFIGURED
 from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
-from peer.options.table import CONFIGURED, LEARNING_OPTIONS
+from peer.options.table import LEARNING_OPTIONS
 from peer.options.tools import TOOL_OPTIONS
 from peer.options.tracing import TRACE_OPTIONS
 
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
-    *(*TOOL_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
+    *(*TOOL_OPTIONS, *FAULT_SETTING_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
 COMMANDS: Final = {
@@ -47,7 +49,7 @@ COMMANDS: Final = {
     "state": "what a state directory holds, whether it is whole, and its model as a file",
     "faults": "make the links of a running agent worse, or well again",
     "bench": "measure: how exact the answers are, on which network, at what cost",
-    "chaos": "real agents in real processes, to which everything happens, and what was lost",
+    "chaos": "kill, stop, starve and cut off real agents, and say whether anything was lost",
     "hunt": "look for faults of the protocol in random worlds under a virtual clock",
     "replay": "give an agent the inputs of a trace once more, and tell what happened to whom",
     "soak": "run the same agents for a long time, and see whether anything grows or slows down",
@@ -91,7 +93,10 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
 GROUPS: Final = {  # as in `Option.group`: title and explanation
     "options": (None, None),
     "learning": ("learning", None),
-    "settings": ("settings of the agents", "The task has values of its own for these."),
+    "settings": (
+        "settings of the agents",
+        "Defaults; a task may set others: `hyperpush config` shows what is in force.",
+    ),
     "network": ("network", None),
     "identity": ("identity and keys", None),
     "admin": ("status and control", None),

@@ -142,7 +142,8 @@ def whole(least: int) -> Reader:
     def read(given: object) -> int:
         value = integer(given)
         if not least <= value <= WHOLE_MAX:
-            refuse(given, f"give a whole number from {least} to {WHOLE_MAX}")
+            limit = f"{least} or more" if value < least else f"at most {WHOLE_MAX}"
+            refuse(given, f"give a whole number, {limit}")
         return value
 
     return read

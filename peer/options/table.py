@@ -2,83 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from peer.options import readers
-from peer.options.names import PERSONALIZATION_NAMES
-from peer.options.option import Option
-from peer.settings import OPTIONAL, AgentSettings
-from wire import Constant
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from peer.options.readers import Reader
-
-
-AGENTS: Final = ("run", "config")  # one real agent
-SWARMS: Final = ("swarm", "simulate")
-LEARNING: Final = (*AGENTS, *SWARMS)
-NETWORKED: Final = (*AGENTS, "doctor")
-CONFIGURED: Final = (*LEARNING, "doctor")  # these read files and the environment
-
-TASK_NAMES: Final = "digits, synthetic, fashion-mnist, mnist, emnist, fedem-synthetic, folder"
-
-SETTING_HELP: Final[Mapping[str, str]] = {
-    "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
-    "fanout": "out-neighbours of every agent",
-    "solver": "tracking, push-sum or push-sum-shares; only tracking is exact",
-    "model_step_size": "step of the model, instead of what the agent chooses",
-    "adjoint_step_size": "the same for the adjoint",
-    "local_step_size": "the same for local inner variables and their adjoint",
-    "momentum": "momentum of an agent's own steps, instead of what it chooses",
-    "local_steps": "gradient steps between two pushes",
-    "damping": "added to the curvature in the adjoint's equation, instead of what the agent chooses",
-    "hyper_step_size": "learning rate of the hyperparameters; 0 holds them",
-    "hyper_every": "ticks between steps of the hyperparameters",
-    "block_fraction": "share of the model pushed in one tick",
-    "block_bytes_max": "longer models are pushed in more blocks",
-    "wire_dtype": "float32 or float64 in messages",
-    "precision_tolerance": "a new epoch begins when rounding in messages comes to this",
-    "warm_up_ticks": "ticks of averaging only, after an epoch change, instead of what the agent chooses",
-    "epoch_warm_ups_min": "no new epoch within so many warm-ups of the slowest peer",
-    "listen_ticks": "a joiner listens for so many ticks before it pushes",
-    "listen_s_max": "a joiner that hears nothing for so long begins a swarm of its own",
-    "expire_ticks": "a peer silent for so many ticks, and for long by its own measure, is gone",
-    "ticks_per_delay": "more ticks than this in a typical link's delay are not made; 0: no limit",
-    "bytes_per_second": "never send more; accepts 100k, 2M; 0: no limit",
-    "evaluate_every": "ticks between test evaluations; 0 for none",
-    "checkpoint_s": "what was learned is kept, for a restart, every so many seconds; 0: not by time",
-    "checkpoint_ticks": "the same every so many ticks; 0: not by ticks",
-}
-
-SETTING_NAMES: Final = tuple(setting.name for setting in fields(AgentSettings) if setting.name != "tick_s")
-_WORDS: Final = ("SolverName", "WireDtype")  # types of settings that are words
-
-
-def _setting(name: str, kind: str) -> Option:
-    """The option of one setting of an agent; `AgentSettings` checks its range, and its task may set it."""
-    known: dict[str, tuple[Reader, str]] = {"int": (readers.integer, "N")}
-    known |= dict.fromkeys(_WORDS, (readers.text, "NAME")) | {"bytes": (readers.byte_count, "N")}
-    read, metavar = known.get("bytes" if name == "bytes_per_second" else kind, (readers.number, "X"))
-    unset = "that of the model" if name == "local_step_size" else "chosen" if name in OPTIONAL else ""
-    return Option(
-        name=name,
-        read=read,
-        help=SETTING_HELP.get(name, ""),
-        commands=CONFIGURED,
-        group="settings",
-        metavar=metavar,
-        unset=unset,
-    )
-
-
-_SETTINGS: Final = tuple(
-    _setting(setting.name, str(setting.type))
-    for setting in fields(AgentSettings)
-    if setting.name in SETTING_NAMES
+from peer.options.faults import FAULT_OPTIONS
+from peer.options.names import (
+    AGENTS,
+    CONFIGURED,
+    LEARNING,
+    NETWORKED,
+    PERSONALIZATION_NAMES,
+    SWARMS,
+    TASK_NAMES,
 )
+from peer.options.option import Option
+from peer.options.settings import SETTING_OPTIONS
 
 _LEARNING: Final = (
     Option(
@@ -101,7 +39,7 @@ _LEARNING: Final = (
     Option(
         name="shard",
         read=readers.shard,
-        help="this agent holds part I of the task's data, cut for N agents",
+        help="this agent holds part I of the task's data, cut for N agents; give every agent another I",
         commands=NETWORKED,
         group="learning",
         metavar="I/N",
@@ -129,7 +67,7 @@ _LEARNING: Final = (
     Option(
         name="seed",
         read=readers.whole(0),
-        help="of data split, initial model, faults and ticks",
+        help="random seed of the data split, the initial model, the faults and the times of ticks",
         commands=(*CONFIGURED, "influence"),
         group="learning",
         default=0,
@@ -137,13 +75,13 @@ _LEARNING: Final = (
     Option(
         name="tick_ms",
         read=readers.positive,
-        help="time from tick to tick",
+        help="milliseconds from tick to tick",
         commands=CONFIGURED,
         group="learning",
         metavar="MS",
         default=50.0,
     ),
-    *_SETTINGS,
+    *SETTING_OPTIONS,
 )
 
 _NETWORK: Final = (
@@ -159,7 +97,7 @@ _NETWORK: Final = (
     Option(
         name="name",
         read=readers.agent_name,
-        help="what people read of this agent's name",
+        help="first part of this agent's name, for people",
         commands=AGENTS,
         group="network",
         unset="host name",
@@ -212,7 +150,7 @@ _NETWORK: Final = (
     Option(
         name="key",
         read=readers.path,
-        help="the swarm's key: messages are encrypted and signed",
+        help="file with the swarm's key (`hyperpush keys new-swarm`): messages are encrypted and signed",
         commands=NETWORKED,
         group="identity",
         metavar="FILE",
@@ -221,7 +159,7 @@ _NETWORK: Final = (
     Option(
         name="allow",
         read=readers.path,
-        help="fingerprints of the only identities to listen to",
+        help="file of fingerprints, one a line: only these agents are heard",
         commands=AGENTS,
         group="identity",
         metavar="FILE",
@@ -238,7 +176,7 @@ _NETWORK: Final = (
     Option(
         name="state",
         read=readers.path,
-        help="keeps identity, epoch and what was learned: a restarted agent is the same one and goes on",
+        help="folder for identity, epoch and what was learned: a restarted agent is the same one and goes on",
         commands=AGENTS,
         group="identity",
         metavar="DIR",
@@ -265,7 +203,7 @@ _NETWORK: Final = (
     Option(
         name="admin_token",
         read=readers.path,
-        help="what `status` and `faults` have to show",
+        help="file with the secret that `status` and `faults` have to send (their --token)",
         commands=AGENTS,
         group="admin",
         metavar="FILE",
@@ -291,68 +229,6 @@ _NETWORK: Final = (
     ),
 )
 
-_MADE_WORSE: Final = {"swarm": 0.2, "simulate": 0.2}
-_SLOWED: Final = {"swarm": Constant(0.02), "simulate": Constant(0.02)}
-
-_FAULTS: Final = (
-    Option(
-        name="drop",
-        read=readers.share,
-        help="share of messages lost",
-        commands=LEARNING,
-        group="faults",
-        metavar="P",
-        default=0.0,
-        defaults=_MADE_WORSE,
-    ),
-    Option(
-        name="delay",
-        read=readers.delay,
-        help="delay of the others: 20ms, uniform:LOW:HIGH, exponential:MEAN, lognormal:MEDIAN:SIGMA",
-        commands=LEARNING,
-        group="faults",
-        metavar="SPEC",
-        default=Constant(0.0),
-        defaults=_SLOWED,
-    ),
-    Option(
-        name="duplicate",
-        read=readers.share,
-        help="share that arrives twice",
-        commands=LEARNING,
-        group="faults",
-        metavar="P",
-        default=0.0,
-    ),
-    Option(
-        name="reorder",
-        read=readers.share,
-        help="share held back to be overtaken",
-        commands=LEARNING,
-        group="faults",
-        metavar="P",
-        default=0.0,
-    ),
-    Option(
-        name="bandwidth",
-        read=readers.bandwidth,
-        help="what each link carries a second: 256kbit, 1.5mbit, 64kbyte",
-        commands=LEARNING,
-        group="faults",
-        metavar="RATE",
-        unset="unlimited",
-    ),
-    Option(
-        name="scenario",
-        read=readers.path,
-        help="what goes wrong when: cuts, losses, agents that come and go",
-        commands=LEARNING,
-        group="faults",
-        metavar="FILE",
-        unset="nothing does",
-    ),
-)
-
 _END: Final = (
     Option(
         name="ticks",
@@ -360,12 +236,12 @@ _END: Final = (
         help="end when every agent has done so many",
         commands=LEARNING,
         group="end",
-        defaults={"swarm": 800, "simulate": 800},
+        defaults={"swarm": 800, "simulate": 800},  # give way to any other goal
     ),
     Option(
         name="duration",
         read=readers.positive,
-        help="end after so many seconds",
+        help="end after so many seconds (in simulate, of virtual time)",
         commands=LEARNING,
         group="end",
         metavar="S",
@@ -373,7 +249,8 @@ _END: Final = (
     Option(
         name="until",
         read=readers.goal,
-        help="end at residual:1e-6, accuracy:0.93, ticks:1000 or time:60s; repeatable, the first one ends it",
+        help="end at residual:1e-6, accuracy:0.93, ticks:1000 or time:60s; repeatable, the first one ends it "
+        "(which may be never, without ticks or time among them)",
         commands=LEARNING,
         group="end",
         form="list",
@@ -397,4 +274,4 @@ _END: Final = (
     ),
 )
 
-LEARNING_OPTIONS: Final = (*_LEARNING, *_NETWORK, *_FAULTS, *_END)
+LEARNING_OPTIONS: Final = (*_LEARNING, *_NETWORK, *FAULT_OPTIONS, *_END)

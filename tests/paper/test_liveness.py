@@ -1,6 +1,6 @@
 """Nobody is told of deaths, births, cuts or lies: heartbeats and sums tell, and the answer is still exact.
 
-Reference: DESIGN (Liveness travels with the messages), (Epochs). The swarm is that of `tests.paper.swarms`
+Reference: DESIGN (Liveness, Epochs). The swarm is that of `tests.paper.swarms`
 with five agents: 30 % of the messages vanish, the others take one tick on average.
 """
 

@@ -224,7 +224,7 @@ def test_a_picture_without_matplotlib_is_refused(
             "--model: 'cnn' is not possible; task digits has no such choice",
         ),
         (["--model", "vgg"], "--model: 'vgg' is not possible; give one of mlp, cnn"),
-        (["--samples", "0"], "--samples: '0' is not possible; give a whole number from 1"),
+        (["--samples", "0"], "--samples: '0' is not possible; give a whole number, 1 or more"),
         (
             ["--partition", "rotated:9"],
             "--partition: 'rotated:9' is not possible; 'rotated:9' needs a whole number",

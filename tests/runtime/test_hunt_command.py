@@ -102,8 +102,11 @@ def broken_pipe() -> None:
             "--trace-agent: 'agent-0' is not possible; give --trace FOLDER",
         ),
         (["--story"], "--seeds: 100 is not possible; --story, --trace, --without are about one: --seeds 1"),
-        (["--seeds", "1", "--without", "99"], "--without: 99 is not possible; seed 0 has "),
-        (["--resume"], "--resume: 'true' is not possible; give the --record to go on with"),
+        (
+            ["--seeds", "1", "--without", "99"],
+            "--without: 99 is not possible; seed 0 has 6 troubles; give numbers from 0",
+        ),
+        (["--resume"], "--resume needs --record FILE"),
         (["--without", "a"], "--without: "),
         (["--without", "-1"], "--without: "),
         (["--seeds", "0"], "--seeds: "),

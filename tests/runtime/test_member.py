@@ -204,7 +204,8 @@ async def test_a_key_file_that_makes_no_sense_changes_nothing_and_is_told_once(t
         assert len(malformed) == 2
         assert all(told.startswith(f"{stay}line 1 ") for told in malformed)
         assert "secret" not in malformed[0]
-        assert missing == f"{stay}it cannot be read: No such file or directory"
+        remedy = "give a file that is there (`hyperpush keys new-swarm` prints a new one)"
+        assert missing == f"{stay}it cannot be read: No such file or directory; {remedy}"
         assert service.seal.key_ids == ring(1).key_ids
         write(file, ring(2))
         await swarm.until(lambda: service.seal.key_ids == ring(2).key_ids)

@@ -387,7 +387,10 @@ def test_where_to_listen_and_who_may_ask_is_checked_before_anything_is_opened_or
             ["--scenario", "{}/back.toml", "--name", "me"],
             "{}/back.toml: restart: 'me at 5 s' is not possible; give --state DIR",
         ),
-        (["--scenario", "{}/none"], "--scenario: '{}/none' is not possible; give a file of text"),
+        (
+            ["--scenario", "{}/none"],
+            "is not possible; No such file or directory; give a file of TOML",
+        ),
         (["--admin-cert", "{}/none"], "--admin-cert: '{}/none' is not possible; give --admin-key FILE as"),
         (
             ["--admin", "https://127.0.0.1:0"],

@@ -330,7 +330,7 @@ def test_faults_for_a_peer_not_met_yet_are_kept_with_a_warning(capsys: pytest.Ca
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "faults: 'nothing' is not possible; give --cut, or some of --drop, --delay"),
+        ([], "no fault was given; give --cut, or some of --drop, --delay"),
         (["--delay", "20"], "--delay: '20' is not possible; write 20ms"),
         (["--drop", "0.1", "--cut"], "--cut together with --drop is not possible; on a cut link nothing"),
         (["--cut", "3s", "--drop", "0", "--delay", "1s"], "--cut 3s together with --drop, --delay is not"),

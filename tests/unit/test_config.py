@@ -28,8 +28,8 @@ from peer.options import (
     split,
 )
 from peer.options.option import FILE_TABLES, Option
+from peer.options.settings import SETTING_HELP, SETTING_NAMES
 from peer.options.sources import defaults, from_environment, from_file
-from peer.options.table import SETTING_HELP, SETTING_NAMES
 from peer.settings import AgentSettings
 from wire import AddressError, LogNormal
 
@@ -132,7 +132,7 @@ def test_help_names_every_option_with_its_default(
         if command in option.commands:
             assert option.help in printed
             assert option.form == "positional" or f"  {option.flag}" in printed
-    assert command != "swarm" or "share of messages lost (default: 0.2)" in printed
+    assert command != "swarm" or "share of messages that are lost, 0 to 1 (default: 0.2)" in printed
 
 
 def test_a_flag_that_is_nearly_right_is_recognized(capsys: pytest.CaptureFixture[str]) -> None:
@@ -245,7 +245,7 @@ def test_the_table_says_where_each_value_comes_from(
     assert rows["key"] == f'"{secret}" environment HYPERPUSH_KEY'
     assert rows["settings.hyper_step_size"] == "chosen task digits"
     assert rows["settings.momentum"] == "chosen default"
-    assert rows["settings.local_step_size"] == "that of the model default"
+    assert rows["settings.local_step_size"] == "chosen default"
     assert rows["settings.damping"] == "0.1 flag"
     assert rows["settings.fanout"] == "3 default"
     assert rows["name"] == "host name default"
@@ -276,7 +276,7 @@ def test_the_table_says_where_each_value_comes_from(
         ),
         ("[faults]\ndrop = 20", "faults.drop: 20 is not possible; give a number from 0 to 1: 0.3 is 30 %"),
         ("tick_ms = 0", "tick_ms: 0 is not possible; give a number above 0"),
-        ("seed = -1", "seed: -1 is not possible; give a whole number from 0"),
+        ("seed = -1", "seed: -1 is not possible; give a whole number, 0 or more"),
         ("bytes_per_second = 1", "bytes_per_second = 1 is no option of this command; did you mean"),
         ("[settings]\nbytes_per_second = -1", "is not possible; give bytes, such as 64000, 100k or 2M"),
         ('no_zeroconf = "perhaps"', "no_zeroconf: 'perhaps' is not possible; give true or false"),
@@ -304,7 +304,7 @@ def test_a_mistake_in_a_file_is_told_in_one_line(
     [
         ("SWRM", "bees", "HYPERPUSH_SWRM is no option of this command; did you mean HYPERPUSH_SWARM?"),
         ("ZZZ", "hidden", f"HYPERPUSH_ZZZ is no option of this command; {NO_FILE}"),
-        ("MOMENTUM", "1", "HYPERPUSH_MOMENTUM: 1.0 is not possible; give a fraction in [0, 1)"),
+        ("MOMENTUM", "1", "HYPERPUSH_MOMENTUM: 1.0 is not possible; give 0 or more, and below 1"),
         ("TASK", "digit", "HYPERPUSH_TASK: 'digit' is not possible; give one of digits, synthetic"),
         ("SHARD", "5/4", "HYPERPUSH_SHARD: '5/4' is not possible; give I/N with 1 <= I <= N, such as 3/8"),
         ("CONFIG", "/nowhere", "HYPERPUSH_CONFIG: '/nowhere' cannot be read: No such file or directory"),
@@ -370,7 +370,7 @@ def test_a_goal_that_is_never_measured_is_refused() -> None:
     assert len(ending(found, ("personal",), AgentSettings()).goals) == 1
     with pytest.raises(HyperpushError, match="task digits measures no accuracy"):
         ending(found, ("model",), AgentSettings())
-    with pytest.raises(HyperpushError, match="never measured; give evaluate_every above 0"):
+    with pytest.raises(HyperpushError, match="never measured; give --evaluate-every above 0"):
         ending(found, ("personal",), AgentSettings(evaluate_every=0))
 
 
