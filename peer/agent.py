@@ -97,7 +97,7 @@ class Agent(Outputs[V]):
         self._rng = rng
         self._founder = founder
         self._founding_epoch = epoch_floor + 1
-        self._floor = epoch_floor  # no epoch up to this one may be entered (again)
+        self._floor = epoch_floor  # the last epoch entered; none up to it may be entered (again)
         self.inbox: Inbox[V] = Inbox(add_shares if settings.solver == "push-sum-shares" else None)
         self._computing = False
         self._next_tick_at = now + rng.random() * settings.tick_s
@@ -307,7 +307,7 @@ class Agent(Outputs[V]):
 
     def _choose_epoch(self, now: float) -> None:
         """Adopt the highest epoch heard; or begin one, if membership or precision ask and it is time."""
-        if self._founder and self.epoch == 0:
+        if self._founder and self._floor < self._founding_epoch:  # once: `epoch` may be 0 again, see below
             self._found(self._founding_epoch, "founded", now)
         listens = self.phase is Phase.LISTENING
         if listens and self.epoch > self._listening.believable():
@@ -357,7 +357,8 @@ class Agent(Outputs[V]):
 
     def _enter(self, epoch: int, reason: str, now: float) -> None:
         """Make the number durable, draw out-neighbours, start all mass afresh. DESIGN (Epochs)."""
-        self.epoch = epoch
+        assert epoch > self._floor, "no identity enters an epoch twice"
+        self.epoch = self._floor = epoch
         self.phase = Phase.WARMING_UP
         self._entered_at = self._pushed_at = now  # the first pushes of the epoch are about to be made
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)
@@ -375,7 +376,6 @@ class Agent(Outputs[V]):
         if self.phase is not Phase.LISTENING:
             self.phase = Phase.LISTENING
             self._listening.begin(now)
-            self._floor = max(self._floor, self.epoch)
         self.epoch = epoch  # not entered: nothing is pushed in it until `_enter`
         self._listening.restart()
         self._events.append(ListeningStarted(epoch))

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from peer.snapshot import set_state
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -83,8 +85,8 @@ class HyperRate:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        vars(self).update({name: state[name] for name in vars(self)})
+        """Go on from there. Raises SnapshotError."""
+        set_state(self, state)
 
 
 def _rms(vector: Tensor) -> float:

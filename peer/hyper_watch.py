@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from peer.learner import HyperReport
+from peer.snapshot import set_state
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,8 +54,8 @@ class HyperWatch:
         return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        vars(self).update({name: state[name] for name in vars(self)})
+        """Go on from there. Raises SnapshotError."""
+        set_state(self, state)
 
     def _reversed(self, mean: Tensor) -> bool:
         length = _norm(mean)

@@ -45,6 +45,20 @@ class LinkRecord:
     messages: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What one message announces of one block and stream, in lengths."""
+
+    growth: float  # of what is added to the mass
+    missed: int  # messages that it is the sum of; 1 if none was lost
+    estimate: float
+
+    @property
+    def share(self) -> float:
+        """What one message brings."""
+        return self.growth / max(1, self.missed)
+
+
 @dataclass(slots=True)
 class Plausibility:
     """What all links have brought, kept over epochs. At most as large as the table of what was received."""
@@ -70,23 +84,18 @@ class Plausibility:
         own = self._own.get(stream, LinkRecord()).share
         return 0.0 < own < math.inf and not length <= OWN_MARGIN * own
 
-    def objection(
-        self, source: PeerId, block: int, stream: int, *, growth: float, missed: int, estimate: float
-    ) -> str | None:
-        """Why this cannot be true; None if it can, and then it is history.
-
-        `growth` is the length of what is added to the mass, over `missed` messages (1 if none was lost);
-        `estimate` the length of the estimate announced.
-        """
-        link = _record(self._links, (source, block, stream))
-        largest = _record(self._largest, (block, stream))
-        own = _record(self._own, stream)
-        share = growth / max(1, missed)
+    def objection(self, source: PeerId, block: int, stream: int, claim: Claim) -> str | None:
+        """Why this cannot be true; None if it can. It is no history yet: see `believe`."""
+        link = self._links.get((source, block, stream), LinkRecord())
+        largest = self._largest.get((block, stream), LinkRecord())
+        own = self._own.get(stream, LinkRecord())
+        estimate = claim.estimate
         has_history = link.messages >= HISTORY_MIN
-        if _exceeds(share, link.share if has_history else None, largest.share, own.share):
+        if _exceeds(claim.share, link.share if has_history else None, largest.share, own.share):
             return (
-                f"the sum of block {block} jumps by {growth:.3g} in {missed} messages; the largest share "
-                f"seen on this link is {link.share:.3g}, on any {largest.share:.3g}; own mass {own.share:.3g}"
+                f"the sum of block {block} jumps by {claim.growth:.3g} in {claim.missed} messages; the "
+                f"largest share seen on this link is {link.share:.3g}, on any {largest.share:.3g}; own mass "
+                f"{own.share:.3g}"
             )
         known = max(link.estimate, largest.estimate, own.estimate) if has_history else 0.0
         if 0.0 < OWN_MARGIN * own.estimate < estimate or 0.0 < ESTIMATE_MARGIN * known < estimate:
@@ -94,10 +103,14 @@ class Plausibility:
                 f"the estimate of block {block} has length {estimate:.3g}; the longest seen on this link is "
                 f"{link.estimate:.3g}, on any {largest.estimate:.3g}; the own {own.estimate:.3g}"
             )
-        _note(link, share, estimate)
-        _note(largest, share, estimate)
-        link.messages += 1
         return None
+
+    def believe(self, source: PeerId, block: int, stream: int, claim: Claim) -> None:
+        """Nothing speaks against the message, in no stream: from now on it is history."""
+        link = _record(self._links, (source, block, stream))
+        _note(link, claim.share, claim.estimate)
+        _note(_record(self._largest, (block, stream)), claim.share, claim.estimate)
+        link.messages += 1
 
     def believable(self, stream: int, lengths: Sequence[float]) -> list[bool]:
         """Which of several estimates of one block, by their lengths, an agent may begin with.

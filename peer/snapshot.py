@@ -14,13 +14,27 @@ from peer.algebra import V
 from peer.errors import HyperpushError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     Plain: TypeAlias = bool | int | float | str | list["Plain"] | dict[str, "Plain"] | None
 
 
 class SnapshotError(HyperpushError):
     """A snapshot does not fit the agent that is to go on from it."""
+
+
+def set_state(owner: object, state: Mapping[str, object], *, without: Collection[str] = ()) -> None:
+    """Give an object the attributes that its `vars` had when `state` was taken of them.
+
+    Raises SnapshotError, and changes nothing, unless they are those that it has, but `without`.
+    """
+    wanted = vars(owner).keys() - set(without)
+    if not isinstance(state, dict) or state.keys() != wanted:
+        has = ", ".join(map(str, state)) if isinstance(state, dict) else f"{state!r:.60}"
+        raise SnapshotError(
+            f"a state of {type(owner).__name__} should have {', '.join(wanted)}; it has {has}"
+        )
+    vars(owner).update(state)
 
 
 @dataclass(frozen=True, slots=True)

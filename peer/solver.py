@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
 from peer.learner import TickReport
-from peer.plausibility import Plausibility
+from peer.plausibility import Claim, Plausibility
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.snapshot import Snapshot
@@ -253,26 +253,34 @@ class Solver(Generic[V]):
         for push in pushes:
             if push.sender in objections:
                 continue
-            objection = self._objection(push)
+            claims = self._claims(push)
+            objection = self._objection(push, claims)
             if objection is not None:
                 objections[push.sender] = objection
                 continue
+            for index, claim in enumerate(claims):
+                self._plausibility.believe(push.sender, push.block, index, claim)
             self._absorbed[push.sender, push.block] = (push.sequence, self._ticks)
             self.tuner.hear(push)
             for index, stream in enumerate(self.streams):
                 stream.absorb(push.sender, self.spans[push.block], _arrays_of(push, index))
         return tuple(objections.items())
 
-    def _objection(self, push: Push[V]) -> str | None:
-        """Why this message cannot be true. Sequence numbers are the sender's word: time bounds them, too."""
+    def _claims(self, push: Push[V]) -> list[Claim]:
+        """By stream. Sequence numbers are the sender's word: time bounds them, too."""
         sequence, tick = self._absorbed.get((push.sender, push.block), (0, self._entered_on))
         missed = min(push.sequence - sequence, MESSAGES_PER_TICK_MAX * (1 + self._ticks - tick))
+        claims = []
         for index, stream in enumerate(self.streams):
             arrays = _arrays_of(push, index)
             growth, estimate = stream.brought(push.sender, self.spans[push.block], arrays)
-            objection = self._plausibility.objection(
-                push.sender, push.block, index, growth=growth, missed=missed, estimate=estimate
-            )
+            claims.append(Claim(growth, missed, estimate))
+        return claims
+
+    def _objection(self, push: Push[V], claims: Sequence[Claim]) -> str | None:
+        """Why this message cannot be true."""
+        for index, claim in enumerate(claims):
+            objection = self._plausibility.objection(push.sender, push.block, index, claim)
             if objection is not None:
                 return f"{('model', 'adjoint')[index]}: {objection}"
         return self.tuner.objection(push)

@@ -13,6 +13,7 @@ import math
 from typing import TYPE_CHECKING, Any, Generic
 
 from peer.algebra import V
+from peer.snapshot import set_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,8 +86,8 @@ class LargestCurvature(Generic[V]):
         return {name: value for name, value in vars(self).items() if name != "_algebra"}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
-        vars(self).update(state)
+        """Go on from there. Raises SnapshotError."""
+        set_state(self, state, without=("_algebra",))
 
 
 class _CurvatureAlong(Generic[V]):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from peer.admission import EPOCH_JUMP_MAX
 from peer.agent import GOODBYES, SLEEP_TICKS
 from peer.events import (
     Compute,
@@ -300,6 +301,28 @@ def test_who_is_more_than_one_epoch_behind_listens_first() -> None:
     assert driver.kinds(EpochEntered)[-1].epoch == 3
     assert estimate_of(driver) == [6, 6]
     assert list(driver.agent.solver.adjoint.estimate) == [5, 5]
+
+
+def test_a_founder_that_is_told_nonsense_founds_no_second_time() -> None:
+    """It is led far ahead, twice, then hears that most are where it was: that epoch is not for it again."""
+    driver = start(listen_s_max=50.0)
+    driver.see("liar", "other", "honest")
+    driver.tick()
+    assert driver.persisted == [1]
+    driver.hear("liar", epoch=1 + EPOCH_JUMP_MAX)
+    driver.tick()
+    assert driver.agent.phase is Phase.LISTENING
+    driver.hear("liar", epoch=1 + 2 * EPOCH_JUMP_MAX, sequence=2)
+    driver.tick()
+    for peer in ("honest", "other"):
+        driver.hear(peer, epoch=1)
+    driver.tick()
+    assert driver.agent.epoch == 0, "none is believed"
+    for sequence in range(2, 30):
+        for peer in ("honest", "other"):
+            driver.hear(peer, epoch=2, sequence=sequence)
+        driver.tick()
+    assert driver.persisted == [1, 2]
 
 
 def test_who_was_alone_listens_to_those_who_have_come_further() -> None:

@@ -7,15 +7,20 @@ from typing import Any
 
 import pytest
 
-from peer.plausibility import ESTIMATE_MARGIN, HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Plausibility
+from peer.plausibility import ESTIMATE_MARGIN, HISTORY_MIN, LINK_MARGIN, OWN_MARGIN, Claim, Plausibility
 from peer.snapshot import Snapshot, SnapshotError
 
 
 def objection(
     judge: Plausibility, source: str = "a", block: int = 0, stream: int = 0, **what: Any
 ) -> str | None:
+    """And what there is no objection to is believed."""
     plain: dict[str, Any] = {"growth": 1.0, "missed": 1, "estimate": 1.0}
-    return judge.objection(source, block, stream, **{**plain, **what})
+    claim = Claim(**{**plain, **what})
+    found = judge.objection(source, block, stream, claim)
+    if found is None:
+        judge.believe(source, block, stream, claim)
+    return found
 
 
 def experienced(messages: int = HISTORY_MIN, *sources: str) -> Plausibility:

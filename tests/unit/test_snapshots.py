@@ -12,13 +12,16 @@ import torch
 from peer.checkpoint_schedule import CheckpointSchedule
 from peer.data_position import Batches, ShuffledBatches
 from peer.events import Checkpoint, Compute
+from peer.hyper_rate import HyperRate
+from peer.hyper_watch import HyperWatch
 from peer.module_problem import ModuleProblem
 from peer.personalization import OutputBias
 from peer.plain_trees import from_snapshot, to_snapshot
 from peer.progress import Progress
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import pack, unpack
+from peer.tensors import TensorAlgebra, pack, unpack
 from peer.torch_learner import TorchLearner
+from peer.tuning.curvature import LargestCurvature
 from tests.unit.driving import settings, start
 from tests.unit.test_learning import Toy, samples, small_module
 
@@ -123,6 +126,22 @@ def test_nested_states_come_back_as_they_were() -> None:
     for values in ({}, {"state": {"tensor": "7"}}, {"state": {"other": 1}}, {"state": {"pairs": [1]}}):
         with pytest.raises(SnapshotError, match="a nested state is not as it was written"):
             from_snapshot(Snapshot({}, values))  # type: ignore[arg-type]
+
+
+def test_a_state_of_another_release_is_refused() -> None:
+    """It was a traceback at the start of the agent."""
+    state = HyperRate().state_dict()
+    less, more = dict(list(state.items())[1:]), {**state, "_more": 1}
+    algebra = TensorAlgebra()
+    for wrong in (less, more, None, [1]):
+        for owner in (HyperRate(), HyperWatch(), LargestCurvature(algebra)):
+            before = dict(vars(owner))
+            with pytest.raises(SnapshotError, match=f"a state of {type(owner).__name__} should have _"):
+                owner.load_state_dict(wrong)  # type: ignore[arg-type]
+            assert vars(owner) == before
+    curvature = LargestCurvature(algebra)
+    curvature.load_state_dict({**curvature.state_dict(), "value": 2.0})
+    assert curvature.value == 2.0
 
 
 def test_parts_have_names_of_their_own() -> None:

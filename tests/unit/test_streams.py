@@ -446,6 +446,16 @@ def test_both_streams_and_both_lengths_are_judged() -> None:
         assert report.objections[0][1].startswith(told)
 
 
+def test_a_message_that_is_half_believable_is_no_history() -> None:
+    """What it said of the model once widened what was believed of its sender later."""
+    solver = with_history("a")
+    half = push("a", sequence=5, arrays=(vector(1, 0), vector(94, 0), vector(1, 0), vector(10**6, 0)))
+    _, report = solver.tick([half], STAY)
+    assert report.objections[0][1].startswith("adjoint: the sum")
+    _, report = solver.tick([announce(5, 4 + 50 * int(LINK_MARGIN))], STAY)
+    assert report.objections[0][1].startswith("model: the sum")
+
+
 def test_after_a_cut_a_sum_may_have_grown_for_every_message_missed() -> None:
     solver = with_history("a")
     for _ in range(50):
