@@ -126,7 +126,8 @@ def main(options: argparse.Namespace) -> int:
     plan = Plan(tuple(sorted(set(agents))), options.seeds or (1 if options.quick else 3), options.quick)
     console = make_console()
     wanted = [*((task, False) for task in plan.tasks()), *((task, True) for task in plan.reference())]
-    record = Measured(options.record, resume=options.resume, benchmark="hypergradient")
+    of = tracking_curve.__module__
+    record = Measured(options.record, resume=options.resume, benchmark="hypergradient", of=of)
     measured: dict[tuple[Task, bool], Curve] = {}
     try:
         measured |= {

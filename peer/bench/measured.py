@@ -22,31 +22,35 @@ INTERRUPTED: Final = 130  # exit code, as shells have it for Ctrl-C
 
 
 class Measured(RecordFile):
-    """Results by key; `found` has those of the file. Raises HyperpushError as `RecordFile`."""
+    """Results by key; `found` has those of the file. Raises HyperpushError as `RecordFile`.
 
-    def __init__(self, path: Path | None, *, resume: bool, benchmark: str) -> None:
+    `of` is the module that measures: its code and what it imports are the code of a result.
+    """
+
+    def __init__(self, path: Path | None, *, resume: bool, benchmark: str, of: str) -> None:
         if resume and path is None:
             raise SettingError("resume", "true", "give the --record to go on with")
         self.found: dict[str, Any] = {}
         self._codes: dict[str, str] = {}
         self._benchmark = benchmark
+        self._code = code(of)
         super().__init__(path, resume=resume, read=self._read, first=self._header)
 
     def add(self, key: str, result: object) -> None:
         """Keep a result that JSON can hold."""
         self.found[key] = result
-        self._codes[key] = code()
-        self.add_line(json.dumps({"key": key, "code": code(), "result": result}) + "\n")
+        self._codes[key] = self._code
+        self.add_line(json.dumps({"key": key, "code": self._code, "result": result}) + "\n")
 
     def by_other_code(self, keys: Collection[str]) -> int:
         """How many of these are not of this code."""
-        return sum(self._codes[key] != code() for key in keys)
+        return sum(self._codes[key] != self._code for key in keys)
 
     def told_of_other_code(self, keys: Collection[str], what: str) -> Iterator[str]:
         """A line for people, if any of these are not."""
         others = self.by_other_code(keys)
         if others:
-            yield f"{others} of the {what} were measured by other code than this: {code()}."
+            yield f"{others} of the {what} were measured by other code than this: {self._code}."
 
     def _header(self) -> str:
         return json.dumps({"record": f"hyperpush bench {self._benchmark}", "format": FORMAT}) + "\n"

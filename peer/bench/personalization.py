@@ -53,7 +53,7 @@ class Results:
     """Scores of runs, from a record and new ones."""
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
-        self._file = Measured(path, resume=resume, benchmark="personalization")
+        self._file = Measured(path, resume=resume, benchmark="personalization", of=perform.__module__)
         self.scores: dict[Run, Score] = {}
         self.used_s = 0.0  # by what is known, one after the other
 

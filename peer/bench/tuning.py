@@ -37,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
     check_json(options.json)
     console = make_console()
     began, interrupted = time.perf_counter(), False
-    record = Measured(options.record, resume=options.resume, benchmark="tuning")
+    record = Measured(options.record, resume=options.resume, benchmark="tuning", of=measure.__module__)
     seeds = range(options.from_seed, options.from_seed + options.seeds)
     known = {seed: record.found[str(seed)] for seed in seeds if str(seed) in record.found}
     outcomes: list[Outcome] = []

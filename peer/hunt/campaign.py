@@ -129,10 +129,10 @@ class Record(RecordFile):
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
         self.verdicts: dict[int, Verdict] = {}
-        super().__init__(path, resume=resume, read=self._read, first=lambda: record.header(code()))
+        super().__init__(path, resume=resume, read=self._read, first=lambda: record.header(code(__name__)))
 
     def _read(self, content: bytes) -> int:
-        self.verdicts, whole = record.read(content, code())
+        self.verdicts, whole = record.read(content, code(__name__))
         return whole
 
     def add(self, verdict: Verdict) -> None:

@@ -283,7 +283,7 @@ def test_a_world_counts_once_and_lines_may_end_as_elsewhere(tmp_path: Path) -> N
 )
 def test_what_is_no_verdict_is_refused_in_one_line(line: bytes, told: str, tmp_path: Path) -> None:
     path = tmp_path / "record"
-    path.write_bytes(record.header(code()).encode() + line + b"\n")
+    path.write_bytes(record.header(code("peer.hunt.campaign")).encode() + line + b"\n")
     with pytest.raises(HyperpushError, match=told) as raised:
         Record(path, resume=True)
     assert str(raised.value).startswith("record: ")

@@ -245,12 +245,12 @@ def test_tasks_without_classes_are_refused() -> None:
 
 def test_a_record_is_gone_on_with(tmp_path: Path) -> None:
     path = tmp_path / "results"
-    record = Measured(path, resume=False, benchmark="personalization")
+    record = Measured(path, resume=False, benchmark="personalization", of="peer.errors")
     record.add("one", {"x": 1.5})
     record.close()
     with path.open("ab") as file:
         file.write(b'{"key": "two", "code": "elsewhere", "result": {}}\n{"key": "cut sho')
-    again = Measured(path, resume=True, benchmark="personalization")
+    again = Measured(path, resume=True, benchmark="personalization", of="peer.errors")
     assert again.found == {"one": {"x": 1.5}, "two": {}}
     assert again.by_other_code(["one", "two"]) == 1
     again.add("three", {"x": 2})
@@ -273,9 +273,9 @@ def test_what_is_no_record_is_left_alone(content: bytes, told: str, tmp_path: Pa
     path = tmp_path / "results"
     path.write_bytes(content)
     with pytest.raises(HyperpushError, match=told):
-        Measured(path, resume=True, benchmark="tuning")
+        Measured(path, resume=True, benchmark="tuning", of="peer.errors")
     assert path.read_bytes() == content
     with pytest.raises(HyperpushError, match="is there already; give --resume"):
-        Measured(path, resume=False, benchmark="tuning")
+        Measured(path, resume=False, benchmark="tuning", of="peer.errors")
     with pytest.raises(SettingError, match="give the --record to go on with"):
-        Measured(None, resume=True, benchmark="tuning")
+        Measured(None, resume=True, benchmark="tuning", of="peer.errors")
