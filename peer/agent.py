@@ -201,7 +201,7 @@ class Agent(Outputs[V]):
         if self._computing or self._left or now < self._next_tick_at:
             return
         self._keep_time(now)
-        self.membership.tick(now, self.out_neighbours, self._entered_at)
+        self.membership.tick(now, self.out_neighbours, self._entered_at, self.speaker.push_s)
         self._follow_membership()
         self._choose_epoch(now)
         if self.phase is Phase.LISTENING:

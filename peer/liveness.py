@@ -157,7 +157,7 @@ class Liveness:
                 life.note_rise(told.heartbeat, self.heartbeat, now)
             return []
         news: list[News] = []
-        if self._is_forgotten(life) and told.incarnation >= life.vouched:
+        if self._is_forgotten(life, told) and told.incarnation >= life.vouched:
             life.renew(told.incarnation)
         elif told.incarnation > life.incarnation:
             news = self._become(peer, life, told.incarnation)
@@ -165,12 +165,16 @@ class Liveness:
             return news
         return news + self._rise(life, told, now, told_by=teller)
 
-    def _is_forgotten(self, life: Life) -> bool:
+    def _is_forgotten(self, life: Life, told: Heartbeat) -> bool:
         """Dead for so long that no message about it is under way: false news of it counts no more.
 
-        Nor do a few heartbeats of a life that nobody came to believe in: a liar may have made them up.
+        Nor do a few heartbeats of a life that nobody came to believe in, unless these words go on from them: a
+        liar may have made them up. Where news comes seldom, a life takes long to be believed in.
         """
-        return not life.is_believed and self.heartbeat - life.rose_on > HEARING_TICKS
+        if life.is_believed or self.heartbeat - life.rose_on <= HEARING_TICKS:
+            return False
+        goes_on = told.incarnation == life.incarnation and told.heartbeat > life.heartbeat
+        return not (life.rises and goes_on)
 
     def _become(self, peer: PeerId, life: Life, incarnation: int) -> list[News]:
         """The peer is known in this incarnation from now on; what it was before is gone."""

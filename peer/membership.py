@@ -85,6 +85,7 @@ class Membership:
         self._events: list[Event] = []
         self._beacon_ticks = min(BEACON_TICKS_ALIVE, settings.expire_ticks / 3)
         self._contacts: dict[PeerId, Contact] = {}
+        self._push_s = 0.0
         self._deaf: dict[PeerId, float | None] = {}  # since when beacons arrive there again
         self._link_patience: dict[PeerId, float] = {}
         self._alive_since: dict[PeerId, float] = {}
@@ -148,8 +149,12 @@ class Membership:
 
     # ---- time
 
-    def tick(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
-        """One own tick: who fell silent, which links are deaf? `out` is pushed to since `entered_at`."""
+    def tick(self, now: float, out: Collection[PeerId], entered_at: float, push_s: float = 0.0) -> None:
+        """One own tick: who fell silent, which links are deaf?
+
+        `out` is pushed to since `entered_at`, and no more often than every `push_s` for want of bytes.
+        """
+        self._push_s = push_s
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         self.liveness.tick_s = typical_s
@@ -261,8 +266,11 @@ class Membership:
         return self.liveness.hears_us(peer, now - self._silence_s(self._own, peer))
 
     def _silence_s(self, source: PeerId, target: PeerId) -> float:
-        """For how long a working link may seem silent: by the slowest of both and a typical peer."""
-        slowest_s = self._pace.typical_s()
+        """For how long a working link may seem silent: by the slowest of both and a typical peer.
+
+        An own link also by how seldom bytes are left to push to it: else losses in a row are taken for a cut.
+        """
+        slowest_s = max(self._pace.typical_s(), self._push_s if source == self._own else 0.0)
         for peer in (source, target):
             if peer == self._own:
                 slowest_s = max(slowest_s, self._pace.own_s)

@@ -37,6 +37,7 @@ class Speaker(Generic[V]):
 
     def __init__(self, identity: Identity, settings: AgentSettings, now: float) -> None:
         self.identity = identity
+        self.push_s = 0.0  # what the budget lets pass from one push to the next; 0 without one
         self._is_capped = settings.bytes_per_second > 0
         self._number_bytes = NUMBER_BYTES[settings.wire_dtype]
         self._blocks = ByteBudget(settings.bytes_per_second * (1.0 - BEACON_SHARE), now)
@@ -101,8 +102,12 @@ class Speaker(Generic[V]):
     def spend(self, push: Push[V], copies: int) -> None:
         """This is being sent to so many targets."""
         if self._is_capped:
-            budget = self._blocks if push.arrays else self._beacons
-            budget.spend(copies * self.cost(push))
+            cost = copies * self.cost(push)
+            if push.arrays:
+                self.push_s = self._blocks.time_s(cost)
+                self._blocks.spend(cost)
+            else:
+                self._beacons.spend(cost)
 
     def cost(self, push: Push[V]) -> int:
         """Bytes on the wire, about."""
