@@ -76,6 +76,7 @@ def test_what_is_sent_again_is_taken_by_nobody_else_and_not_twice() -> None:
 
 
 FOUND = {
+    1855: "news that came more seldom than a fast agent remembers strangers",
     2650: "an estimate that hardly moved while all averaged, and then at once",
     2809: "a clock was set, then a link cut for ever: its source seemed to tick every 50 s",
     2865: "a first own estimate of next to nothing, by which a neighbour's was measured",

@@ -968,3 +968,4 @@ def test_a_cap_makes_an_agent_slower_and_never_stuck() -> None:
     assert 0.3 < sent / (200 * 1000.0) <= 1.0
     assert {push.block for _, push in driver.sent} == {0, 1}
     assert 20 < len(driver.sent) < 150
+    assert 0.5 < driver.agent.speaker.push_s / (200 / len(driver.sent)) < 1.5

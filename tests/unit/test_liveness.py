@@ -234,6 +234,15 @@ def test_a_few_false_heartbeats_of_nobody_are_forgotten_too() -> None:
     assert news[-1] == [ALIVE]
 
 
+def test_news_that_comes_seldom_is_believed_in_the_end() -> None:
+    """Found by the hunt: a fast agent forgot a slow one from word to word, and never knew of it."""
+    found = liveness()
+    news = [
+        found.hear_of([says(number)], "teller", beat(found, HEARING_TICKS + 50)) for number in (5, 45, 85)
+    ]
+    assert news == [[], [], [ALIVE]]
+
+
 def test_nobody_falls_behind_what_it_said_itself_or_who_must_know() -> None:
     found = liveness()
     found.hear(says(1, incarnation=3), 1.0, 0.0)
