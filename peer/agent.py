@@ -21,7 +21,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from peer.admission import EPOCH_MAX, EpochRate, check_arrays, check_member, check_origin
+from peer.admission import EPOCH_JUMP_MAX, EPOCH_MAX, EpochRate, check_arrays, check_member, check_origin
 from peer.algebra import V
 from peer.checkpoint_schedule import CheckpointSchedule
 from peer.events import (
@@ -312,9 +312,10 @@ class Agent(Outputs[V]):
         listens = self.phase is Phase.LISTENING
         if listens and self.epoch > self._listening.believable():
             self.epoch = self._epochs.told = 0  # told by one, before the others spoke
+            self._listening.restart()
         heard = self.inbox.highest_epoch(self._listening.believable() if listens else EPOCH_MAX)
         if heard > self.epoch:
-            if listens or self._must_listen(heard):
+            if listens or self._partners.ask_to_listen(heard, self.epoch, self.inbox, self.ticks):
                 self._start_listening(heard, now)
             else:
                 self._enter(heard, "heard of it", now)
@@ -322,6 +323,8 @@ class Agent(Outputs[V]):
             return
         elif self._partners.met_anyone and self._epochs.told > self.epoch:
             self._enter(self._epochs.told, "heard of it", now)  # from a beacon: maybe nobody will push here
+        elif self._epochs.told >= self.epoch + EPOCH_JUMP_MAX:
+            self._start_listening(self._epochs.told, now)  # what is pushed is too far ahead to be taken in
         elif not self._partners.met_anyone or now >= self._entered_at + self._epoch_s_min():
             if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
@@ -334,12 +337,6 @@ class Agent(Outputs[V]):
         """Counted in the time of the slowest peer, who must have warmed up and stepped in every epoch."""
         ticks = self.settings.epoch_warm_ups_min * self.progress.warm_up_ticks(self.settings)
         return ticks * self.pace.slowest_s()
-
-    def _must_listen(self, heard: int) -> bool:
-        """Far behind, and more than one says so; or alone so far while the others have come further."""
-        if self._partners.met_anyone:
-            return heard > self.epoch + 1 and self.inbox.senders(heard) > 1
-        return heard > self.epoch + 1 or self.inbox.highest_tick() > self.ticks
 
     def _neighbours_are_wrong(self, now: float) -> bool:
         """Whether mass of this epoch was shared with a peer that is no more, or a new peer is left out."""

@@ -168,8 +168,8 @@ class Liveness:
     def _is_forgotten(self, life: Life, told: Heartbeat) -> bool:
         """Dead for so long that no message about it is under way: false news of it counts no more.
 
-        Nor do a few heartbeats of a life that nobody came to believe in, unless these words go on from them: a
-        liar may have made them up. Where news comes seldom, a life takes long to be believed in.
+        Nor do a few heartbeats of a life that nobody came to believe in, unless these words go on from them:
+        a liar may have made them up. Where news comes seldom, a life takes long to be believed in.
         """
         if life.is_believed or self.heartbeat - life.rose_on <= HEARING_TICKS:
             return False

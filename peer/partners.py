@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from peer.algebra import V
+    from peer.inbox import Inbox
     from peer.membership import Membership
     from wire import PeerId, Push
 
@@ -56,6 +57,15 @@ class Partners:
             self.met_anyone = True
             self._pushed_at, self._lonely_epochs = now, 0
         return pushes
+
+    def ask_to_listen(self, heard: int, epoch: int, inbox: Inbox[V], ticks: int) -> bool:
+        """Whether an agent in `epoch` must listen before it enters one that it has heard of.
+
+        Far behind, and more than one says so; or alone so far, for `ticks`, while others have come further.
+        """
+        if self.met_anyone:
+            return heard > epoch + 1 and inbox.senders(heard) > 1
+        return heard > epoch + 1 or inbox.highest_tick() > ticks
 
     def are_wrong(self, membership: Membership) -> bool:
         """Whether one is no more or is shunned, or somebody waits to become one."""

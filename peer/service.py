@@ -20,6 +20,7 @@ from peer import assembly
 from peer.errors import SettingError, StateError
 from peer.events import Checkpoint, Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
 from peer.keeping import Keeper
+from peer.outlet import Outlet, sayable
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
 from peer.state import ephemeral
@@ -44,7 +45,6 @@ if TYPE_CHECKING:
     from wire.keys import KeyRing
     from wire.outgoing import FaultModel
 
-BEACON = -1  # in the place of a block: beacons replace beacons only
 FAREWELL_S = 1.0  # for the last words to leave
 DISK_AGAIN_S = 1.0  # a disk that refuses an epoch is asked again so often
 MARKS_EVERY_S = 5.0  # replay marks are kept so often; what came since a crash is of epochs that are over
@@ -135,7 +135,7 @@ class AgentService:
         self._stopping = asyncio.Event()
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
-        self._goodbyes = 0  # said so far: each has a slot of its own, so that none replaces another
+        self._outlet = Outlet()
         self._marks_kept_at = self.began_at
         self._paused_until = 0.0
 
@@ -265,17 +265,11 @@ class AgentService:
                 self._on_event(self.record.peer, event)
 
     def _send(self, targets: tuple[PeerId, ...], push: Push[Tensor]) -> None:
-        """In an epoch that could not be made durable only that the agent lives, or leaves, is said."""
-        is_durable = push.epoch <= self.state.epoch
-        if push.arrays:
-            frame = self._frames.pop((push.block, push.sequence))
-            if is_durable:
-                self.transport.send(targets, push.block, frame)
-            return
-        if not is_durable:
-            push = dataclasses.replace(push, epoch=0)  # as of one that is in none
-        self.transport.send(targets, BEACON - self._goodbyes, self.seal.wrap(push, self._version(targets)))
-        self._goodbyes += push.digest[0].left
+        frame = self._frames.pop((push.block, push.sequence)) if push.arrays else None
+        said = sayable(push, self.state.epoch)
+        if said is not None:
+            place = self._outlet.place(said)
+            self.transport.send(targets, place, frame or self.seal.wrap(said, self._version(targets)))
 
     async def _persist_epoch(self, epoch: int) -> None:
         """In a disk's time. While it refuses, the agent stands still: it has not entered that epoch yet.

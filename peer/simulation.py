@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.events import Checkpoint, Compute, Persist, Send
+from peer.outlet import Outlet, sayable
 from peer.storage import ProcessEndedError, Storage
 from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
 from wire.outgoing import LOOK_AGAIN_S
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     from peer.agent import Agent
-    from peer.events import Effect, Event
+    from peer.events import Effect, Event, TickResult
 
     class Codec(Protocol[V]):
         """Messages as bytes and back."""
@@ -35,9 +36,6 @@ if TYPE_CHECKING:
 
         def decode(self, frame: bytes) -> Push[V]:
             """The message of a frame. Raises `wire.DecodeError`."""
-
-
-BEACON = -1  # in the place of a block: beacons replace beacons only
 
 
 @dataclass(slots=True)
@@ -91,8 +89,12 @@ class Node(Generic[V]):
     agent: Agent[V]
     counters: MessageCounters
     clock: Clock
+    compute_s: float = 0.0  # for each computation
     timer_at: float | None = None  # by the agent's clock
     paused_until: float = 0.0
+    durable_epoch: int = 0
+    is_leaving: bool = False
+    outlet: Outlet = field(default_factory=Outlet)
     outbox: Outbox = field(default_factory=Outbox)
     effects: deque[Effect[V]] = field(default_factory=deque)  # not carried out yet
 
@@ -100,9 +102,9 @@ class Node(Generic[V]):
 class Simulation(Generic[V]):
     """Runs agents until a virtual time. Time in seconds from 0.
 
-    Invariant: events happen in the order of (time, order of being scheduled); an agent's computation takes no
-    virtual time. `storage` holds what a crash would leave on each agent's disk. While a link with a bandwidth
-    is busy, messages wait in the agent, the newest of each block.
+    Invariant: events happen in the order of (time, order of being scheduled). `storage` holds what a crash
+    would leave on each agent's disk. While a link with a bandwidth is busy, messages wait in the agent, the
+    newest of each block.
     """
 
     def __init__(
@@ -136,11 +138,15 @@ class Simulation(Generic[V]):
         self._scheduled += 1
         heapq.heappush(self._heap, (max(time, self.now), self._scheduled, action))
 
-    def start(self, agent: Agent[V], clock: Clock | None = None) -> None:
-        """Let an agent run from now on, by a clock that is right if none is given."""
+    def start(self, agent: Agent[V], clock: Clock | None = None, compute_s: float = 0.0) -> None:
+        """Let an agent run from now on, by a clock that is right if none is given.
+
+        Each of its computations takes so long, during which it is given whatever comes; by default no time.
+        """
         peer = agent.identity.peer
         assert peer not in self.nodes, f"{peer} is running already"
-        node = Node(agent, self.counters.setdefault(peer, MessageCounters()), clock or Clock())
+        counters = self.counters.setdefault(peer, MessageCounters())
+        node = Node(agent, counters, clock or Clock(), compute_s)
         self.nodes[peer] = node
         self._note(b"start", peer, b"")
         self._perform(node)
@@ -153,9 +159,13 @@ class Simulation(Generic[V]):
         return node.agent
 
     def leave(self, peer: PeerId) -> None:
-        """Let an agent say goodbye and stop; what waits for its links still goes out."""
+        """Let an agent say goodbye and stop; what waits for its links still goes out.
+
+        An epoch that its disk has refused so far is given up.
+        """
         self._note(b"leave", peer, b"")
         node = self.nodes[peer]
+        node.is_leaving = True
         node.agent.leave(node.clock.read(self.now))
         self._perform(node)
         self.nodes.pop(peer, None)  # what it keeps on its disk may have ended it
@@ -258,15 +268,16 @@ class Simulation(Generic[V]):
             match effect:
                 case Persist(epoch):
                     is_kept, seconds = self.storage.keep_epoch(peer, epoch)
-                    if not is_kept:
+                    if is_kept:
+                        node.durable_epoch = epoch
+                    elif not node.is_leaving:
                         node.effects.appendleft(effect)
-                    if seconds > 0:
+                    if seconds > 0 and not node.is_leaving:
                         self.pause(peer, seconds)
                         self.at(node.paused_until, lambda: self._give(node, lambda: None))
                         return False
                 case Compute(work):
-                    agent.computed(work(), node.clock.read(self.now))
-                    node.effects.extend(agent.take_effects())
+                    self._compute(node, work)
                 case Send(targets, push):
                     self._send(node, targets, push)
                 case Checkpoint(snapshot):
@@ -275,11 +286,27 @@ class Simulation(Generic[V]):
                     pass  # Reach: every address leads somewhere here
         return True
 
+    def _compute(self, node: Node[V], work: Callable[[], TickResult[V]]) -> None:
+        """With what the agent has now; it is given the result when that is there."""
+        result = work()
+        if not node.compute_s:
+            node.agent.computed(result, node.clock.read(self.now))
+            node.effects.extend(node.agent.take_effects())
+            return
+        self.at(
+            self.now + node.compute_s,
+            lambda: self._give(node, lambda: node.agent.computed(result, node.clock.read(self.now))),
+        )
+
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
+        said = sayable(push, node.durable_epoch)
+        if said is None:
+            return
+        push = said
         frame = self._codec.encode(push)
         self._note(b"send", push.sender, frame)
         arrived = self._codec.decode(frame)
-        block = push.block if push.arrays else BEACON
+        place = node.outlet.place(push)
         source = node.agent.identity.peer
         for target in targets:
             link = self._link(source, target)
@@ -287,7 +314,7 @@ class Simulation(Generic[V]):
             if not waits and self._ready_at(link) <= self.now:
                 self._transmit(node, link, arrived, len(frame))
                 continue
-            node.counters.replaced += node.outbox.put(target, block, frame)
+            node.counters.replaced += node.outbox.put(target, place, frame)
             if not waits:
                 self._look_later(node, link)
 

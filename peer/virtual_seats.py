@@ -33,6 +33,7 @@ class Seat(Generic[V]):
     alive: bool = False
     agent: Agent[V] | None = None
     clock: Clock = field(default_factory=Clock)  # of the machine: it goes on when agents do not
+    compute_s: float = 0.0  # for each computation
 
 
 S = TypeVar("S", bound=Seat)  # type: ignore[type-arg]
@@ -88,7 +89,7 @@ class VirtualSeats(ABC, Generic[V, S]):
         if tell:
             self._show_everybody(member, named=self._notice_s is not None)
             self._announce(member, simulation.tell_seen, member.peer, member.incarnation)
-        simulation.start(member.agent, member.clock)
+        simulation.start(member.agent, member.clock, member.compute_s)
 
     def _show_everybody(self, member: S, *, named: bool) -> None:
         """What an agent is told when it starts."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from peer.admission import EPOCH_JUMP_MAX
 from peer.hunt.fixed_point import UNITS, FixedVector
 from wire import Heard, Heartbeat, Push, peer_mark
 
@@ -15,6 +16,7 @@ LIAR: PeerId = "liar"
 KINDS = ("garbage", "haste", "death", "ghosts")
 IMPOSTOR = "impostor"  # of sealed worlds, see `seals`
 GHOSTS = 12
+LEAPS_EVERY = 5  # lies in haste, of which one goes as far as is followed at once
 GARBAGE = 10**9
 
 
@@ -31,9 +33,10 @@ def speak(kind: str, target: Agent[FixedVector], now: float) -> list[Push[FixedV
                 _message(target, beat, epoch, (honest,), number=sign * GARBAGE * UNITS),
             ]
         case "haste":
+            leap = EPOCH_JUMP_MAX if beat % LEAPS_EVERY == 0 else 1 + beat % 1000
             return [
                 _message(target, beat, epoch, (honest,)),
-                _message(target, beat, epoch + 1 + beat % 1000, (honest,), number=beat * UNITS),
+                _message(target, beat, epoch + leap, (honest,), number=beat * UNITS),
             ]
         case "death":
             others = tuple(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from peer.hunt import wiretap
 from peer.hunt.hostile import IMPOSTOR, KINDS
 
+COMPUTES = "computations take time"
 TROUBLES = (
     *("clock jumps", "crash, back with state", "crash, back without state", "cut for a while"),
     *("cut for ever", "dies", "flaps", "joins late", "leaves for good", "leaves, comes back"),
@@ -23,5 +24,5 @@ EXPECTED = (
     *("power failed", "file damaged", "file mended"),
     *("checkpoint kept", "checkpoint found", "checkpoint refused by the disk", "epoch refused by the disk"),
     *(f"ended at the disk: {one}" for one in ("read", "write", "sync", "replace", "remove", "sync_names")),
-    *("messages lost", "messages replaced", "messages undeliverable"),
+    *("messages lost", "messages replaced", "messages undeliverable", COMPUTES),
 )

@@ -19,6 +19,7 @@ from peer.hunt import fixed_point
 from peer.hunt.checkers import Onlookers, Violation, all_checkers, wrong_answer
 from peer.hunt.fixed_point import FixedAlgebra, FixedVector
 from peer.hunt.hostile import IMPOSTOR, LIAR, speak
+from peer.hunt.marks import COMPUTES
 from peer.hunt.processes import HuntSeat, Processes
 from peer.hunt.quadratics import QuadraticLearner, closed_form
 from peer.hunt.seals import SealedPush, Seals
@@ -119,9 +120,9 @@ class Trial(Processes):
             faults=world.plan(), seed=world.seed, codec=self, record=record, on_event=self._on_event
         )
         seats = [
-            HuntSeat(peer=name, task=task, speed=speed, clock=Clock(drift))
-            for name, task, speed, drift in zip(
-                world.names, world.tasks, world.speeds, world.drifts, strict=True
+            HuntSeat(peer=name, task=task, speed=speed, clock=Clock(drift), compute_s=compute_s)
+            for name, task, speed, drift, compute_s in zip(
+                world.names, world.tasks, world.speeds, world.drifts, world.computes, strict=True
             )
         ]
         if self._seals is not None:
@@ -251,6 +252,7 @@ class Trial(Processes):
             for name in ("sent", "lost", "undeliverable", "replaced"):
                 self.marks[f"messages {name}"] += getattr(counters, name)
         self.marks.update(trouble.kind for trouble in world.troubles)
+        self.marks[COMPUTES] += any(world.computes)
         return Verdict(
             world.seed,
             simulation.digest(),

@@ -32,7 +32,8 @@ TICK_S = 1.0
 AGENTS = (1, 2, 2, 3, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 7, 9)
 FAR, FAR_SHARE, FAR_TOLERANCE = 1000.0, 0.08, 1e-13  # sums of thousands are coarser than that
 BEND, BENT_SHARE = 0.4, 0.02  # losses that are no quadratics
-MANY = 20  # more than tell each other whom they hear
+MANY, MANY_SHARE = 27, 0.005  # more than tell each other whom they hear
+COMPUTES, COMPUTES_SHARE = (0.0, 0.2, 0.5, 0.9), 0.25  # of an agent's own tick
 RING_MAX = 6  # agents in a mere ring: in one of nine the steps drawn here did not settle, at unequal speeds
 
 
@@ -83,6 +84,7 @@ class World:
     calm: FaultPlan  # the links without troubles
     troubles: tuple[Trouble, ...]
     quiet_s: float  # from then on, nothing happens but what is for ever
+    computes: tuple[float, ...]  # for how long, at each tick; messages come meanwhile
     sealed: bool = False  # messages are sealed, with a key of the swarm
 
     @property
@@ -123,6 +125,8 @@ class World:
             f"{'bent; ' if self.tasks[0].bend else ''}{'sealed; ' if self.sealed else ''}"
             f"speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
         )
+        if any(self.computes):
+            yield f"computations take {', '.join(f'{seconds:g}' for seconds in self.computes)} s"
         for index, trouble in enumerate(self.troubles):
             if index not in left_out:
                 yield f"trouble {index}: {trouble.kind}: {trouble.told}"
@@ -131,7 +135,7 @@ class World:
 def draw(seed: int) -> World:
     """The world of this seed."""
     rng = random.Random(f"hunt/{seed}")
-    count = MANY if rng.random() < 0.02 else rng.choice(AGENTS)
+    count = MANY if rng.random() < MANY_SHARE else rng.choice(AGENTS)
     dimension = rng.choice((1, 2, 3))
     quiet_s = float(rng.randrange(60, 260))
     names = member_names(count)
@@ -166,8 +170,12 @@ def draw(seed: int) -> World:
         ),
         troubles=tuple(troubles),
         quiet_s=quiet_s,
+        computes=(0.0,) * count,
         sealed=is_sealed(seed),
     )
+    apart = random.Random(f"hunt/{seed}/computes")
+    if apart.random() < COMPUTES_SHARE:
+        world = replace(world, computes=tuple(apart.choice(COMPUTES) / speed for speed in world.speeds))
     if random.Random(f"hunt/{seed}/bent").random() < BENT_SHARE:
         world = replace(world, tasks=tuple(replace(task, bend=BEND) for task in world.tasks))
     return _far(world) if random.Random(f"hunt/{seed}/far").random() < FAR_SHARE else world

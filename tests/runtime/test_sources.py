@@ -24,8 +24,10 @@ LOADED = "; print(*(name for name in sys.modules if name.partition('.')[0] in ('
         ("peer.bench.tuning_runs", "import peer.bench.tuning_runs"),
         (
             "peer.bench.personalization_runs",
-            "from peer.bench.personalization_runs import *; "
-            "perform(Run(Scale('digits', 2, 1), 'silent', OURS, 5, 0))",
+            (
+                "from peer.bench.personalization_runs import *; "
+                "perform(Run(Scale('digits', 2, 1), 'silent', OURS, 5, 0))"
+            ),
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -325,6 +326,20 @@ def test_a_founder_that_is_told_nonsense_founds_no_second_time() -> None:
     assert driver.persisted == [1, 2]
 
 
+def test_who_is_farther_behind_than_is_followed_at_once_listens_step_by_step() -> None:
+    """Found by the hunt: a liar had led the others by two leaps, and who came back alone was led by one."""
+    driver = start(listen_s_max=50.0)
+    driver.see("a")
+    driver.tick(2)
+    there = 1 + EPOCH_JUMP_MAX + 500
+    for sequence in range(1, 6):
+        with contextlib.suppress(DecodeError):
+            driver.hear("a", epoch=there, sequence=sequence)
+        driver.tick()
+    assert driver.kinds(ListeningStarted) == [ListeningStarted(1 + EPOCH_JUMP_MAX), ListeningStarted(there)]
+    assert driver.persisted == [1, there]
+
+
 def test_who_was_alone_listens_to_those_who_have_come_further() -> None:
     for tick, phase in ((50, Phase.LISTENING), (1, Phase.WARMING_UP)):
         driver = start()
@@ -550,6 +565,21 @@ def test_a_joiner_starts_from_the_mean_of_what_it_hears() -> None:
     assert driver.sent == []
     driver.tick()
     assert driver.sent
+
+
+def test_a_joiner_that_believes_no_epoch_keeps_nothing_of_what_was_said_in_it() -> None:
+    """Found by the hunt: it began with the estimate of a liar whose epoch it did not believe."""
+    driver = start(founder=False)
+    driver.see("liar", "a", "c")
+    driver.hear("liar", epoch=9 + EPOCH_JUMP_MAX, arrays=(vector(7, 7),) * 4)
+    driver.tick()
+    assert driver.kinds(ListeningStarted) == [ListeningStarted(9 + EPOCH_JUMP_MAX)]
+    for peer in ("a", "c"):
+        driver.hear(peer, epoch=1, arrays=())
+    while not driver.persisted:
+        driver.tick()
+    assert driver.kinds(EpochEntered)[0].reason == "nobody heard"
+    assert estimate_of(driver) == [0, 0]
 
 
 def test_a_joiner_waits_for_every_block() -> None:

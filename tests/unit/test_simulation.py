@@ -18,6 +18,7 @@ from peer import assembly
 from peer.events import EpochEntered, PeerArrived, PeerDeparted
 from peer.settings import AgentSettings
 from peer.simulation import Clock, Simulation
+from peer.storage import Storage
 from tests.unit.driving import push, settings, start
 from wire import EncodeError, Push
 
@@ -198,6 +199,50 @@ def test_a_paused_agent_does_nothing_and_wakes_to_all_that_came() -> None:
     assert (one.ticks, one.inbox.counters.received) == (5, 7), "killed in its sleep"
 
 
+def test_a_computation_may_take_time_during_which_messages_come() -> None:
+    world = simulation()
+    one, other = start("b").agent, start("a").agent
+    one.peer_seen("a", 0, 0.0)
+    other.peer_seen("b", 0, 0.0)
+    world.start(one, compute_s=0.5)
+    world.start(other)
+    world.run_until(1.3)
+    assert one.ticks == other.ticks == 1
+    assert one.inbox.counters.received == 1
+    assert world.counters["b"].sent == 0
+    assert one.next_deadline() is None
+    world.run_until(1.4)
+    assert world.counters["b"].sent == 1
+    world.run_until(2.0)
+    assert one.ticks == 2
+    world.kill("b")
+    world.run_until(9.0)
+    assert world.counters["b"].sent == 1, "what a dead process computes is sent by nobody"
+
+
+def test_who_leaves_while_its_disk_refuses_an_epoch_gives_that_up_and_says_goodbye() -> None:
+    """As a real agent does; in the simulator it once left without a word."""
+
+    class Full(Storage[Any]):
+        def keep_epoch(self, peer: str, epoch: int) -> tuple[bool, float]:
+            return (True, 0.0) if peer == "a" else (False, 1.0)
+
+    world, one, other = pair()
+    world.storage = Full()
+    world.run_until(4.9)
+    assert world.counters["b"].sent == 0
+    assert other.peers.alive() == ["b"]
+    world.leave("b")
+    world.run_until(5.0)
+    assert one.epoch == 1
+    codec = world._codec
+    assert isinstance(codec, NoCodec)
+    said = [push for push in codec.encoded if push.sender == "b"]
+    assert [push.epoch for push in said] == [0] * 3
+    assert all(push.digest[0].left and not push.arrays for push in said)
+    assert other.peers.alive() == []
+
+
 def test_newer_messages_replace_those_that_wait_for_a_narrow_link() -> None:
     """80 bits at 32 bit/s keep the link busy for 2.5 s; b pushes once a second. The links of a are wide."""
     narrow = wire.FaultPlan(links={("b", "a"): wire.LinkFaults(bandwidth_bits_per_s=32.0)})
@@ -282,7 +327,7 @@ def problems(count: int = 2) -> list[peer.QuadraticProblem]:
             {"scenario": [peer.Join(0, 9.0)]},
             "scenario: Join(agent=0, at_s=9.0) is not possible; let every agent",
         ),
-        ({"momentum": 1.0}, "momentum: 1.0 is not possible; give a fraction in [0, 1)"),
+        ({"momentum": 1.0}, "momentum: 1.0 is not possible; give 0 or more, and below 1"),
     ],
 )
 def test_arguments_that_cannot_be_meant_are_refused_before_anything_runs(arguments: Any, told: str) -> None:
