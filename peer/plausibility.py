@@ -1,10 +1,11 @@
 """Whether what a member announces can be true, judged by what its link and all links have brought so far.
 
 An honest running sum does jump, after a cut: by the messages missed times what one message brings. A sum that
-jumps by far more than the largest share ever seen on its link, and on any link, was made up; so was one that
-is out of all proportion to what this agent holds itself. Such a message is not absorbed, never clipped; its
-sender is for the agent to deal with. What stays below the margins cannot be told from an honest surprise: a
-liar moves the answer by a bounded amount.
+jumps by far more than the largest share ever seen on its link, on any link and here was made up; so was one
+that is out of all proportion to what this agent holds itself. A settled link's shares alone are no measure:
+who comes late into an epoch brings a whole gradient, of which a neighbour's neighbour has heard nothing. A
+message that cannot be true is not absorbed, never clipped; its sender is for the agent to deal with. What
+stays below the margins cannot be told from an honest surprise: a liar moves the answer by a bounded amount.
 
 Estimates grow by themselves: they begin anywhere, often at zero, and for as long as all only average, or an
 agent hears nobody and spends its mass on others, they hardly move; then the whole way is gone in a few steps.
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from peer.algebra import V
     from wire import PeerId
 
-LINK_MARGIN = 100.0  # a share this many times the largest on its link, and larger than any, was not computed
+LINK_MARGIN = 100.0  # times the largest share of a link and of this agent, and more than any: not computed
 ESTIMATE_MARGIN = 1e3  # the same for estimates, against all links and what this agent holds
 OWN_MARGIN = 1e4  # agents differ in their data, but not by this
 HISTORY_MIN = 4  # messages after which a link has a history
@@ -147,7 +148,7 @@ def _exceeds(value: float, on_link: float | None, anywhere: float, own: float) -
         return True
     if on_link is None or LINK_MARGIN * on_link < own:
         return False
-    return value > max(anywhere, own) and value > LINK_MARGIN * on_link > 0.0
+    return value > anywhere and value > LINK_MARGIN * max(on_link, own) > 0.0
 
 
 def _record(records: dict[K, LinkRecord], key: K) -> LinkRecord:

@@ -37,8 +37,8 @@ PURE_CORE = [
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
         *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
-        *("storage",),
-        *("outlet", "push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
+        *("outlet", "storage"),
+        *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "until"),
         *("averages", "tuning/curvature", "tuning/mixing", "tuning/noise", "tuning/rule", "tuning/tuner"),
     )

@@ -120,7 +120,7 @@ def test_next_to_nothing_is_no_history(field: str) -> None:
     for _ in range(HISTORY_MIN):
         assert objection(judge, "a", growth=tiny, estimate=tiny) is None
         assert objection(judge, "c", growth=some, estimate=some) is None
-    assert (objection(judge, "c", **{field: 1.2 * 5.0}) is None) == (field == "estimate")
+    assert (objection(judge, "c", **{field: 1.1 * LINK_MARGIN * 5.0}) is None) == (field == "estimate")
     assert objection(judge, "a", **{field: 1.1 * 5.0 * OWN_MARGIN}) is not None
     most = OWN_MARGIN if field == "growth" else ESTIMATE_MARGIN
     assert objection(judge, "a", **{field: 0.9 * 5.0 * most}) is None
@@ -157,3 +157,13 @@ def test_a_joiner_begins_with_no_estimate_out_of_all_proportion() -> None:
     judge.own(0, 1.0, 1e-3)
     assert judge.believable(0, [1.0, 11.0]) == [True, False], "nor beside what it has held itself"
     assert judge.believable(1, [1.0, 11.0]) == [True, True]
+
+
+def test_who_comes_late_brings_more_than_a_settled_link_has_ever_seen() -> None:
+    """Found by the hunt: the share of a newcomer, which came by way of an agent that had settled."""
+    judge = Plausibility()
+    judge.own(0, 0.166, 1.0)
+    for _ in range(2 * HISTORY_MIN):
+        assert objection(judge, growth=0.00603) is None
+    assert objection(judge, growth=0.626) is None
+    assert objection(judge, growth=1.1 * LINK_MARGIN * 0.626) is not None
