@@ -12,16 +12,17 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from peer.bench.measured import INTERRUPTED, Measured
 from peer.bench.personalization_figure import draw
 from peer.bench.personalization_networks import NETWORKS
-from peer.bench.personalization_plan import Plan, Section, quick_plan, whole_plan
+from peer.bench.personalization_plan import LAST_TWO, Plan, Section, quick_plan, whole_plan
 from peer.bench.personalization_rows import alone_and_combined, rows_of, verdict
 from peer.bench.personalization_runs import (
-    PERSONALIZATIONS,
+    ALL_LABELS,
+    CHOICES,
     TUNED_WITH,
     Moment,
     Run,
     Scale,
     Score,
-    check,
+    checked,
     perform,
 )
 from peer.bench.personalization_tables import CAPTION, comma_separated, markdown, tables_of
@@ -29,6 +30,7 @@ from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
+from peer.options.data import SHARED_OUT
 from peer.recorder import versions
 from peer.rivals.registry import SETTINGS
 from peer.worker_processes import as_done
@@ -47,6 +49,7 @@ LARGE: Final = 100
 SEEDS: Final = 3
 QUICK_AGENTS, AGENTS = 8, 20
 QUICK_SAMPLES: Final = 4000
+IMAGES: Final = ("fashion-mnist", "mnist", "emnist")  # of which there are that many
 
 
 class Results:
@@ -97,8 +100,7 @@ def main(options: argparse.Namespace) -> int:
         check_json(getattr(options, name), name)
     check_figure(options.figure)
     plan = plan_of(options)
-    for section in plan.sections:
-        check(section.scale)
+    plan = replace(plan, sections=tuple(replace(one, scale=checked(one.scale)) for one in plan.sections))
     console = make_console()
     results = Results(options.record, resume=options.resume)
     began, interrupted = time.perf_counter(), False
@@ -106,7 +108,10 @@ def main(options: argparse.Namespace) -> int:
         _measure(plan, results, options.jobs, console)
     except KeyboardInterrupt:
         interrupted = True
-        console.print("interrupted; --record FILE --resume goes on. What there is:")
+        console.print(
+            "interrupted; --record FILE --resume goes on. Methods of which all settings were tried, some "
+            "with fewer seeds than others; no file is written:"
+        )
     finally:
         results.close()
     rows = rows_of(plan, results.scores)
@@ -114,7 +119,8 @@ def main(options: argparse.Namespace) -> int:
         single = alone_and_combined(plan, results.scores)
         _show(plan, results, rows, single, console)
         console.print(f"{time.perf_counter() - began:,.0f} s with {options.jobs} processes")
-        _write(results, rows, single, options)
+        if not interrupted:
+            _write(results, rows, single, options)
     return INTERRUPTED if interrupted else 0
 
 
@@ -131,21 +137,21 @@ def plan_of(options: argparse.Namespace) -> Plan:
         task=options.task,
         agents=options.agents or (QUICK_AGENTS if quick else AGENTS),
         steps=options.steps or (QUICK_STEPS if quick else STEPS),
-        samples=options.samples or (QUICK_SAMPLES if quick and options.task != "digits" else None),
+        samples=options.samples or (QUICK_SAMPLES if quick and options.task in IMAGES else None),
         partition=None if options.partition is None else str(options.partition),
         model=options.model,
         data_dir=None if options.data_dir is None else str(options.data_dir),
         device=device,
     )
+    networks = None if options.networks is None else options.networks.split(",")
+    for name in networks or ():
+        if name not in NETWORKS:
+            raise SettingError("networks", name, f"give some of {','.join(NETWORKS)}")
+    if quick:
+        return quick_plan(scale, options.large or 0, options.seeds or 1, networks or LAST_TWO)
     large = LARGE if options.large is None else options.large
-    plan = quick_plan(scale) if quick else whole_plan(scale, large, options.seeds or SEEDS)
-    if options.networks is not None:
-        networks = options.networks.split(",")
-        for name in networks:
-            if name not in NETWORKS:
-                raise SettingError("networks", name, f"give some of {','.join(NETWORKS)}")
-        plan = replace(plan, sections=tuple(_only(networks, plan.sections)))
-    return plan
+    plan = whole_plan(scale, large, options.seeds or SEEDS, groups=options.task in SHARED_OUT)
+    return plan if networks is None else replace(plan, sections=tuple(_only(networks, plan.sections)))
 
 
 def _only(networks: Sequence[str], sections: Iterable[Section]) -> Iterator[Section]:
@@ -158,12 +164,12 @@ def _only(networks: Sequence[str], sections: Iterable[Section]) -> Iterator[Sect
 def score_of(kept: Mapping[str, Any]) -> Score:
     """From a record, which anybody may have written. Raises `HyperpushError`."""
 
-    def moment(found: Mapping[str, list[float]] | None) -> Moment | None:
-        return None if found is None else Moment(tuple(found["validation"]), tuple(found["test"]))
+    def moment(found: Mapping[str, list[float]]) -> Moment:
+        return Moment(tuple(found["validation"]), tuple(found["test"]))
 
     try:
-        before, after = moment(kept["before"]), moment(kept["after"])
-        return Score(before, after, kept["bytes"], kept["messages"], kept["wall_s"])
+        after = None if kept["after"] is None else moment(kept["after"])
+        return Score(moment(kept["before"]), after, kept["bytes"], kept["messages"], kept["wall_s"])
     except (LookupError, TypeError):
         raise HyperpushError("the record has a score with other fields; give another --record") from None
 
@@ -192,10 +198,10 @@ def _show(plan: Plan, results: Results, rows: Sequence[Row], single: Sequence[Ro
         console.print(line)
     scale = plan.sections[0].scale
     console.print(
-        f"{scale.task}, {scale.agents} agents, {scale.steps} gradient steps of each; of every method "
-        f"{SETTINGS} settings were tried, ours is one of {', '.join(PERSONALIZATIONS)}; chosen with seed "
-        f"{TUNED_WITH}, once per network, by the accuracy on validation samples, from which ours "
-        f"also learns. "
+        f"{scale.task}, {scale.agents} agents, {scale.steps} gradient steps of each; of every method that "
+        f"has settings {SETTINGS} were tried, ours is one of {', '.join(CHOICES)}; setting and moment were "
+        f"chosen with seed {TUNED_WITH}, once per network, by the accuracy on validation samples, from which "
+        f"ours also learns: compare it with {ALL_LABELS}, too. "
         f"{len(results.scores)} runs, {results.used_s / 3600:.1f} core hours."
     )
     for line in results.told_of_other_code():

@@ -1,7 +1,8 @@
 """The five networks of `hyperpush bench personalization`, for methods in one batch and for agents.
 
 Methods are told which links are up, on all networks but the last; agents are never told, and lose what they
-send over a link that is down.
+send over a link that is down. Links of agents fail independently for every message, also where those of
+methods are up both ways or not at all.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def links_of(network: str, agents: int, seed: int, turn_ticks: int) -> Links:
 
 
 def network_of_agents(network: str, agents: int, seed: int, tick_s: float) -> AgentNetwork:
-    """The same links for agents."""
+    """Links that are down as often, for agents."""
     if network == SILENT:
         return AgentNetwork(
             FaultPlan(drop=DROP, delay_s=Exponential(DELAY_TICKS * tick_s)), speeds_of(agents)

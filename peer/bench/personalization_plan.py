@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from peer.bench.personalization_networks import DIRECTED, NETWORKS, SILENT
 from peer.bench.personalization_runs import (
     ALL_LABELS,
-    NO_NETWORK,
     OURS,
     TRACKING,
     TUNED_WITH,
     Run,
     Scale,
     grid_of,
-    has_network,
+    place_of,
 )
+from peer.rivals.alone import Local
 from peer.rivals.registry import RIVALS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from peer.bench.personalization_runs import Score
 
-METHODS: Final = (next(iter(RIVALS)), ALL_LABELS, *list(RIVALS)[1:], TRACKING, OURS)
+METHODS: Final = (Local.name, ALL_LABELS, *(name for name in RIVALS if name != Local.name), TRACKING, OURS)
 GROUPS: Final = "dirichlet:0.4+permuted:3"
+LAST_TWO: Final = (DIRECTED, SILENT)
+
+
+class Chosen(NamedTuple):
+    """What stands for a method on a network."""
+
+    setting: int
+    after: bool  # whether it is scored after averaging
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +61,62 @@ class Plan:
                 for method in reversed(self.methods):
                     if method == ALL_LABELS:
                         continue
-                    for network in section.networks if has_network(method) else (NO_NETWORK,):
-                        for setting in range(len(grid_of(method))):
-                            yield Run(section.scale, network, method, setting, TUNED_WITH)
+                    for place in dict.fromkeys(place_of(method, network) for network in section.networks):
+                        yield from _grid(section.scale, place, method)
 
     def then(self, known: Mapping[Run, Score]) -> Iterator[Run]:
         """What is left, once all of `first` is known."""
         for section in self.sections:
             for method in reversed(self.methods):
-                for network in section.networks if has_network(method) else (NO_NETWORK,):
-                    setting = self.chosen(section, network, method, known)
-                    if setting is None:
+                for network in section.networks:
+                    chosen = self.chosen(section, network, method, known)
+                    if chosen is None:
                         continue
+                    place = place_of(method, network)
                     for seed in range(section.seeds):
-                        one = Run(section.scale, network, method, setting, seed)
+                        one = Run(section.scale, place, method, chosen.setting, seed)
                         if one not in known:
                             yield one
 
-    def chosen(self, section: Section, network: str, method: str, known: Mapping[Run, Score]) -> int | None:
-        """The setting that is best on validation samples with one seed; None where nothing is known."""
+    def chosen(
+        self, section: Section, network: str, method: str, known: Mapping[Run, Score]
+    ) -> Chosen | None:
+        """Setting and moment that are best on validation samples with one seed; None until all are known."""
         if method == ALL_LABELS:
-            method = next(iter(RIVALS))
+            method = Local.name
         if section.settings_of is not None:
             section = next(one for one in self.sections if one.name == section.settings_of)
-        network = network if has_network(method) else NO_NETWORK
-        runs = [
-            Run(section.scale, network, method, setting, TUNED_WITH)
-            for setting in range(len(grid_of(method)))
-        ]
-        there = [one for one in runs if one in known]
-        if not there:
+        runs = list(_grid(section.scale, place_of(method, network), method))
+        if not all(one in known for one in runs):
             return None
-        return max(there, key=lambda one: known[one].best.chosen_by).setting
+        choices = [Chosen(one.setting, known[one].is_better_after) for one in runs]
+        return max(choices, key=lambda one: known[runs[one.setting]].at(one.after).chosen_by)
 
 
-def whole_plan(scale: Scale, large: int, seeds: int) -> Plan:
+def _grid(scale: Scale, place: str, method: str) -> Iterator[Run]:
+    for setting in range(len(grid_of(method))):
+        yield Run(scale, place, method, setting, TUNED_WITH)
+
+
+def whole_plan(scale: Scale, large: int, seeds: int, *, groups: bool = True) -> Plan:
     """Three tables: the five networks; more agents on the last two; groups that see other labels."""
     networks = Section("networks", scale, NETWORKS, seeds)
-    sections = [networks]
-    if large:
-        bigger = replace(scale, agents=large)
-        sections.append(Section("many agents", bigger, (DIRECTED, SILENT), 1, settings_of=networks.name))
-    if scale.partition is None:
+    sections = [networks, *_larger(networks, large)]
+    if groups and scale.partition is None:
         grouped = replace(scale, partition=GROUPS)
         sections.append(Section("groups", grouped, (DIRECTED,), 1))
     return Plan(tuple(sections))
 
 
-def quick_plan(scale: Scale) -> Plan:
-    """The last two networks, one seed."""
-    return Plan((Section("networks", scale, (DIRECTED, SILENT), 1),))
+def quick_plan(scale: Scale, large: int = 0, seeds: int = 1, networks: Sequence[str] = LAST_TWO) -> Plan:
+    """The last two networks, unless others are given."""
+    section = Section("networks", scale, tuple(networks), seeds)
+    return Plan((section, *_larger(section, large)))
+
+
+def _larger(section: Section, agents: int) -> list[Section]:
+    """The same with more agents, on the last two networks, with one seed and the same settings."""
+    networks = tuple(network for network in section.networks if network in LAST_TWO)
+    if not agents or not networks:
+        return []
+    return [Section("many agents", replace(section.scale, agents=agents), networks, 1, section.name)]

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from peer.bench.personalization_networks import FULL, SILENT
+from peer.bench.personalization_plan import Chosen
 from peer.bench.personalization_runs import (
-    ALL_LABELS,
-    NO_NETWORK,
     OURS,
     TUNED_WITH,
     Run,
     grid_of,
-    has_network,
+    place_of,
     told,
 )
 
@@ -37,7 +36,7 @@ class Row:
     method: str
     setting: str
     seeds: tuple[int, ...]
-    means: tuple[float, ...]  # by seed: mean over agents, at the moment that is better on validation samples
+    means: tuple[float, ...]  # by seed: mean over agents, at the moment that was chosen
     bottom_decile: float
     before: float  # mean over agents, after local work
     after: float  # mean over agents, after averaging
@@ -61,9 +60,9 @@ def rows_of(plan: Plan, known: Mapping[Run, Score]) -> list[Row]:
     for section in plan.sections:
         for network in section.networks:
             for method in plan.methods:
-                setting = plan.chosen(section, network, method, known)
-                if setting is not None:
-                    found += _row(section, network, method, setting, range(section.seeds), known)
+                chosen = plan.chosen(section, network, method, known)
+                if chosen is not None:
+                    found += _row(section, network, method, chosen, range(section.seeds), known)
     return found
 
 
@@ -74,7 +73,10 @@ def alone_and_combined(plan: Plan, known: Mapping[Run, Score]) -> list[Row]:
         if section.settings_of is None and OURS in plan.methods:
             for network in section.networks:
                 for setting in range(len(grid_of(OURS))):
-                    found += _row(section, network, OURS, setting, (TUNED_WITH,), known)
+                    score = known.get(Run(section.scale, network, OURS, setting, TUNED_WITH))
+                    if score is not None:
+                        chosen = Chosen(setting, score.is_better_after)
+                        found += _row(section, network, OURS, chosen, (TUNED_WITH,), known)
     return found
 
 
@@ -82,62 +84,60 @@ def _row(
     section: Section,
     network: str,
     method: str,
-    setting: int,
+    chosen: Chosen,
     seeds: Sequence[int],
     known: Mapping[Run, Score],
 ) -> Iterator[Row]:
     """One, or none while nothing is known."""
-    at = network if has_network(method) else NO_NETWORK
-    runs = [Run(section.scale, at, method, setting, seed) for seed in seeds]
+    place = place_of(method, network)
+    runs = [Run(section.scale, place, method, chosen.setting, seed) for seed in seeds]
     scores = {one.seed: known[one] for one in runs if one in known}
     if not scores:
         return
 
-    def mean(moment: str) -> float:
-        values = [getattr(score, moment) for score in scores.values()]
-        return math.nan if None in values else POINTS * statistics.fmean(value.mean for value in values)
-
+    moments = [score.at(chosen.after) for score in scores.values()]
+    afters = [score.after.mean for score in scores.values() if score.after is not None]
     yield Row(
         section.name,
         network,
         method,
-        told(grid_of(method)[setting]),
+        told(grid_of(method)[chosen.setting]),
         tuple(scores),
-        tuple(POINTS * score.best.mean for score in scores.values()),
-        POINTS * statistics.fmean(score.best.bottom_decile for score in scores.values()),
-        mean("before"),
-        mean("after"),
+        tuple(POINTS * moment.mean for moment in moments),
+        POINTS * statistics.fmean(moment.bottom_decile for moment in moments),
+        POINTS * statistics.fmean(score.before.mean for score in scores.values()),
+        POINTS * statistics.fmean(afters) if len(afters) == len(scores) else math.nan,
         statistics.fmean(score.bytes for score in scores.values()) / 1e6,
         statistics.fmean(score.wall_s for score in scores.values()),
     )
 
 
 def verdict(rows: Sequence[Row]) -> Iterator[str]:
-    """Where our row is best, by how much, and what the worst network costs it."""
+    """Where our row is best, by how much, and what silent loss costs it; with equal seeds.
+
+    Training alone on all labels is one of the others: ours learns from validation samples, too.
+    """
     ours = {(row.section, row.network): row for row in rows if row.method == OURS}
     for (section, network), own in ours.items():
-        others = [
-            row
-            for row in rows
-            if (row.section, row.network) == (section, network) and row.method not in (OURS, ALL_LABELS)
-        ]
+        there = [row for row in rows if (row.section, row.network) == (section, network)]
+        others = [(gains, row) for row in there if row.method != OURS and (gains := _pairs(own, row))]
         if not others:
             continue
-        best = max(others, key=lambda row: row.mean)
-        pairs = _pairs(own, best)
-        gains = f", by seed {', '.join(f'{gain:+.1f}' for gain in pairs)}" if len(pairs) > 1 else ""
-        spread = max(own.spread, best.spread)
-        word = "more" if own.mean - best.mean > spread else "no more"
-        told_spread = f"; {word} than the spread, {spread:.1f}" if len(pairs) > 1 else ""
+        gains, best = min(others, key=lambda one: statistics.fmean(one[0]))
+        gain = statistics.fmean(gains)
+        by_seed, compared = "", ""
+        if len(gains) > 1:
+            spread = max(own.spread, best.spread)
+            by_seed = f", by seed {', '.join(f'{one:+.1f}' for one in gains)}"
+            compared = f"; {'more' if gain > spread else 'no more'} than the spread, {spread:.1f}"
         yield (
-            f"{section}, {network}: {own.setting} {own.mean - best.mean:+.1f} points against the best other, "
-            f"{best.method}{gains}{told_spread}"
+            f"{section}, {network}: {own.setting} {gain:+.1f} points against the best other, "
+            f"{best.method}{by_seed}{compared}"
         )
-    perfect, worst = ours.get(("networks", FULL)), ours.get(("networks", SILENT))
-    if perfect is not None and worst is not None:
-        yield (
-            f"from the perfect network to the worst ours changes by {worst.mean - perfect.mean:+.1f} points"
-        )
+    perfect, silent = ours.get(("networks", FULL)), ours.get(("networks", SILENT))
+    lost = _pairs(silent, perfect) if perfect is not None and silent is not None else []
+    if lost:
+        yield f"from the perfect network to silent loss ours changes by {statistics.fmean(lost):+.1f} points"
 
 
 def _pairs(one: Row, other: Row) -> list[float]:

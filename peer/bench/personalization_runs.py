@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 
-from peer.bench.personalization_networks import links_of, network_of_agents
+from peer.bench.personalization_networks import SILENT, links_of, network_of_agents, speeds_of
 from peer.data.choice import DataChoice
 from peer.data.scheme import parse_scheme
 from peer.errors import SettingError
 from peer.module_problem import ModuleProblem, accuracy
+from peer.rivals.alone import Local
 from peer.rivals.crowd import Crowd
 from peer.rivals.links import NoLinks
 from peer.rivals.method import run
@@ -30,19 +31,20 @@ if TYPE_CHECKING:
 
     from peer.personalization.contract import Named
     from peer.problem import BilevelProblem
-    from peer.rivals.method import Predictors, Setting
+    from peer.rivals.links import Links
+    from peer.rivals.method import Method, Predictors, Setting
     from peer.tasks.task import Task
 
-ALL_LABELS: Final = "local, train + validation"  # with the setting of `local only`
+ALL_LABELS: Final = "local, train + validation"  # with the setting of `Local`
 TRACKING: Final = "shared: tracking"  # our agents with nothing personal
 OURS: Final = "hyperpush"
 PERSONAL: Final = "personalization"
 # Of our agents: as many as every other method has settings.
-PERSONALIZATIONS: Final = (
+CHOICES: Final = (
     *("logits", "head", "interpolation", "proximal"),
     *("interpolation+logits", "mixture:3+logits"),
 )
-NO_NETWORK: Final = "none"
+NO_NETWORK: Final = "none"  # where it makes no difference
 TUNED_WITH: Final = 0  # the seed with which settings are chosen: of the split, the links and the batches
 
 
@@ -57,6 +59,7 @@ class Scale:
     partition: str | None = None
     model: str | None = None
     data_dir: str | None = None
+    data: str = ""  # a fingerprint of the samples
     device: str = "cpu"
 
 
@@ -73,7 +76,15 @@ class Run(NamedTuple):
     def key(self) -> str:
         """Names it in a record: all that accuracies depend on."""
         scale = self.scale
-        some = (scale.task, scale.samples, scale.partition, scale.model, scale.agents, scale.steps)
+        some = (
+            scale.task,
+            scale.data,
+            scale.samples,
+            scale.partition,
+            scale.model,
+            scale.agents,
+            scale.steps,
+        )
         setting = told(grid_of(self.method)[self.setting])
         return "/".join(map(str, (*some, self.network, self.method, setting, self.seed)))
 
@@ -105,31 +116,44 @@ class Moment:
 class Score:
     """What came of a run."""
 
-    before: Moment | None  # after local work
+    before: Moment  # after local work
     after: Moment | None  # after averaging; None where that is not what predicts
     bytes: int  # sent by all together
     messages: int
     wall_s: float
 
     @property
-    def best(self) -> Moment:
-        """The moment that is better on validation samples: what counts."""
-        moments = [moment for moment in (self.before, self.after) if moment is not None]
-        return max(moments, key=lambda moment: moment.chosen_by)
+    def is_better_after(self) -> bool:
+        """On validation samples."""
+        return self.after is not None and self.after.chosen_by > self.before.chosen_by
+
+    def at(self, after: bool) -> Moment:
+        """That moment, or the one there is."""
+        return self.after if after and self.after is not None else self.before
 
 
 def grid_of(method: str) -> Sequence[Setting]:
     """The settings that are tried."""
     if method == OURS:
-        return tuple({PERSONAL: name} for name in PERSONALIZATIONS)
+        return tuple({PERSONAL: name} for name in CHOICES)
     if method == TRACKING:
         return ({PERSONAL: "none"},)
-    return RIVALS["local only" if method == ALL_LABELS else method].grid
+    return rival_of(method).grid
 
 
-def has_network(method: str) -> bool:
-    """Whether it matters to the method."""
-    return method in (OURS, TRACKING) or (method != ALL_LABELS and RIVALS[method].has_links)
+def rival_of(method: str) -> type[Method]:
+    """The class of a method that is not ours."""
+    return Local if method == ALL_LABELS else RIVALS[method]
+
+
+def sends(method: str) -> bool:
+    """Whether its agents send anything."""
+    return method in (OURS, TRACKING) or rival_of(method).has_links
+
+
+def place_of(method: str, network: str) -> str:
+    """Under which network a run is known: who sends nothing learns alike on all in which speeds are equal."""
+    return network if sends(method) or network == SILENT else NO_NETWORK
 
 
 def told(setting: Setting) -> str:
@@ -150,26 +174,29 @@ def perform(one: Run) -> Score:
     return Score(before, after, sent, messages, time.perf_counter() - began)
 
 
-Scored = tuple[Moment | None, Moment | None, int, int]
+Scored = tuple[Moment, Moment | None, int, int]
 
 
 def _rival(one: Run) -> Scored:
     scale = one.scale
-    kind = RIVALS["local only" if one.method == ALL_LABELS else one.method]
+    kind = rival_of(one.method)
     setting = kind.grid[one.setting]
     problems = _problems(scale, one.seed, "none")
     crowd = Crowd(problems, device=scale.device, together=one.method == ALL_LABELS)
     turn = kind.steps_a_turn(setting)
-    links = links_of(one.network, scale.agents, one.seed, turn) if kind.has_links else NoLinks(scale.agents)
+    links: Links
+    if kind.has_links:
+        links = links_of(one.network, scale.agents, one.seed, turn)
+    else:
+        links = NoLinks(speeds_of(scale.agents) if one.network == SILENT else [1.0] * scale.agents)
     ended = run(kind(crowd, links, setting, scale.steps), links, scale.steps)
 
-    def moment(found: Predictors | None) -> Moment | None:
-        if found is None:
-            return None
+    def moment(found: Predictors) -> Moment:
         validation, test = (crowd.accuracies(*found, part) for part in ("validation", "test"))
         return Moment(tuple(validation), tuple(test))
 
-    return moment(ended.before), moment(ended.after), links.bytes, links.messages
+    after = None if ended.after is None else moment(ended.after)
+    return moment(ended.before), after, links.bytes, links.messages
 
 
 def _agents(one: Run) -> Scored:
@@ -213,9 +240,15 @@ def _accuracies(
     return validation, test
 
 
-def check(scale: Scale) -> None:
-    """Raise `SettingError` for data that are not there or cannot be shared out so."""
-    _of_classes(_task(scale, TUNED_WITH, "none").problems[0])
+def checked(scale: Scale) -> Scale:
+    """With the fingerprint of its samples.
+
+    Raises `SettingError` or `ProblemError` for data that are not there or cannot be shared out so, and for
+    tasks in which something cannot be personal.
+    """
+    for name in CHOICES:
+        _of_classes(_task(scale, TUNED_WITH, name).problems[0])
+    return replace(scale, data=_task(scale, TUNED_WITH, "none").fingerprint)
 
 
 @lru_cache(maxsize=2)

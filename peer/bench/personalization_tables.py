@@ -20,9 +20,11 @@ if TYPE_CHECKING:
 
 HEADINGS: Final = ("method", "setting", "mean", "bottom decile", "before", "after", "MB", "s")
 CAPTION: Final = """\
-mean, bottom decile  test accuracy of the agents in percent, at the moment that is better on validation
-                     samples; of several seeds the mean ± half of largest minus smallest
-before, after        averaging: where local work has ended, and after one more exchange
+mean, bottom decile  test accuracy of the agents in percent, before or after averaging: what was better on
+                     validation samples with seed 0; of several seeds the mean ± half of largest minus
+                     smallest
+before, after        averaging: where local work has ended, and after one more exchange; of agents of ours the
+                     model after their last step, and the average from which they took it
 MB                   sent by all agents together; agents of ours send model and adjoint, to three others
 s                    of one run, in one thread: methods in one batch, agents of ours one after the other"""
 COLUMNS: Final = (
@@ -71,7 +73,7 @@ def markdown(rows: Sequence[Row]) -> str:
     """A table for each section and network."""
     parts = []
     for (section, network), own in groupby(rows, key=lambda row: (row.section, row.network)):
-        lines = [f"### {section}: {network}", "", f"{ABOUT[network]}.".capitalize(), ""]
+        lines = [f"### {section}: {network}", "", f"{ABOUT[network][0].upper()}{ABOUT[network][1:]}.", ""]
         lines += [f"| {' | '.join(HEADINGS)} |", "|---|---|" + "---:|" * (len(HEADINGS) - 2)]
         lines += [f"| {' | '.join(cells(row))} |" for row in own]
         parts.append("\n".join(lines) + "\n")

@@ -64,7 +64,7 @@ def _data(task: str, choice: DataChoice) -> LabelledData:
         return read_image_set(IMAGE_SETS[task], choice.data_dir)
     if task == "folder":
         return read_pooled(choice)
-    raise SettingError("task", task, f"give one whose samples are shared out: {SHARED_OUT}")
+    raise SettingError("task", task, f"give one whose samples are shared out: {', '.join(SHARED_OUT)}")
 
 
 def _table(found: Holdings, title: str) -> Table:

@@ -17,7 +17,7 @@ _PERSONALIZATION: Final = (
     Option(
         name="task",
         read=readers.text,
-        help="one of digits, fashion-mnist, mnist, emnist, fedem-synthetic",
+        help="one of digits, fashion-mnist, mnist, emnist, folder (your own samples, with --data-dir)",
         commands=PERSONALIZATION,
         metavar="NAME",
         default="fashion-mnist",
@@ -56,7 +56,8 @@ _PERSONALIZATION: Final = (
     Option(
         name="networks",
         read=readers.text,
-        help="some of full,static,undirected,directed,silent, separated by commas",
+        help="some of full,static,undirected,directed,silent, separated by commas; the larger swarm is on "
+        "the last two, groups with other labels on directed",
         commands=PERSONALIZATION,
         metavar="A,B",
         unset="all, with --quick directed,silent",

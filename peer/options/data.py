@@ -13,7 +13,7 @@ from peer.options.option import Option
 PARTITION: Final = ("partition",)
 INFLUENCE: Final = ("influence",)
 PERSONALIZATION: Final = ("bench personalization",)
-SHARED_OUT: Final = "digits, fashion-mnist, mnist, emnist, folder"
+SHARED_OUT: Final = ("digits", "fashion-mnist", "mnist", "emnist", "folder")
 
 DATA_OPTIONS: Final = (
     Option(
@@ -55,7 +55,7 @@ DATA_OPTIONS: Final = (
     Option(
         name="task",
         read=readers.text,
-        help=f"one of {SHARED_OUT}",
+        help=f"one of {', '.join(SHARED_OUT)}",
         commands=PARTITION,
         group="learning",
         metavar="NAME",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import torch
-
 from peer.rivals.method import Method, one_each, settings_of
 from peer.rivals.shared import PushSumSGP
 
@@ -28,7 +26,7 @@ class Local(Method):
         *({"step": step, "momentum": 0.9} for step in (0.02, 0.05, 0.1)),
         *({"step": step, "momentum": 0.0} for step in (0.1, 0.3, 0.5)),
     )
-    has_links = False
+    has_links = is_scored_after = False
 
     def __init__(self, crowd: Crowd, links: Links, setting: Setting, steps: int) -> None:
         super().__init__(crowd, links, setting, steps)
@@ -51,6 +49,7 @@ class FineTuned(PushSumSGP):
     name = "shared + fine-tuning"
     after = "McMahan et al. (2017), then local steps"
     grid = settings_of(**{LAST: (0.1, 0.4)})
+    is_scored_after = False
 
     @classmethod
     def last_steps(cls, setting: Setting, steps: int) -> int:
@@ -58,14 +57,9 @@ class FineTuned(PushSumSGP):
         return round(float(setting[LAST]) * steps)
 
     def finish(self) -> None:
-        """Local steps from the shared estimate."""
+        """Local steps from the shared estimate, at each agent's speed."""
         models, own = self._shared.estimates, self._descent()
-        everybody = torch.arange(self._crowd.agents)
-        for _ in range(self.last_steps(self.setting, self._steps)):
-            gradients = self._crowd.gradients(models, self._crowd.batches(everybody))
-            models += own.step(everybody, gradients)
+        for _ in range(self._links.rounds(self.last_steps(self.setting, self._steps))):
+            rows = self._links.acting()
+            models[rows] += own.step(rows, self._crowd.gradients(models[rows], self._crowd.batches(rows)))
         self._local = models
-
-    def after_averaging(self) -> None:
-        """Nothing is averaged after it."""
-        return

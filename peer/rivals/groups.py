@@ -30,7 +30,7 @@ class _Several(Method):
             for number in range(1, self._count)
         ]
         initial = [crowd.initial, *(crowd.layout.flatten(one).to(crowd.device) for one in others)]
-        self._shared = SharedModel(crowd, links, torch.cat(initial))
+        self._shared = SharedModel(crowd, links, torch.cat([*initial, self._beside()]))
         self._local = self._by_model(crowd.repeated(torch.cat(initial)))
         self._descents = [self._descent() for _ in range(self._count)]
 
@@ -38,17 +38,19 @@ class _Several(Method):
         """All of them."""
         self._shared.average(rows)
 
-    def _by_model(self, flat: Tensor) -> Tensor:
-        return flat.view(len(flat), self._count, self._crowd.size)
+    def _beside(self) -> Tensor:
+        """What is averaged beside the models, as it is at first."""
+        return self._crowd.initial[:0]
 
-    def _moved(self, rows: Tensor, start: Tensor, models: Tensor) -> None:
-        """Divided by how few agents move each model: a step of a cluster is as long as one of all agents."""
-        self._shared.replace(rows, (start + self._count * (models - start)).flatten(1))
-        self._local[rows] = models
+    def _by_model(self, flat: Tensor) -> Tensor:
+        return flat[:, : self._count * self._crowd.size].reshape(len(flat), self._count, self._crowd.size)
 
 
 class Clustered(_Several):
-    """Every agent moves and uses the one model whose loss on its own data is smallest."""
+    """Every agent moves and uses the one model whose loss on its own data is smallest.
+
+    What members of a cluster have learned is averaged over them: agents also average how many are in each.
+    """
 
     name = "clustered (IFCA)"
     after = "Ghosh et al. (2020), averages of gradients"
@@ -60,7 +62,8 @@ class Clustered(_Several):
 
     def turn(self, rows: Tensor) -> None:
         """One step of the chosen model."""
-        start = self._by_model(self._shared.of(rows))
+        known = self._shared.of(rows)
+        start = self._by_model(known)
         stack = self._crowd.batches(rows)
         found = self._crowd.sample_losses(start.flatten(0, 1), stack.repeated(self._count))
         losses = (found.view(len(rows), self._count, -1) * stack.weights[:, None]).sum(2)
@@ -73,7 +76,17 @@ class Clustered(_Several):
             own = (chosen == model).nonzero().flatten()
             if len(own):
                 models[own, model] += descent.step(rows[own.cpu()], gradients[own])
-        self._moved(rows, start, models)
+        members = torch.nn.functional.one_hot(chosen, self._count)
+        parts = known[:, -self._count :]  # of the agents that are in each cluster
+        part = parts.gather(1, chosen[:, None]).clamp(1 / self._crowd.agents, 1.0)
+        moved = start + (models - start) / part[:, :, None]
+        parts = MEMORY * parts + (1 - MEMORY) * members
+        self._shared.replace(rows, torch.cat([moved.flatten(1), parts], dim=1))
+        self._local[rows] = models
+
+    def _beside(self) -> Tensor:
+        """How many agents are in each cluster: shares of all."""
+        return torch.full((self._count,), 1 / self._count, device=self._crowd.device)
 
     def before_averaging(self) -> Predictors:
         """The chosen one after its step."""
@@ -113,7 +126,9 @@ class FedEM(_Several):
         models = start.clone()
         for model, descent in enumerate(self._descents):
             models[:, model] += descent.step(rows, gradients[:, model])
-        self._moved(rows, start, models)
+        # Times K: responsibilities for a sample add up to 1, so that each model would get 1 / K of a step.
+        self._shared.replace(rows, (start + self._count * (models - start)).flatten(1))
+        self._local[rows] = models
 
     def before_averaging(self) -> Predictors:
         """The mixture of the models after their steps."""

@@ -27,6 +27,8 @@ NUMBER_BYTES: Final = 4  # float32
 class Links(Protocol):
     """Who acts when, and what comes of what they send."""
 
+    weighs_changes: bool  # whether a change counts by its agent's weight, see `SharedModel.replace`
+
     @property
     def messages(self) -> int:
         """Put on links, lost ones included."""
@@ -45,25 +47,31 @@ class Links(Protocol):
         """Let these agents send, and all receive what has come; returns what is held then."""
 
 
-class _Together:
-    """Everybody acts in every round."""
+class _Paced:
+    """Agents of these speeds, of which the fastest acts in every round."""
 
-    def __init__(self, agents: int) -> None:
-        self._everybody = torch.arange(agents)
+    def __init__(self, speeds: Sequence[float]) -> None:
+        self._fastest = max(speeds)
+        self._share = torch.tensor([speed / self._fastest for speed in speeds], dtype=torch.float64)
+        self._credit = torch.full_like(self._share, 0.5)
 
     def rounds(self, turns: int) -> int:
-        """One turn a round."""
-        return turns
+        """An agent of speed 1 has so many turns in them."""
+        return math.ceil(turns * self._fastest)
 
     def acting(self) -> Tensor:
-        """Everybody."""
-        return self._everybody
+        """Those whose next turn has come."""
+        self._credit += self._share
+        rows = (self._credit >= 1.0).nonzero().flatten()
+        self._credit[rows] -= 1.0
+        return rows
 
 
-class NoLinks(_Together):
+class NoLinks(_Paced):
     """`Links` of agents that send nothing."""
 
     messages = bytes = 0
+    weighs_changes = False
 
     def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
         """Nothing comes."""
@@ -71,11 +79,13 @@ class NoLinks(_Together):
         return held
 
 
-class CommonRounds(_Together):
-    """`Links` of a lock-step network: everybody knows which links are up in a round."""
+class CommonRounds(_Paced):
+    """`Links` of a lock-step network: everybody acts in every round, and knows which links are up in it."""
+
+    weighs_changes = False
 
     def __init__(self, network: LockstepNetwork) -> None:
-        super().__init__(network.graph.agents)
+        super().__init__([1.0] * network.graph.agents)
         self._network = network
 
     @property
@@ -95,13 +105,15 @@ class CommonRounds(_Together):
         return mixing.to(held.device, held.dtype) @ held
 
 
-class SilentLinks:
+class SilentLinks(_Paced):
     """`Links` that lose and delay messages without telling anybody, of agents at different speeds.
 
     Push-sum over running sums (Hadjicostis, Vaidya, Dominguez-Garcia 2016): a message holds the sum of all
     that was ever pushed on its link, so a later one repairs every loss before it. `turn_ticks`: how long a
     turn of an agent of speed 1 takes, in the ticks in which `mean_delay_ticks` is given.
     """
+
+    weighs_changes = True
 
     def __init__(
         self,
@@ -113,12 +125,10 @@ class SilentLinks:
         turn_ticks: float = 1.0,
         seed: int = 0,
     ) -> None:
+        super().__init__(speeds)
         self.messages = self.bytes = 0
         self._graph = graph
         self._drop, self._mean_delay = drop, mean_delay_ticks
-        self._fastest = max(speeds)
-        self._share = torch.tensor([speed / self._fastest for speed in speeds], dtype=torch.float64)
-        self._credit = torch.full_like(self._share, 0.5)
         self._round_ticks = turn_ticks / self._fastest
         self._now = 0.0
         self._rng = random.Random(f"{seed}/silent links")
@@ -126,17 +136,10 @@ class SilentLinks:
         self._taken: dict[tuple[int, int], tuple[int, Tensor]] = {}  # by (target, source): number, sum
         self._under_way: list[tuple[float, int, int, int, Tensor]] = []  # arrival, number, target, source
 
-    def rounds(self, turns: int) -> int:
-        """The fastest agent acts in each."""
-        return math.ceil(turns * self._fastest)
-
     def acting(self) -> Tensor:
-        """Those whose next turn has come: the fastest in every round."""
+        """As in `Links`; time goes on."""
         self._now += self._round_ticks
-        self._credit += self._share
-        rows = (self._credit >= 1.0).nonzero().flatten()
-        self._credit[rows] -= 1.0
-        return rows
+        return super().acting()
 
     def exchange(self, held: Tensor, rows: Tensor) -> Tensor:
         """Running sums go out to all out-neighbours; what has arrived by now is taken in, newest first."""

@@ -33,11 +33,12 @@ class Descent:
         self._step_size, self._momentum = float(setting["step"]), float(setting["momentum"])
         self._velocity = torch.zeros(agents, size, device=device)
 
-    def step(self, rows: Tensor, gradients: Tensor) -> Tensor:
-        """What to add to the models of these agents."""
-        velocity = self._momentum * self._velocity[rows] + gradients
-        self._velocity[rows] = velocity
-        return -self._step_size * velocity
+    def step(self, rows: Tensor, gradients: Tensor, free: Tensor | None = None) -> Tensor:
+        """What to add to the models of these agents; only where `free` (P,), the rest keeps its velocity."""
+        before = self._velocity[rows]
+        velocity = self._momentum * before + gradients
+        self._velocity[rows] = velocity if free is None else torch.where(free, velocity, before)
+        return -self._step_size * (velocity if free is None else velocity.masked_fill(~free, 0.0))
 
 
 class SharedModel:
@@ -59,13 +60,17 @@ class SharedModel:
         return self._held[:, :-1] / self._held[:, -1:]
 
     def replace(self, rows: Tensor, models: Tensor) -> None:
-        """Average these next. A change counts by the agent's weight.
+        """Average these next. In common rounds all changes count alike, as in stochastic gradient push.
 
-        Weights are the smaller, the more often an agent sends, so that fast agents do not win; stochastic
-        gradient push, which lets all changes count alike, then also takes steps that are too long (digits,
-        8 agents, speeds 10x apart, 30 % loss: 0.41 to 0.88 by the setting, so 0.83 to 0.90).
+        Over silent links, where speeds differ, a change counts by its agent's weight. Weights are the
+        smaller, the more often an agent sends, so that fast agents do not win; changes that count alike would
+        also be steps that are too long there (digits, 8 agents, speeds 10x apart, 30 % loss: 0.41 to 0.88 by
+        the setting, so 0.83 to 0.90).
         """
-        self._held[rows, :-1] = models * self._held[rows, -1:]
+        held = self._held[rows]
+        numerators, weights = held[:, :-1], held[:, -1:]
+        counts = weights if self._links.weighs_changes else 1.0
+        self._held[rows, :-1] = numerators + counts * (models - numerators / weights)
 
     def average(self, rows: Tensor) -> None:
         """One exchange, in which these agents send."""
@@ -80,6 +85,7 @@ class Method(ABC):
     grid: ClassVar[tuple[Setting, ...]]  # equally many for every method
     local_steps: ClassVar[int] = 1  # of a turn, unless the setting has `local_steps`
     has_links: ClassVar[bool] = True
+    is_scored_after: ClassVar[bool] = True  # whether one more exchange makes another model that predicts
 
     def __init__(self, crowd: Crowd, links: Links, setting: Setting, steps: int) -> None:
         self._crowd, self._links, self.setting, self._steps = crowd, links, setting, steps
@@ -111,9 +117,9 @@ class Method(ABC):
     def before_averaging(self) -> Predictors:
         """What predicts after local work."""
 
-    def after_averaging(self) -> Predictors | None:
-        """What predicts after an exchange; None where that is no other model."""
-        return None
+    def after_averaging(self) -> Predictors:
+        """What predicts after an exchange."""
+        raise NotImplementedError
 
     # ---- for them
 
@@ -155,5 +161,6 @@ def run(method: Method, links: Links, steps: int) -> Ended:
         method.turn(rows)
     method.finish()
     before = method.before_averaging()
-    method.average(rows)
-    return Ended(before, method.after_averaging())
+    if method.is_scored_after:
+        method.average(rows)
+    return Ended(before, method.after_averaging() if method.is_scored_after else None)

@@ -45,7 +45,7 @@ class PushSumSGP(Method):
         """The estimate after local steps."""
         return one_each(self._local)
 
-    def after_averaging(self) -> Predictors | None:
+    def after_averaging(self) -> Predictors:
         """The estimate."""
         return one_each(self._shared.estimates)
 

@@ -71,7 +71,7 @@ def test_files_are_written_and_a_record_is_gone_on_with(
     record = ["--record", str(tmp_path / "record")]
     assert main([*QUICK, *record]) == 130
     told = capsys.readouterr().out
-    assert "interrupted; --record FILE --resume goes on. What there is:" in told
+    assert "interrupted; --record FILE --resume goes on. Methods of which" in told
     assert "Ditto" in told
     assert "FedEM" not in told
     runs: list[Run] = []
@@ -110,6 +110,7 @@ def test_files_are_written_and_a_record_is_gone_on_with(
         (["--csv", "/nowhere/table.csv"], "csv: '/nowhere/table.csv'"),
         (["--resume"], "give the --record to go on with"),
         (["--agents", "1000"], "agents: 1000"),
+        (["--task", "fedem-synthetic"], "leaves nothing to share"),
         (["--task", "mnist", "--data-dir", "/nowhere"], "data-dir: '/nowhere'"),
     ],
 )

@@ -25,9 +25,9 @@ from peer.bench.personalization_plan import METHODS, quick_plan, whole_plan
 from peer.bench.personalization_rows import alone_and_combined, rows_of, verdict
 from peer.bench.personalization_runs import (
     ALL_LABELS,
+    CHOICES,
     NO_NETWORK,
     OURS,
-    PERSONALIZATIONS,
     TRACKING,
     TUNED_WITH,
     Moment,
@@ -35,8 +35,9 @@ from peer.bench.personalization_runs import (
     Scale,
     Score,
     grid_of,
-    has_network,
     perform,
+    place_of,
+    sends,
 )
 from peer.bench.personalization_tables import CAPTION, COLUMNS, comma_separated, markdown, tables_of
 from peer.errors import HyperpushError, SettingError
@@ -90,7 +91,9 @@ def test_the_whole_plan_has_three_tables_and_equal_budgets() -> None:
         if method not in (ALL_LABELS, TRACKING):
             assert len(grid_of(method)) == SETTINGS
             own = [one for one in first if one.method == method and one.scale == SCALE]
-            assert len(own) == SETTINGS * (len(NETWORKS) if has_network(method) else 1)
+            assert len(own) == SETTINGS * (len(NETWORKS) if sends(method) else 2), (
+                "or with speeds, and without"
+            )
     known = all_known(plan)
     assert not list(plan.then(known))
     seeds = {one.seed for one in known if one.method == OURS and one.scale == SCALE}
@@ -105,19 +108,29 @@ def test_settings_are_chosen_on_validation_samples_alone_and_once_per_network() 
     plan = whole_plan(SCALE, 100, 2)
     known = all_known(plan)
     main, large = plan.sections[:2]
-    assert plan.chosen(main, SILENT, OURS, known) == SETTINGS - 1  # the worst on test samples
+    assert plan.chosen(main, SILENT, OURS, known) == (SETTINGS - 1, True)  # the worst on test samples
     better = Run(SCALE, SILENT, OURS, 2, TUNED_WITH)
     known[better] = score(0.99, 0.1)
-    assert plan.chosen(main, SILENT, OURS, known) == 2
-    assert plan.chosen(large, SILENT, OURS, known) == 2
-    assert plan.chosen(main, "directed", OURS, known) == SETTINGS - 1
+    assert plan.chosen(main, SILENT, OURS, known) == (2, False)
+    assert plan.chosen(large, SILENT, OURS, known) == (2, False)
+    assert plan.chosen(main, "directed", OURS, known) == (SETTINGS - 1, True)
     known[Run(SCALE, NO_NETWORK, "local only", 3, TUNED_WITH)] = score(0.99, 0.1)
-    assert plan.chosen(main, SILENT, ALL_LABELS, known) == 3
-    assert plan.chosen(main, SILENT, OURS, {}) is None
+    assert plan.chosen(main, "directed", ALL_LABELS, known) == (3, False)
+    known[Run(SCALE, SILENT, "local only", 1, TUNED_WITH)] = score(0.99, 0.1)
+    assert plan.chosen(main, SILENT, ALL_LABELS, known) == (1, False), "at other speeds"
+    del known[better]
+    assert plan.chosen(main, SILENT, OURS, known) is None, "not all settings are known"
 
 
 def test_a_quick_plan_is_small_and_groups_are_not_grouped_again() -> None:
     assert len(list(quick_plan(SCALE).first())) < 150
+    larger = quick_plan(SCALE, 9, 2, ("full", SILENT))
+    assert [(one.scale.agents, one.networks, one.seeds) for one in larger.sections] == [
+        (4, ("full", SILENT), 2),
+        (9, (SILENT,), 1),
+    ]
+    assert len(quick_plan(SCALE, 9, 1, ("full",)).sections) == 1
+    assert len(whole_plan(SCALE, 0, 1, groups=False).sections) == 1
     grouped = Scale("digits", 4, 10, partition="permuted:2")
     assert [section.name for section in whole_plan(grouped, 0, 1).sections] == ["networks"]
 
@@ -130,9 +143,9 @@ def test_rows_say_what_was_measured_at_the_better_moment() -> None:
     rows = rows_of(plan, all_known(plan))
     assert len(rows) == len(METHODS) * (len(NETWORKS) + 1)
     row = next(row for row in rows if row.method == OURS and row.network == SILENT)
-    assert row.setting == PERSONALIZATIONS[-1]
+    assert row.setting == CHOICES[-1]
     assert row.seeds == (0, 1)
-    # With seed 0 the moment after averaging is better on validation samples, with seed 1 there is none.
+    # With seed 0 the moment after averaging is better on validation samples: it counts, and seed 1 has none.
     assert row.means == pytest.approx((80.0, 71.0))
     assert row.mean == pytest.approx(75.5)
     assert row.spread == pytest.approx(9.0)
@@ -141,19 +154,26 @@ def test_rows_say_what_was_measured_at_the_better_moment() -> None:
     assert math.isnan(row.after)
     assert row.megabytes == 2.0
     singles = alone_and_combined(plan, all_known(plan))
-    assert [one.setting for one in singles[:SETTINGS]] == list(PERSONALIZATIONS)
+    assert [one.setting for one in singles[:SETTINGS]] == list(CHOICES)
 
 
 def test_what_is_not_known_yet_has_no_row() -> None:
     plan = whole_plan(SCALE, 0, 2)
-    one = Run(SCALE, NO_NETWORK, "local only", 1, TUNED_WITH)
-    rows = rows_of(plan, {one: score(0.5, 0.6)})
+    assert list(plan.then({})) == []
+    alone = {
+        Run(SCALE, NO_NETWORK, "local only", number, TUNED_WITH): score(0.5, 0.6)
+        for number in range(SETTINGS)
+    }
+    rows = rows_of(plan, alone)
     assert {row.method for row in rows} == {"local only"}
     assert list(verdict(rows)) == []
-    assert list(plan.then({})) == []
-    own = Run(SCALE, SILENT, OURS, 1, TUNED_WITH)
-    assert list(verdict(rows_of(plan, {own: score(0.5, 0.6)}))) == []
-    assert not alone_and_combined(replace(plan, methods=("Ditto",)), {own: score(0.5, 0.6)})
+    some = dict(list(alone.items())[:-1])
+    assert rows_of(plan, some) == [], "another setting may be better"
+    own = {Run(SCALE, SILENT, OURS, number, TUNED_WITH): score(0.5, 0.6) for number in range(SETTINGS)}
+    assert [row.method for row in rows_of(plan, own)] == [OURS]
+    assert list(verdict(rows_of(plan, own))) == []
+    assert [row.setting for row in alone_and_combined(plan, dict([next(iter(own.items()))]))] == [CHOICES[0]]
+    assert not alone_and_combined(replace(plan, methods=("Ditto",)), own)
 
 
 def test_the_verdict_names_the_best_other_and_the_spread() -> None:
@@ -170,7 +190,12 @@ def test_the_verdict_names_the_best_other_and_the_spread() -> None:
         "the spread, 1.0" in told
     )
     assert any(line.startswith("networks, full: logits +0.0 points") and "no more" in line for line in told)
-    assert told[-1] == "from the perfect network to the worst ours changes by +10.0 points"
+    assert told[-1] == "from the perfect network to silent loss ours changes by +10.0 points"
+    for seed in (0, 1):
+        known[Run(SCALE, SILENT, ALL_LABELS, 0, seed)] = score(0.5, 0.71 + seed / 100)
+    del known[Run(SCALE, SILENT, "FedALA", 0, 1)]
+    told = list(verdict(rows_of(plan, known)))
+    assert any("silent: logits -1.0 points against the best other, local, train + val" in one for one in told)
 
 
 def test_tables_for_people_and_programs() -> None:
@@ -215,15 +240,26 @@ def test_agents_and_methods_have_the_same_links() -> None:
 @pytest.mark.parametrize("method", ["local only", ALL_LABELS, "FedEM", OURS])
 def test_a_run_scores_all_agents_and_repeats(method: str) -> None:
     scale = Scale("digits", 3, 12)
-    network = "directed" if has_network(method) else NO_NETWORK
+    network = place_of(method, "directed")
     one = Run(scale, network, method, 0, 1)
     found, again = perform(one), perform(one)
     assert found.before == again.before
     assert found.after == again.after
     assert found.before is not None
     assert len(found.before.test) == len(found.before.validation) == 3
-    assert (found.bytes > 0) == has_network(method)
-    assert found.best in (found.before, found.after)
+    assert (found.bytes > 0) == sends(method)
+    assert found.at(after=False) == found.before
+    assert found.at(after=True) == (found.after or found.before)
+
+
+def test_who_learns_alone_does_so_at_its_speed() -> None:
+    """At speeds 10x apart the slow take fewer steps than where all are alike."""
+    alike, apart = (
+        perform(Run(Scale("digits", 3, 12), place_of("local only", network), "local only", 0, 1)).before
+        for network in ("full", SILENT)
+    )
+    assert alike.test[1] == apart.test[1], "speed 1"
+    assert alike.test[0] != apart.test[0]
 
 
 def test_keys_tell_runs_apart() -> None:

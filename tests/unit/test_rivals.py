@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from peer.errors import ProblemError, SettingError
-from peer.lockstep import LockstepNetwork, erdos_renyi, make_graph
+from peer.lockstep import HEADER_BYTES, Graph, LockstepNetwork, erdos_renyi, make_graph
 from peer.module_problem import ModuleProblem
 from peer.rivals.alone import FineTuned, Local
 from peer.rivals.crowd import Crowd
 from peer.rivals.groups import Clustered, FedEM
 from peer.rivals.layers import FedALA, PersonalHead, last_layer
-from peer.rivals.links import CommonRounds, NoLinks, SilentLinks
-from peer.rivals.method import Method, SharedModel, run
+from peer.rivals.links import CommonRounds, Links, NoLinks, SilentLinks
+from peer.rivals.method import Descent, Method, SharedModel, run
 from peer.rivals.own_copy import APFL, Ditto
 from peer.rivals.registry import RIVALS, SETTINGS
 from peer.rivals.shared import FedProx, PushSumSGP
@@ -69,7 +69,7 @@ def ended(
     kind: type[Method], steps: int = 12, *, alike: bool = False, **setting: float | str
 ) -> torch.Tensor:
     """The models after local work."""
-    links = perfect() if kind.has_links else NoLinks(3)
+    links = perfect() if kind.has_links else NoLinks([1.0] * 3)
     method = kind(crowd(alike=alike), links, {**STEP, **setting}, steps)
     return run(method, links, steps).before.models.squeeze(1)
 
@@ -186,13 +186,19 @@ def test_silent_links_keep_all_mass_and_find_the_mean(
 
 
 def test_without_links_nothing_comes() -> None:
-    links, held = NoLinks(3), torch.ones(3, 2)
+    links, held = NoLinks([1.0] * 3), torch.ones(3, 2)
     assert links.exchange(held, links.acting()) is held
     assert links.messages == links.bytes == 0
 
 
-def test_turns_follow_speeds() -> None:
-    links = SilentLinks(make_graph(3), drop=0.0, mean_delay_ticks=0.0, speeds=[0.5, 1.0, 2.0])
+@pytest.mark.parametrize(
+    "links",
+    [
+        SilentLinks(make_graph(3), drop=0.0, mean_delay_ticks=0.0, speeds=[0.5, 1.0, 2.0]),
+        NoLinks([0.5, 1.0, 2.0]),
+    ],
+)
+def test_turns_follow_speeds(links: Links) -> None:
     turns = torch.zeros(3)
     for _ in range(links.rounds(100)):
         turns[links.acting()] += 1
@@ -239,7 +245,7 @@ def test_every_method_learns_in_rounds_and_over_silent_links(name: str) -> None:
         silent = SilentLinks(
             make_graph(3), drop=0.3, mean_delay_ticks=1.0, speeds=(0.5, 1.0, 2.0), turn_ticks=turn
         )
-        links = NoLinks(3) if not kind.has_links else perfect() if number % 2 else silent
+        links = NoLinks([1.0] * 3) if not kind.has_links else perfect() if number % 2 else silent
         found = run(kind(own, links, setting, 60), links, 60)
         for moment in (found.before, found.after):
             if moment is not None:
@@ -277,7 +283,7 @@ def test_own_models_that_nothing_pulls_are_those_of_agents_alone() -> None:
     small = (9, 12, 15)
 
     def last(kind: type[Method], **setting: float) -> torch.Tensor:
-        links = perfect() if kind.has_links else NoLinks(3)
+        links = perfect() if kind.has_links else NoLinks([1.0] * 3)
         method = kind(Crowd(problems(small)), links, {**STEP, **setting}, 12)
         return run(method, links, 12).before.models.squeeze(1)
 
@@ -349,6 +355,41 @@ def test_clusters_and_mixtures_find_groups_with_other_labels() -> None:
     assert right(FedEM, models=2) < 0.7 * shared
 
 
+def test_a_half_that_is_held_keeps_its_velocity() -> None:
+    descent = Descent(1, 2, {"step": 1.0, "momentum": 0.5}, torch.device("cpu"))
+    one, first = torch.tensor([0]), torch.tensor([True, False])
+    assert descent.step(one, torch.ones(1, 2), first).tolist() == [[-1.0, 0.0]]
+    assert descent.step(one, torch.ones(1, 2), ~first).tolist() == [[0.0, -1.0]]
+    assert descent.step(one, torch.ones(1, 2), first).tolist() == [[-1.5, 0.0]]
+
+
+def test_a_cluster_moves_by_the_mean_step_of_its_members() -> None:
+    """However few they are; and the heads of FedPer are not among what is sent."""
+    links = perfect()
+    method = Clustered(crowd(), links, {"step": 0.1, "momentum": 0.0, "models": 2}, 10)
+    everybody = torch.arange(3)
+    method._losses = torch.tensor([[0.0, 9e9], [9e9, 0.0], [9e9, 0.0]])
+    for _ in range(80):
+        method.turn(everybody)
+        method.average(everybody)
+    parts = method._shared.estimates[:, -2:]
+    assert torch.allclose(parts, torch.tensor([1 / 3, 2 / 3]).expand(3, 2), atol=1e-3)
+    before = method._by_model(method._shared.estimates)[0]
+    method.turn(everybody)
+    steps = method._local[torch.arange(3), torch.tensor([0, 1, 1])] - before[torch.tensor([0, 1, 1])]
+    method.average(everybody)
+    after = method._by_model(method._shared.estimates)[0]
+    assert torch.allclose(after[0] - before[0], steps[0], rtol=1e-2, atol=1e-6)
+    assert torch.allclose(after[1] - before[1], steps[1:].mean(0), rtol=1e-2, atol=1e-6)
+
+
+def test_heads_are_not_sent() -> None:
+    own, links = crowd(), perfect()
+    run(PersonalHead(own, links, {**STEP, "training": "together"}, 4), links, 4)
+    body = own.size - int(last_layer(own).sum())
+    assert links.bytes == links.messages * (HEADER_BYTES + 8 * (body + 1))
+
+
 def test_weights_of_the_last_layer_leave_the_average_where_it_hurts() -> None:
     own = problems((40, 40, 40))
     twisted = [one.relabelled((one.training_set[1] + shift) % 3) for shift, one in enumerate(own)]
@@ -356,6 +397,22 @@ def test_weights_of_the_last_layer_leave_the_average_where_it_hurts() -> None:
     method = FedALA(Crowd(twisted), links, {**STEP, "local_steps": 5}, 120)
     run(method, links, 120)
     assert float(method._weights.mean()) < 0.9
+
+
+def test_in_common_rounds_nobody_wins_by_having_more_links() -> None:
+    """As in stochastic gradient push, changes count alike: agents of uneven degrees meet in the middle."""
+    rates = torch.eye(4)
+    rates[0] = rates[:, 0] = 1.0
+    graph = Graph(((1, 2, 3), (0,), (0,), (0,)), rates)
+    shared = SharedModel(
+        Crowd(problems((9, 9, 9, 9))), CommonRounds(LockstepNetwork(graph, symmetric=True)), torch.zeros(1)
+    )
+    goals, everybody = torch.tensor([[8.0], [0.0], [0.0], [0.0]]), torch.arange(4)
+    for _ in range(3000):
+        now = shared.of(everybody)
+        shared.replace(everybody, now + 0.003 * (goals - now))
+        shared.average(everybody)
+    assert float(shared.estimates.mean()) == pytest.approx(2.0, abs=0.1)
 
 
 @pytest.mark.slow
