@@ -17,7 +17,7 @@ from peer.hunt.disk_troubles import BadDisk, Death, bad_disks, deaths
 from peer.hunt.storage import DiskStorage
 from peer.hunt.trial import Trial
 from peer.hunt.world import Trouble, draw
-from peer.scenario import Kill, Restart
+from peer.scenario import Kill, Leave, Restart
 from peer.snapshot import Snapshot
 from peer.solver import Solver
 from peer.tracking import TrackingStream
@@ -136,6 +136,15 @@ def test_an_agent_waits_for_a_disk_without_room_for_a_broken_and_for_a_slow_one(
         verdict = run(replace(world, troubles=(Trouble("disk", "", disks=(disk,)),)))
         assert not verdict.violation
         assert bool(verdict.marks.get("epoch refused by the disk")) is (disk.operation_s == 0)
+
+
+def test_who_leaves_while_its_disk_refuses_an_epoch_has_not_entered_it() -> None:
+    world = draw(12)
+    changes = (Leave(0, 20.0), Restart(0, 45.0, with_state=True))
+    trouble = Trouble("disk", "", changes=changes, disks=(BadDisk(0, 0.0, 30.0),))
+    verdict = run(replace(world, troubles=(trouble,)))
+    assert not verdict.violation
+    assert verdict.marks["epoch refused by the disk"]
 
 
 def test_a_checkpoint_that_does_not_fit_is_cut_and_the_one_before_is_gone_on_with() -> None:
