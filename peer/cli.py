@@ -15,6 +15,7 @@ import sys
 from typing import TYPE_CHECKING
 
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED, READER_GONE, USER_ERROR
 from peer.options import complete, relabelled, split
 from wire import FaultPlanError, TransportError
 from wire.errors import AddressError
@@ -22,10 +23,6 @@ from wire.errors import AddressError
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
-
-USER_ERROR = 2
-INTERRUPTED = 130  # as shells say it
-READER_GONE = 141  # the same, of SIGPIPE
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,19 +6,26 @@ agents, relative to the closed form. Messages and bytes count what was put on th
 
 from __future__ import annotations
 
-import multiprocessing
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
+from rich.progress import Progress
+from rich.table import Table
 
+from peer.display import make_console
+from peer.jsonable import check_json, write_json
 from peer.quadratic import QuadraticProblem, closed_form
+from peer.recorder import versions
 from peer.virtual_swarm import simulate
+from peer.worker_processes import as_done
 from wire import Exponential, FaultPlan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    import argparse
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor
 
@@ -77,8 +84,61 @@ class Cell:
     wall_s: float
 
 
-def measure(network: Network, method: str, scale: Scale) -> Cell:
-    """Run one cell."""
+def main(options: argparse.Namespace) -> int:
+    """Print the table, and write it with `--json`. Raises `SettingError` for a file that cannot be."""
+    check_json(options.json)
+    scale = Scale(options.agents, options.ticks, options.step_size, options.seed)
+    console = make_console()
+    wanted = [(network, method) for network in NETWORKS for method in METHODS]
+    found: dict[tuple[Network, str], Cell] = {}
+    with Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("measuring", total=len(wanted))
+        # The longest, on the worst networks, are begun first.
+        for one, cell in as_done(partial(measure, scale), wanted[::-1], options.jobs):
+            found[one] = cell
+            progress.update(bar, advance=1, description=f"{cell.network}, {cell.method}")
+    cells = [found[one] for one in wanted]
+    console.print(table_of(scale, cells))
+    console.print("Largest error of any agent, relative to the closed form. NaN: broken down.")
+    if options.json is not None:
+        content = {
+            "scale": asdict(scale),
+            "versions": versions(),
+            "cells": [asdict(cell) for cell in cells],
+        }
+        write_json(options.json, content)
+    return 0
+
+
+def table_of(scale: Scale, cells: Sequence[Cell]) -> Table:
+    """For people."""
+    title = f"{scale.agents} agents, fanout {FANOUT}, {scale.ticks} ticks, step {scale.step_size}, "
+    table = Table(title=f"{title}seed {scale.seed}", header_style="bold")
+    table.add_column("network", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    for heading in ("model", "adjoint", "hypergradient", "messages", "MB"):
+        table.add_column(heading, justify="right")
+    for index, cell in enumerate(cells):
+        first = index == 0 or cells[index - 1].network != cell.network
+        if first and index:
+            table.add_section()
+        table.add_row(
+            cell.network if first else "",
+            cell.method,
+            *(_told(e) for e in (cell.model_error, cell.adjoint_error, cell.hypergradient_error)),
+            f"{cell.messages:,}",
+            f"{cell.bytes / 1e6:.1f}",
+        )
+    return table
+
+
+def _told(error: float) -> str:
+    return "NaN" if math.isnan(error) else f"{error:.1e}"
+
+
+def measure(scale: Scale, one: tuple[Network, str]) -> Cell:
+    """Run one cell: a network and a method."""
+    network, method = one
     generator = torch.Generator().manual_seed(scale.seed)
     problems = [QuadraticProblem.random(generator) for _ in range(scale.agents)]
     truth = closed_form(problems)
@@ -113,23 +173,7 @@ def measure(network: Network, method: str, scale: Scale) -> Cell:
     )
 
 
-def measure_all(scale: Scale, jobs: int) -> Iterator[Cell]:
-    """All cells, in `jobs` processes, as they are done; the longest are started first."""
-    cells = [(network, method) for network in reversed(NETWORKS) for method in METHODS]
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        pending = [pool.submit(measure, network, method, scale) for network, method in cells]
-        for done in as_completed(pending):
-            yield done.result()
-
-
-def in_order(cells: list[Cell]) -> list[Cell]:
-    """By network, then method, as in the table."""
-    networks, methods = [network.name for network in NETWORKS], list(METHODS)
-    return sorted(cells, key=lambda cell: (networks.index(cell.network), methods.index(cell.method)))
-
-
 def _relative(found: Tensor, truth: Tensor) -> float:
     """NaN if anything is not finite."""
     error = float((found - truth).norm() / truth.norm())
-    return error if error < float("inf") else float("nan")
+    return error if error < math.inf else math.nan

@@ -40,9 +40,10 @@ from peer.bench.hypergradient_tables import (
     comparison,
     reproduction,
 )
-from peer.bench.measured import INTERRUPTED, Measured
+from peer.bench.measured import Measured
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT: Final = 1
-INTERRUPTED: Final = 130  # exit code, as shells have it for Ctrl-C
 
 
 class Measured(RecordFile):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 
-from peer.bench.measured import INTERRUPTED, Measured
+from peer.bench.measured import Measured
 from peer.bench.personalization_figure import draw
 from peer.bench.personalization_networks import NETWORKS
 from peer.bench.personalization_plan import LAST_TWO, Plan, Section, quick_plan, whole_plan
@@ -28,6 +28,7 @@ from peer.bench.personalization_runs import (
 from peer.bench.personalization_tables import CAPTION, comma_separated, markdown, tables_of
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.options.data import SHARED_OUT

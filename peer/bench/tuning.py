@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.progress import Progress
 from rich.table import Table
 
-from peer.bench.measured import INTERRUPTED, Measured
+from peer.bench.measured import Measured
 from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, Grid, Outcome, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
 from peer.errors import HyperpushError
+from peer.exit_codes import INTERRUPTED
 from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
 from peer.worker_processes import as_done

@@ -20,6 +20,7 @@ from peer.commands.common import stopped_by_signals
 from peer.commands.scenario import read_scenario
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED
 from peer.jsonable import write_json
 from peer.scenario import member_names
 from peer.tasks import TASKS
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from peer.chaos.record import Record
     from peer.chaos.scorecard import Line
 
-INTERRUPTED = 130
 LINE_EVERY = 10  # looks, where there is no terminal
 
 

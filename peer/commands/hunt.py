@@ -14,6 +14,7 @@ from rich.table import Table
 from peer.commands.tracing import all_traces
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED
 from peer.hunt.campaign import Record, Totals, WorkerEndedError, explain, judge_all, judge_twice
 from peer.hunt.marks import EXPECTED
 from peer.hunt.trial import OnlookerError, Trial
@@ -52,7 +53,7 @@ def main(options: argparse.Namespace) -> int:
                     console.print(escape(f"seed {verdict.seed}: {verdict.checker}: {verdict.violation}"))
     except KeyboardInterrupt:
         console.print("interrupted; --record FILE --resume would go on")
-        return 130
+        return INTERRUPTED
     except WorkerEndedError as error:
         print(f"hyperpush hunt: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ from peer import liveness
 from peer.commands.common import stopped_by_signals
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
+from peer.exit_codes import INTERRUPTED
 from peer.soak.measures import SAMPLES_MIN, told
 from peer.soak.meter import Meter
 from peer.soak.virtual import SETTLE_TICKS, VirtualSoak, meeting_ticks
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 SAMPLES = 100
 FEWEST = 2 * SAMPLES_MIN  # of which some belong to the warm-up
 MINUTE_S = 60.0
-INTERRUPTED = 130
 
 
 def main(options: argparse.Namespace) -> int:
