@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Kill, Restart, Scenario, member_names
 from peer.seats import Seats
 from peer.settings import AgentSettings
+from peer.soak import virtual
 from peer.soak.virtual import DOWN, tracking, who_restarts
 from peer.swarm import learn, worker_threads
 from peer.until import Ending
@@ -37,16 +39,7 @@ if TYPE_CHECKING:
 TICK_S = 0.02
 FAULTS = FaultPlan(drop=0.1, delay_s=Uniform(0.0, TICK_S), duplicate=0.01)
 WRITERS = 4  # of checkpoints and epochs; as many may be under way at once
-SETTINGS = AgentSettings(
-    tick_s=TICK_S,
-    momentum=0.5,
-    damping=0.0,
-    model_step_size=0.2,
-    adjoint_step_size=0.2,
-    warm_up_ticks=10.0,
-    listen_ticks=5.0,
-    evaluate_every=0,
-)
+SETTINGS = replace(virtual.SETTINGS, tick_s=TICK_S, listen_s_max=AgentSettings().listen_s_max)
 
 
 class SoakTask:

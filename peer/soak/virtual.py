@@ -93,12 +93,11 @@ class VirtualSoak(VirtualSeats[FloatVector, SoakSeat]):
         )
 
     def change(self, change: Change) -> None:
-        """Keep count of the ticks made by who goes."""
-        if isinstance(change, Kill):
-            self._former_ticks += self.agents[change.agent].ticks
-        super().change(change)
+        """Keep count of the ticks made by whom a new life replaces."""
         if isinstance(change, Restart):
-            self._former_ticks -= self.agents[change.agent].ticks
+            former = self.members[change.agent].agent
+            self._former_ticks += 0 if former is None else former.ticks
+        super().change(change)
 
     def go_on(self, ticks: float) -> None:
         """Run for so long; now and then a member is down at the beginning, once all know all."""

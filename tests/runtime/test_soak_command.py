@@ -14,9 +14,10 @@ import pytest
 
 from peer import liveness
 from peer.cli import main
-from peer.commands.soak import INTERRUPTED
+from peer.exit_codes import INTERRUPTED
 from peer.inbox import Inbox, InboxCounters
 from peer.outcome import AgentOutcome
+from peer.scenario import Kill, Restart
 from peer.soak.census import tables
 from peer.soak.measures import SPEED
 from peer.soak.meter import Meter
@@ -131,6 +132,17 @@ async def test_a_short_real_soak_is_exact_and_tells_all() -> None:
     assert all(one["Liveness.lives"] == 6 for one in found)
     assert min(meter.samples.values(SPEED)) > 0
     assert meter.agent_ticks > 300
+
+
+def test_ticks_are_counted_once_while_their_agent_is_gone_and_after_it_came_back() -> None:
+    soaked = VirtualSoak(3, seed=1)
+    soaked.simulation.run_until(20.0)
+    before = soaked.agent_ticks
+    assert before > 40
+    soaked.change(Kill(0, 20.0))
+    assert soaked.agent_ticks == before
+    soaked.change(Restart(0, 20.0))
+    assert soaked.agent_ticks == before
 
 
 def test_every_table_is_counted_once() -> None:
