@@ -20,7 +20,7 @@ from wire import FaultPlan
 def test_who_restarts_does_not_disturb_and_is_counted_again(
     notice_s: tuple[float, float], killed_s: float, back_s: float
 ) -> None:
-    """Reference: DESIGN (Epochs): restart at persisted + 1, or max seen + 1 if higher; joiners listen."""
+    """Reference: DESIGN (Epochs): a restart enters what it hears, or persisted + 1 if that is higher."""
     generator = torch.Generator().manual_seed(0)
     problems = [
         peer.QuadraticProblem.random(generator, dimension=6, condition=6, hyper_dimension=2) for _ in range(6)

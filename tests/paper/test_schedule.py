@@ -29,7 +29,7 @@ def worst(result: peer.SimulationResult, problems: Sequence[peer.QuadraticProble
 
 
 def test_the_continuous_schedule_reaches_the_bilevel_solution() -> None:
-    """Reference: DESIGN (1), (Hyper step): stable while rate x L <= about 0.5 eta mu."""
+    """Reference: DESIGN (1), (Hyper step): at a rate well below what is stable."""
     problems = small_problems()
     result = run(problems, step_size=0.3, momentum=0.5, hyper_step_size=0.01, ticks=1500)
     assert worst(result, problems) < 1e-5
