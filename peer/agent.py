@@ -46,7 +46,7 @@ from peer.progress import Progress
 from peer.solver import Orders, Solver
 from peer.speaker import Speaker, addressed
 from peer.tuning.tuner import Network
-from wire import DecodeError, RejectReason, peer_mark
+from wire import DecodeError, RejectReason
 
 if TYPE_CHECKING:
     import random
@@ -107,7 +107,6 @@ class Agent(Outputs[V]):
         self._entered_at = now
         self._pushed_at = -math.inf
         self._partners = Partners()
-        self._targets: tuple[bytes, ...] = ()  # marks of the out-neighbours
         self._epochs = EpochRate()
         self._checkpoints = CheckpointSchedule(settings, now)
         self._departed: list[PeerId] = []  # whose history the solver may forget
@@ -155,7 +154,7 @@ class Agent(Outputs[V]):
         what was filed before is unchanged then.
         """
         self._stay_awake(now)
-        check_origin(push, self.identity, self.epoch)
+        check_origin(push, self.identity, self.epoch or self._floor)
         if push.arrays:
             check_arrays(push, self.solver, self._algebra)
         if self.membership.is_shunned(push.sender):
@@ -201,7 +200,7 @@ class Agent(Outputs[V]):
         if self._computing or self._left or now < self._next_tick_at:
             return
         self._keep_time(now)
-        self.membership.tick(now, self.out_neighbours, self._entered_at, self.speaker.push_s)
+        self.membership.tick(now, self.out_neighbours, self._entered_at)
         self._follow_membership()
         self._choose_epoch(now)
         if self.phase is Phase.LISTENING:
@@ -280,7 +279,7 @@ class Agent(Outputs[V]):
         """Runs off the loop. Reads nothing of the agent that an input could change meanwhile."""
         blocks, report = self.solver.tick(pushes, orders)
         snapshot = self.solver.snapshot() if keep else None
-        return TickResult(self.speaker.pushes(template, self._targets, blocks), report, snapshot)
+        return TickResult(self.speaker.pushes(template, self.out_neighbours, blocks), report, snapshot)
 
     def _keep(self, snapshot: Snapshot[V]) -> None:
         self._effects.append(Checkpoint(snapshot.within("progress", self.progress.snapshot())))
@@ -301,6 +300,7 @@ class Agent(Outputs[V]):
 
     def _send(self, targets: tuple[PeerId, ...], push: Push[V]) -> None:
         self._effects.append(Send(targets, push))
+        self.membership.sent(targets)
         self.speaker.spend(push, len(targets))
 
     # ---- epochs and membership
@@ -313,19 +313,23 @@ class Agent(Outputs[V]):
         if listens and self.epoch > self._listening.believable():
             self.epoch = self._epochs.told = 0  # told by one, before the others spoke
             self._listening.restart()
+        is_old = now >= self._entered_at + self._epoch_s_min()
+        leaps = (
+            self._epochs.told >= self.epoch + EPOCH_JUMP_MAX
+        )  # what is pushed there is too far to be taken in
         heard = self.inbox.highest_epoch(self._listening.believable() if listens else EPOCH_MAX)
         if heard > self.epoch:
             if listens or self._partners.ask_to_listen(heard, self.epoch, self.inbox, self.ticks):
                 self._start_listening(heard, now)
             else:
                 self._enter(heard, "heard of it", now)
+        elif leaps and (not self._listening.heard if listens else is_old and not self._partners.met_anyone):
+            self._start_listening(self._epochs.told, now)
         elif listens:
             return
         elif self._partners.met_anyone and self._epochs.told > self.epoch:
             self._enter(self._epochs.told, "heard of it", now)  # from a beacon: maybe nobody will push here
-        elif self._epochs.told >= self.epoch + EPOCH_JUMP_MAX:
-            self._start_listening(self._epochs.told, now)  # what is pushed is too far ahead to be taken in
-        elif not self._partners.met_anyone or now >= self._entered_at + self._epoch_s_min():
+        elif is_old or not self._partners.met_anyone:
             if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
             elif 0 < self.settings.precision_tolerance < self.progress.spacing:
@@ -360,7 +364,6 @@ class Agent(Outputs[V]):
         self._entered_at = self._pushed_at = now  # the first pushes of the epoch are about to be made
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)
         self.membership.entered(epoch)
-        self._targets = tuple(sorted(peer_mark(peer) for peer in self.out_neighbours))
         self._partners.begin(self.out_neighbours, self.membership, now)
         self.progress.restart()
         self.solver.enter_epoch()
@@ -390,7 +393,7 @@ class Agent(Outputs[V]):
                 self._found(epoch, "nobody heard", now)
                 return
             if self.epoch == self._founding_epoch:
-                epoch = self.epoch + 1  # who was heard founded it, and others may yet: leave it behind
+                epoch = max(epoch, self.epoch + 1)  # who was heard founded it, and others may yet
             self.solver.replace_estimates(listening.heard)
             listening.restart()
             self._partners.met_anyone = True

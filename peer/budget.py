@@ -23,10 +23,6 @@ class ByteBudget:
         self._at = now
         return max(0, min(wanted, int(self._saved // max(1, message_bytes))))
 
-    def time_s(self, sent_bytes: float) -> float:
-        """How long it takes to save so many bytes; 0 without a cap."""
-        return sent_bytes / self._rate if self._rate else 0.0
-
     def spend(self, sent_bytes: float) -> None:
         """These are being sent; longer than expected, they put it into debt."""
         self._saved -= sent_bytes

@@ -95,7 +95,8 @@ class Inbox(Generic[V]):
     def take(self, epoch: int) -> list[Push[V]]:
         """Empty the slots; return the messages of exactly this epoch in a fixed order.
 
-        Others are of lower epochs: they are dropped, their mass is abandoned.
+        Others are dropped: of lower epochs, whose mass is abandoned, or of higher ones, which a listener does
+        not believe.
         """
         if epoch != self._epoch:
             self._epoch = epoch

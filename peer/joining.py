@@ -53,12 +53,12 @@ class Listening(Generic[V]):
             del self._said[next(iter(self._said))]
 
     def believable(self) -> int:
-        """The highest epoch that is not out of all proportion to what most have said.
+        """The highest epoch that is not out of all proportion, a whole leap, to what most have said.
 
         One that tells an absurd number must not take a joiner, who knows none, where nobody follows.
         """
         said = [epoch for epoch in self._said.values() if epoch]
-        return statistics.median_low(said) + EPOCH_JUMP_MAX if said else EPOCH_MAX
+        return statistics.median_low(said) + EPOCH_JUMP_MAX - 1 if said else EPOCH_MAX
 
     def hear(self, push: Push[V], now: float) -> None:
         """File the newest estimates of one sender and block."""

@@ -42,7 +42,7 @@ class Keeper:
         checkpoint = self._state.checkpoint
         if checkpoint is None:
             return
-        remedy = "start with the options of then, or give another --state"
+        remedy = "start with the options, and the release, of then, or give another --state"
         model = self._agent.identity.fingerprint
         if checkpoint.model != model:
             raise StateError(

@@ -20,11 +20,12 @@ from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, P
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
 from peer.topology import out_neighbours, predecessors
+from peer.unheard import Unheard
 from wire import PEERS_KNOWN_MAX, Heartbeat, peer_mark
 from wire.messages import ACCUSES_MAX
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from peer.admission import Identity
     from peer.algebra import V
@@ -85,7 +86,7 @@ class Membership:
         self._events: list[Event] = []
         self._beacon_ticks = min(BEACON_TICKS_ALIVE, settings.expire_ticks / 3)
         self._contacts: dict[PeerId, Contact] = {}
-        self._push_s = 0.0
+        self._unheard = Unheard(settings.expire_ticks)
         self._deaf: dict[PeerId, float | None] = {}  # since when beacons arrive there again
         self._link_patience: dict[PeerId, float] = {}
         self._alive_since: dict[PeerId, float] = {}
@@ -149,12 +150,8 @@ class Membership:
 
     # ---- time
 
-    def tick(self, now: float, out: Collection[PeerId], entered_at: float, push_s: float = 0.0) -> None:
-        """One own tick: who fell silent, which links are deaf?
-
-        `out` is pushed to since `entered_at`, and no more often than every `push_s` for want of bytes.
-        """
-        self._push_s = push_s
+    def tick(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
+        """One own tick: who fell silent, which links are deaf? `out` is pushed to since `entered_at`."""
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         self.liveness.tick_s = typical_s
@@ -183,8 +180,11 @@ class Membership:
     def _judge_links(self, now: float, out: Collection[PeerId], entered_at: float) -> None:
         typical_s = self._pace.typical_s()
         shortest_s = self._settings.expire_ticks * typical_s  # no silence is believed to mean more by less
+        self._unheard.only(out)
         for peer in sorted(out):
-            if peer in self._deaf or self.peers.incarnation(peer) is None:
+            heard = self.liveness.heard_of_us(peer)
+            self._unheard.heard(peer, -1 if heard is None else heard.heartbeat)
+            if peer in self._deaf or self.peers.incarnation(peer) is None or not self._unheard.is_long(peer):
                 continue
             unheard_s = self.liveness.unheard_s(peer, entered_at, typical_s)
             patience = self._link_patience.get(peer, 1.0)
@@ -258,7 +258,7 @@ class Membership:
     def hears(self, peer: PeerId, now: float) -> bool:
         """Whether this agent has heard the peer itself lately."""
         life = self.liveness.lives.get(peer)
-        silence_s = self._silence_s(self._own, peer)
+        silence_s = self._silence_s(peer, self._own)
         return life is not None and life.heard_at is not None and now - life.heard_at <= silence_s
 
     def is_heard_by(self, peer: PeerId, now: float) -> bool:
@@ -266,11 +266,8 @@ class Membership:
         return self.liveness.hears_us(peer, now - self._silence_s(self._own, peer))
 
     def _silence_s(self, source: PeerId, target: PeerId) -> float:
-        """For how long a working link may seem silent: by the slowest of both and a typical peer.
-
-        An own link also by how seldom bytes are left to push to it: else losses in a row are taken for a cut.
-        """
-        slowest_s = max(self._pace.typical_s(), self._push_s if source == self._own else 0.0)
+        """For how long a working link may seem silent: by the slowest of both and a typical peer."""
+        slowest_s = self._pace.typical_s()
         for peer in (source, target):
             if peer == self._own:
                 slowest_s = max(slowest_s, self._pace.own_s)
@@ -320,6 +317,10 @@ class Membership:
             contact.interval_ticks = min(2.0 * contact.interval_ticks, limit)
             contact.due_at = now + contact.interval_ticks * typical_s
         return chosen
+
+    def sent(self, targets: Iterable[PeerId]) -> None:
+        """A message has gone out to these."""
+        self._unheard.sent(targets)
 
     def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
         """What every message tells of who lives."""

@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from peer.events import EpochEntered
+
 if TYPE_CHECKING:
     from peer.algebra import V
+    from peer.events import Event
     from wire import Push
 
 BEACON: Final = -1  # in the place of a block: beacons replace beacons only
@@ -25,6 +28,11 @@ class Outlet:
         place = BEACON - self._goodbyes
         self._goodbyes += push.digest[0].left
         return place
+
+
+def has_happened(event: Event, durable_epoch: int) -> bool:
+    """Whether it is told to anybody: an epoch that the disk refused, and was given up, was never entered."""
+    return not isinstance(event, EpochEntered) or event.epoch <= durable_epoch
 
 
 def sayable(push: Push[V], durable_epoch: int) -> Push[V] | None:

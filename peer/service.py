@@ -20,7 +20,7 @@ from peer import assembly
 from peer.errors import SettingError, StateError
 from peer.events import Checkpoint, Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
 from peer.keeping import Keeper
-from peer.outlet import Outlet, sayable
+from peer.outlet import Outlet, has_happened, sayable
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
 from peer.state import ephemeral
@@ -259,6 +259,8 @@ class AgentService:
                 case Checkpoint(snapshot):
                     self._keeper.keep(snapshot)
         for event in self.agent.take_events():
+            if not has_happened(event, self.state.epoch):
+                continue
             if isinstance(event, PeerDeparted | LinkDeaf):
                 self.transport.redial(event.peer)  # what nobody hears may be a dead connection
             if self._on_event is not None:

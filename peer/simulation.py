@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.events import Checkpoint, Compute, Persist, Send
-from peer.outlet import Outlet, sayable
+from peer.outlet import Outlet, has_happened, sayable
 from peer.storage import ProcessEndedError, Storage
 from wire import BandwidthGate, DecodeError, FaultPlan, Outbox, PeerId, Push, link_rng
 from wire.outgoing import LOOK_AGAIN_S
@@ -92,6 +92,7 @@ class Node(Generic[V]):
     compute_s: float = 0.0  # for each computation
     timer_at: float | None = None  # by the agent's clock
     paused_until: float = 0.0
+    result: TickResult[V] | None = None  # of a computation that is under way
     durable_epoch: int = 0
     is_leaving: bool = False
     outlet: Outlet = field(default_factory=Outlet)
@@ -161,14 +162,17 @@ class Simulation(Generic[V]):
     def leave(self, peer: PeerId) -> None:
         """Let an agent say goodbye and stop; what waits for its links still goes out.
 
-        An epoch that its disk has refused so far is given up.
+        A computation is ended first. An epoch that its disk has refused so far is given up.
         """
         self._note(b"leave", peer, b"")
         node = self.nodes[peer]
         node.is_leaving = True
-        node.agent.leave(node.clock.read(self.now))
+        self._finish(node)
         self._perform(node)
-        self.nodes.pop(peer, None)  # what it keeps on its disk may have ended it
+        if self.nodes.get(peer) is node:  # what it keeps on its disk may end it
+            node.agent.leave(node.clock.read(self.now))
+            self._perform(node)
+        self.nodes.pop(peer, None)
 
     def pause(self, peer: PeerId, duration_s: float) -> None:
         """Stop an agent's process for a while: it looks at nothing until it wakes, and then at all that came.
@@ -239,7 +243,7 @@ class Simulation(Generic[V]):
         node.agent.handle_timer(node.clock.read(self.now, at_least=reading))
 
     def _perform(self, node: Node[V]) -> None:
-        """Carry out the effects in order; `Compute` gives more at once, and a disk may take its time."""
+        """Carry out the effects in order; `Compute` gives more, at once or later, and disks take time."""
         agent = node.agent
         peer = agent.identity.peer
         try:
@@ -251,6 +255,8 @@ class Simulation(Generic[V]):
                 self.on_death(peer)
             return
         for event in agent.take_events():
+            if not has_happened(event, node.durable_epoch):
+                continue
             self._note(b"event", peer, repr(event).encode())
             if self._on_event is not None:
                 self._on_event(self.now, peer, event)
@@ -288,15 +294,18 @@ class Simulation(Generic[V]):
 
     def _compute(self, node: Node[V], work: Callable[[], TickResult[V]]) -> None:
         """With what the agent has now; it is given the result when that is there."""
-        result = work()
-        if not node.compute_s:
-            node.agent.computed(result, node.clock.read(self.now))
+        node.result = work()
+        if node.compute_s and not node.is_leaving:
+            self.at(self.now + node.compute_s, lambda: self._give(node, lambda: self._finish(node)))
+        else:
+            self._finish(node)
             node.effects.extend(node.agent.take_effects())
-            return
-        self.at(
-            self.now + node.compute_s,
-            lambda: self._give(node, lambda: node.agent.computed(result, node.clock.read(self.now))),
-        )
+
+    def _finish(self, node: Node[V]) -> None:
+        """A computation has ended, if one was under way."""
+        result, node.result = node.result, None
+        if result is not None:
+            node.agent.computed(result, node.clock.read(self.now))
 
     def _send(self, node: Node[V], targets: tuple[PeerId, ...], push: Push[V]) -> None:
         said = sayable(push, node.durable_epoch)

@@ -26,14 +26,14 @@ class SnapshotError(HyperpushError):
 def set_state(owner: object, state: Mapping[str, object], *, without: Collection[str] = ()) -> None:
     """Give an object the attributes that its `vars` had when `state` was taken of them.
 
-    Raises SnapshotError, and changes nothing, unless they are those that it has, but `without`.
+    What an older release did not have stays as it is at first. Raises SnapshotError, and changes nothing, for
+    anything else than a table of attributes that it has, but `without`.
     """
-    wanted = vars(owner).keys() - set(without)
-    if not isinstance(state, dict) or state.keys() != wanted:
+    known = [name for name in vars(owner) if name not in without]
+    if not isinstance(state, dict) or not set(state) <= set(known):
         has = ", ".join(map(str, state)) if isinstance(state, dict) else f"{state!r:.60}"
-        raise SnapshotError(
-            f"a state of {type(owner).__name__} should have {', '.join(wanted)}; it has {has}"
-        )
+        kind = type(owner).__name__
+        raise SnapshotError(f"{kind} has {', '.join(known)}, what was kept {has}: it is of another release")
     vars(owner).update(state)
 
 

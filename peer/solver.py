@@ -1,8 +1,8 @@
 """One tick of the mathematics: absorb, average, differentiate, push. DESIGN (4)-(8) for both streams at once.
 
 The streams of model and adjoint travel in the same messages: one sequence number per block, four arrays. The
-order within a tick is average, K local steps, push, so that a message carries the freshest step and the
-freshest mass; as a cycle it is that of DESIGN (4)-(7).
+order within a tick is that of DESIGN: absorb (8), average (5), a fresh gradient (6), K local steps (4), push
+(7), so that a message carries the freshest step and the freshest mass.
 """
 
 from __future__ import annotations

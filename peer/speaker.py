@@ -37,7 +37,6 @@ class Speaker(Generic[V]):
 
     def __init__(self, identity: Identity, settings: AgentSettings, now: float) -> None:
         self.identity = identity
-        self.push_s = 0.0  # what the budget lets pass from one push to the next; 0 without one
         self._is_capped = settings.bytes_per_second > 0
         self._number_bytes = NUMBER_BYTES[settings.wire_dtype]
         self._blocks = ByteBudget(settings.bytes_per_second * (1.0 - BEACON_SHARE), now)
@@ -65,9 +64,10 @@ class Speaker(Generic[V]):
 
     @staticmethod
     def pushes(
-        template: Push[V], targets: tuple[bytes, ...], blocks: Iterable[BlockPush[V]]
+        template: Push[V], targets: Iterable[PeerId], blocks: Iterable[BlockPush[V]]
     ) -> tuple[Push[V], ...]:
         """One message per block. The first carries all news, the others only the sender's own heartbeat."""
+        marks = tuple(sorted(map(peer_mark, targets)))
         return tuple(
             [
                 Push(
@@ -82,7 +82,7 @@ class Speaker(Generic[V]):
                     template.tick_interval_s,
                     template.address,
                     block.arrays,
-                    targets,
+                    marks,
                     template.digest[: None if index == 0 else 1],
                     block.averages,
                 )
@@ -102,12 +102,8 @@ class Speaker(Generic[V]):
     def spend(self, push: Push[V], copies: int) -> None:
         """This is being sent to so many targets."""
         if self._is_capped:
-            cost = copies * self.cost(push)
-            if push.arrays:
-                self.push_s = self._blocks.time_s(cost)
-                self._blocks.spend(cost)
-            else:
-                self._beacons.spend(cost)
+            budget = self._blocks if push.arrays else self._beacons
+            budget.spend(copies * self.cost(push))
 
     def cost(self, push: Push[V]) -> int:
         """Bytes on the wire, about."""

@@ -39,7 +39,7 @@ PURE_CORE = [
         *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
         *("outlet", "storage"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
-        *("tracking", "until"),
+        *("tracking", "unheard", "until"),
         *("averages", "tuning/curvature", "tuning/mixing", "tuning/noise", "tuning/rule", "tuning/tuner"),
     )
 ]

@@ -64,7 +64,7 @@ class Talker:
     def __init__(self, size: int, *, keys: bool) -> None:
         self._agent = _make_agent("sender", size)
         self._seal = _make_seal("sender", keys=keys)
-        self._targets = (peer_mark(_name("receiver")),)
+        self._targets = (_name("receiver"),)
         self._names = (_name("sender"), *OTHERS)
         self._heard = tuple(peer_mark(name) for name in (*self._names, _name("receiver")))
         generator = torch.Generator().manual_seed(0)

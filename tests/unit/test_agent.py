@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from peer.admission import EPOCH_JUMP_MAX
+from peer.admission import EPOCH_GAP_MAX, EPOCH_JUMP_MAX
 from peer.agent import GOODBYES, SLEEP_TICKS
 from peer.events import (
     Compute,
@@ -326,18 +326,68 @@ def test_a_founder_that_is_told_nonsense_founds_no_second_time() -> None:
     assert driver.persisted == [1, 2]
 
 
-def test_who_is_farther_behind_than_is_followed_at_once_listens_step_by_step() -> None:
-    """Found by the hunt: a liar had led the others by two leaps, and who came back alone was led by one."""
+@pytest.mark.parametrize("leaps", [1, 2, 3])
+def test_who_is_farther_behind_than_is_followed_at_once_listens_leap_by_leap(leaps: int) -> None:
+    """Found by the hunt: a liar had led the others far ahead, and who came back alone was led less far."""
     driver = start(listen_s_max=50.0)
     driver.see("a")
     driver.tick(2)
-    there = 1 + EPOCH_JUMP_MAX + 500
-    for sequence in range(1, 6):
+    there = 1 + leaps * EPOCH_JUMP_MAX + 500
+    for sequence in range(1, 20):
         with contextlib.suppress(DecodeError):
             driver.hear("a", epoch=there, sequence=sequence)
         driver.tick()
-    assert driver.kinds(ListeningStarted) == [ListeningStarted(1 + EPOCH_JUMP_MAX), ListeningStarted(there)]
+    steps = [1 + number * EPOCH_JUMP_MAX for number in range(1, leaps + 1)]
+    assert [event.epoch for event in driver.kinds(ListeningStarted)] == [*steps, there]
     assert driver.persisted == [1, there]
+
+
+def test_nobody_is_kept_from_learning_by_leap_after_leap() -> None:
+    """By one that tells it of ever higher epochs, and pushes nothing."""
+    driver = start(listen_s_max=5.0)
+    driver.see("liar")
+    ticks = 0
+    for number in range(1, 200):
+        with contextlib.suppress(DecodeError):
+            driver.hear("liar", epoch=driver.agent.epoch + EPOCH_JUMP_MAX, sequence=number, arrays=())
+        driver.agent.peer_seen("liar", 0, driver.now)
+        driver.tick()
+        ticks = max(ticks, driver.agent.ticks)
+    assert len(driver.persisted) > 2, "it is led"
+    assert ticks > 5 * len(driver.persisted), "and learns between two leaps"
+
+
+def test_what_was_entered_is_not_entered_again_however_joining_ends() -> None:
+    """Led ahead, then back to the number that it founded, where it had been already."""
+    driver = start(listen_s_max=50.0)
+    driver.see("liar")
+    driver.agent.peer_gone("liar", driver.now)
+    driver.tick()
+    driver.see("liar")
+    driver.tick()
+    assert driver.persisted == [1, 2]
+    driver.tick(8)
+    with contextlib.suppress(DecodeError):
+        driver.hear("liar", epoch=2 + EPOCH_JUMP_MAX, arrays=())
+    driver.tick()
+    assert driver.agent.phase is Phase.LISTENING
+    driver.hear("liar", epoch=1, arrays=())
+    driver.tick()
+    assert driver.agent.epoch == 0
+    for sequence in range(2, 8):
+        driver.hear("liar", epoch=1, sequence=sequence)
+        driver.tick()
+    assert driver.persisted == [1, 2, 3]
+
+
+def test_an_epoch_out_of_all_reach_is_refused_also_while_none_is_believed() -> None:
+    driver = start(epoch_floor=7)
+    driver.see("a")
+    driver.tick()
+    driver.agent.epoch = 0
+    with pytest.raises(DecodeError) as raised:
+        driver.hear("a", epoch=9 + EPOCH_GAP_MAX)
+    assert raised.value.reason is RejectReason.EPOCH_JUMP
 
 
 def test_who_was_alone_listens_to_those_who_have_come_further() -> None:
@@ -998,4 +1048,3 @@ def test_a_cap_makes_an_agent_slower_and_never_stuck() -> None:
     assert 0.3 < sent / (200 * 1000.0) <= 1.0
     assert {push.block for _, push in driver.sent} == {0, 1}
     assert 20 < len(driver.sent) < 150
-    assert 0.5 < driver.agent.speaker.push_s / (200 / len(driver.sent)) < 1.5

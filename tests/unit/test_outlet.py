@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from peer.outlet import BEACON, Outlet, sayable
+from peer.events import EpochEntered, ListeningStarted
+from peer.outlet import BEACON, Outlet, has_happened, sayable
 from tests.unit.driving import push
 from wire import Heartbeat
 
@@ -28,3 +29,9 @@ def test_of_an_epoch_that_is_not_durable_only_signs_of_life_are_sent() -> None:
     beacon = replace(BEACONS[0], epoch=5)
     assert sayable(beacon, 5) is beacon
     assert sayable(beacon, 4) == replace(beacon, epoch=0)
+
+
+def test_an_epoch_that_was_given_up_was_never_entered() -> None:
+    assert has_happened(EpochEntered(5, "membership", ()), 5)
+    assert not has_happened(EpochEntered(6, "membership", ()), 5)
+    assert has_happened(ListeningStarted(6), 5)

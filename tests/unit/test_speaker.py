@@ -11,7 +11,7 @@ from peer.solver import BlockPush
 from peer.speaker import BEACON_BYTES, BEACON_SHARE, Speaker
 from tests.oracles.fractions import vector
 from tests.unit.driving import settings
-from wire import Array, Heard, Heartbeat, Push, encode_push
+from wire import Array, Heard, Heartbeat, Push, encode_push, peer_mark
 
 ME = Identity("b", "swarm", "model", 3, "b:1")
 NEWS = tuple(
@@ -39,8 +39,8 @@ def test_blocks_are_for_their_targets_and_only_the_first_tells_news_of_others() 
     blocks = [
         BlockPush(block, sequence, (vector(block),) * 4) for block, sequence in ((5, 2), (0, 9), (1, 1))
     ]
-    marks = (b"8 bytes.",)
-    said = Speaker.pushes(beacon(speaker()), marks, blocks)
+    marks = tuple(sorted((peer_mark("c"), peer_mark("a"))))
+    said = Speaker.pushes(beacon(speaker()), ("c", "a"), blocks)
     assert [(push.block, push.sequence) for push in said] == [(5, 2), (0, 9), (1, 1)]
     assert [push.arrays for push in said] == [block.arrays for block in blocks]
     assert {push.targets for push in said} == {marks}

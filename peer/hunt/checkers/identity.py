@@ -22,14 +22,12 @@ class OnceInAnEpoch(Checker):
         self._entered: set[tuple[PeerId, int]] = set()
 
     def event(self, trial: Trial, now: float, peer: PeerId, event: Event) -> None:
-        """Every entry is a new one, and durable; whoever leaves while its disk refuses one gives it up."""
+        """Every entry is a new one, and durable."""
         if isinstance(event, EpochEntered):
             entry = (peer, event.epoch)
             self.require(entry not in self._entered, f"{peer} enters epoch {event.epoch} again at {now:g} s")
-            durable = trial.simulation.storage.epoch(peer)
-            if durable < event.epoch and trial.simulation.nodes[peer].is_leaving:
-                return
             self._entered.add(entry)
+            durable = trial.simulation.storage.epoch(peer)
             self.require(
                 durable >= event.epoch, f"{peer} is in epoch {event.epoch}, on its disk is {durable}"
             )
