@@ -1,8 +1,9 @@
 """What an agent has learned, as a value: all that a new epoch does not rebuild.
 
 Trackers, running sums, links and momentum of the steps belong to an epoch and begin anew with it; whoever
-comes back enters a new one. What would be lost is here: estimates of model and adjoint, hyperparameters,
-local variables, the optimizer's state, and how far the data has been read.
+comes back enters a new one, and what is measured within a few ticks is measured anew. What would be lost is
+here: estimates of model and adjoint, hyperparameters, local variables, the optimizer's state, how far the
+data has been read, what noise has done to steps, and the scale by which others are judged.
 """
 
 from __future__ import annotations

@@ -189,6 +189,7 @@ class Solver(Generic[V]):
         streams = {"model": self.model.estimate, "adjoint": self.adjoint.estimate}
         arrays = {name: self._algebra.copy(estimate) for name, estimate in streams.items()}
         snapshot = Snapshot(arrays, {"ticks": self._ticks}).within("scale", self._plausibility.snapshot())
+        snapshot = snapshot.within("tuner", self.tuner.snapshot())
         return snapshot.within("learner", self.learner.snapshot())
 
     def restore(self, snapshot: Snapshot[V]) -> None:
@@ -197,6 +198,7 @@ class Solver(Generic[V]):
         estimates = [snapshot.array(name, whole.stop) for name in ("model", "adjoint")]
         self.learner.restore(snapshot.part("learner"))
         self._plausibility.restore(snapshot.part("scale"))
+        self.tuner.restore(snapshot.part("tuner"))
         for stream, estimate in zip(self.streams, estimates, strict=True):
             stream.replace_estimate(whole, self._algebra.to_mass(estimate))
         ticks = snapshot.values.get("ticks")

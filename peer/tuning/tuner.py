@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 
 from peer.algebra import Scalar, V
 from peer.averages import Averages
+from peer.snapshot import Snapshot, SnapshotError
 from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
-from peer.tuning.noise import Wandering
+from peer.tuning.noise import FACTOR_MIN, Wandering
 from peer.tuning.rule import Measured, step_and_momentum
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ class Tuner(Generic[V]):
         self._heard = 1.0
         self._sources: set[PeerId] = set()  # heard in this epoch
         self._accuracies: tuple[float, float] | None = None
-        self.tuning = Tuning(Steps(0, 0, 0))
-        self.tuning = Tuning(self._steps(UNTUNED_STEP, 0.0), is_open=self.chooses)
+        self.tuning = Tuning(self._steps(UNTUNED_STEP, 0.0, 0), is_open=self.chooses)
 
     @property
     def is_ready(self) -> bool:
@@ -143,6 +143,19 @@ class Tuner(Generic[V]):
         taken that serves well conditioned tasks.
         """
         return 1.0 / (1.0 - math.sqrt(max(float(self.tuning.steps.momentum), MOMENTUM_LEAST)))
+
+    # ---- what outlives this process
+
+    def snapshot(self) -> Snapshot[V]:
+        """By how much noise has shortened steps: to find that takes hundreds of ticks, curvatures a few."""
+        return Snapshot({}, {"noise_factor": self._wandering.factor})
+
+    def restore(self, snapshot: Snapshot[V]) -> None:
+        """Go on from there; older releases kept nothing. Raises `SnapshotError`."""
+        factor = snapshot.values.get("noise_factor", 1.0)
+        if not isinstance(factor, int | float) or not FACTOR_MIN <= factor <= 1.0:
+            raise SnapshotError(f"noise_factor is {factor!r} instead of a number from {FACTOR_MIN} to 1")
+        self._wandering.factor = float(factor)
 
     # ---- what comes in
 
@@ -247,7 +260,9 @@ class Tuner(Generic[V]):
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
         factor = self._wandering.factor
-        self.tuning = Tuning(self._steps(step * factor, momentum), measured, factor)
+        self.tuning = Tuning(
+            self._steps(step * factor, momentum, self.tuning.steps.damping), measured, factor
+        )
 
     def _damp(self) -> None:
         """As much as keeps the adjoint from running away, and no more for long."""
@@ -271,11 +286,11 @@ class Tuner(Generic[V]):
         along = self._motion.within(largest, largest / CONDITION_MAX)
         return Told(1.0, largest, along, self._heard, network.delay_ticks, *rest)
 
-    def _steps(self, step: float, momentum: float) -> Steps:
+    def _steps(self, step: float, momentum: float, damping: Scalar) -> Steps:
         settings = self._settings
         return Steps(
             model=step if settings.model_step_size is None else settings.model_step_size,
             adjoint=step if settings.adjoint_step_size is None else settings.adjoint_step_size,
             momentum=(momentum if self.chooses else 0) if settings.momentum is None else settings.momentum,
-            damping=self.tuning.steps.damping if settings.damping is None else settings.damping,
+            damping=damping if settings.damping is None else settings.damping,
         )

@@ -22,6 +22,7 @@ from peer.snapshot import Snapshot, SnapshotError
 from peer.tensors import TensorAlgebra, pack, unpack
 from peer.torch_learner import TorchLearner
 from peer.tuning.curvature import LargestCurvature
+from peer.tuning.tuner import Tuner
 from tests.unit.driving import settings, start
 from tests.unit.test_learning import Toy, samples, small_module
 
@@ -167,6 +168,18 @@ def test_the_rate_of_the_hyperparameters_is_kept() -> None:
     for wrong in (None, 0.0, 2.0, "1"):
         with pytest.raises(SnapshotError, match="instead of a share of the rate"):
             second.restore(Snapshot({}, {"hyper_rate": wrong}))
+
+
+def test_what_noise_has_done_to_steps_is_kept() -> None:
+    first, second = (Tuner(settings(model_step_size=None), TensorAlgebra()) for _ in range(2))
+    first._wandering.factor = 0.25
+    second.restore(first.snapshot())
+    assert second._wandering.factor == 0.25
+    second.restore(Snapshot({}, {}))
+    assert second._wandering.factor == 1.0, "older releases kept nothing"
+    for wrong in (None, 0.0, 2.0, "1"):
+        with pytest.raises(SnapshotError, match=r"noise_factor is .* instead of a number"):
+            second.restore(Snapshot({}, {"noise_factor": wrong}))
 
 
 def test_checkpoints_come_by_time_and_by_ticks_whichever_is_first() -> None:
