@@ -117,6 +117,7 @@ class World:
     def told(self, left_out: Collection[int] = ()) -> Iterator[str]:
         """What a person wants to know of it; troubles keep their numbers when some are left out."""
         settings = self.settings
+        computes = ", ".join(f"{seconds:g}" for seconds in self.computes)
         yield (
             f"{len(self.tasks)} agents of dimension {len(self.tasks[0].centre)}, fanout {settings.fanout}, "
             f"blocks of {settings.block_fraction:g}, {settings.local_steps} local steps, "
@@ -124,9 +125,8 @@ class World:
             f"expire {settings.expire_ticks:g}, {'named' if self.named else 'found'}; "
             f"{'bent; ' if self.tasks[0].bend else ''}{'sealed; ' if self.sealed else ''}"
             f"speeds {', '.join(f'{speed:g}' for speed in self.speeds)}"
+            f"{f'; computations take {computes} s' if any(self.computes) else ''}"
         )
-        if any(self.computes):
-            yield f"computations take {', '.join(f'{seconds:g}' for seconds in self.computes)} s"
         for index, trouble in enumerate(self.troubles):
             if index not in left_out:
                 yield f"trouble {index}: {trouble.kind}: {trouble.told}"

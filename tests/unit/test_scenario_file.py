@@ -278,10 +278,13 @@ def test_the_file_is_read_or_named(tmp_path: Path) -> None:
     assert read_scenario(file, MEMBERS).changes == (Kill("agent-0", 1.0),)
     assert read_scenario(None) == Scenario()
     file.write_bytes(b"\xff")
-    for path in (file, tmp_path, tmp_path / "none.toml"):
-        with pytest.raises(
-            SettingError, match=rf"^scenario: '{path}' is not possible; give a file of text: "
-        ):
+    for path, why in (
+        (file, "it is no text"),
+        (tmp_path, "Is a directory"),
+        (tmp_path / "none.toml", "No such file or directory"),
+    ):
+        told = rf"^scenario: '{path}' is not possible; {why}; give a file of TOML$"
+        with pytest.raises(SettingError, match=told):
             read_scenario(path)
 
 

@@ -18,8 +18,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from peer.events import Send
+from peer.events import Persist, Send
 from peer.simulation import Simulation
+from peer.storage import Storage
 from tests.wire.test_websocket_transport import free_port, until
 from wire import Array, FaultPlan, Push, decode_push, encode_push, peer_mark
 from wire.transport import WebSocketTransport
@@ -103,6 +104,14 @@ class Network(ABC):
         """End all."""
 
 
+class Lenient(Storage[Array]):
+    """Keeps any epoch, also of who comes back."""
+
+    def keep_epoch(self, peer: str, epoch: int) -> tuple[bool, float]:
+        del peer, epoch
+        return True, 0.0
+
+
 class Simulated(Network):
     """Stand-ins for agents under the real simulator: they say what they are told to, and keep what comes."""
 
@@ -110,16 +119,18 @@ class Simulated(Network):
         super().__init__(faults)
         codec = SimpleNamespace(encode=encode_push, decode=decode_push)
         self._simulation: Simulation[Array] = Simulation(faults=faults, seed=SEED, codec=codec)
-        self._effects: dict[str, list[Send[Array]]] = {}
+        self._simulation.storage = Lenient()
+        self._effects: dict[str, list[Persist | Send[Array]]] = {}
 
     def now(self) -> float:
         return self._simulation.now
 
     async def start(self, name: str, *, frame_bytes_max: int = 2**20) -> None:
-        def take_effects() -> list[Send[Array]]:
+        def take_effects() -> list[Persist | Send[Array]]:
             effects, self._effects[name] = self._effects.get(name, []), []
             return effects
 
+        self._effects[name] = [Persist(1)]  # what is not durable is not sent
         agent: Any = SimpleNamespace(
             identity=SimpleNamespace(peer=name),
             take_effects=take_effects,
