@@ -42,6 +42,8 @@ class Local(Method):
         """The own model."""
         return one_each(self._models)
 
+    after_averaging = before_averaging  # nothing is averaged
+
 
 class FineTuned(PushSumSGP):
     """A shared model, on which every agent takes the last steps alone."""

@@ -117,9 +117,9 @@ class Method(ABC):
     def before_averaging(self) -> Predictors:
         """What predicts after local work."""
 
+    @abstractmethod
     def after_averaging(self) -> Predictors:
         """What predicts after an exchange."""
-        raise NotImplementedError
 
     # ---- for them
 

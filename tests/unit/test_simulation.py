@@ -18,7 +18,7 @@ from peer import assembly
 from peer.events import EpochEntered, PeerArrived, PeerDeparted
 from peer.settings import AgentSettings
 from peer.simulation import Clock, Simulation
-from peer.storage import Storage
+from peer.storage import ProcessEndedError, Storage
 from tests.unit.driving import push, settings, start
 from wire import EncodeError, Push
 
@@ -241,6 +241,27 @@ def test_who_leaves_while_its_disk_refuses_an_epoch_gives_that_up_and_says_goodb
     assert [push.epoch for push in said] == [0] * 3
     assert all(push.digest[0].left and not push.arrays for push in said)
     assert other.peers.alive() == []
+
+
+def test_who_leaves_may_be_ended_by_its_disk() -> None:
+    class Broken(Storage[Any]):
+        def keep_epoch(self, peer: str, epoch: int) -> tuple[bool, float]:
+            if peer == "b" and world.now > 4.0:
+                raise ProcessEndedError
+            return peer == "a", 1.0
+
+    world, one, _ = pair()
+    world.storage = Broken()
+    ended: list[str] = []
+    world.on_death = ended.append
+    world.run_until(3.9)
+    world.pause("b", 9.0)
+    world.run_until(4.9)
+    world.leave("b")
+    assert ended == ["b"]
+    assert set(world.nodes) == {"a"}
+    assert world.counters["b"].sent == 0, "it could say nothing any more"
+    assert one.epoch == 1
 
 
 def test_newer_messages_replace_those_that_wait_for_a_narrow_link() -> None:
