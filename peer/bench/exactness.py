@@ -1,4 +1,4 @@
-"""How exact are the answers, on which network? The table of DESIGN section 2, produced afresh.
+"""`hyperpush bench exactness`: how exact are the answers of DESIGN, section 2, on which network?
 
 Every cell is one simulated swarm on quadratics with held hyperparameters; its errors are the largest over
 agents, relative to the closed form. Messages and bytes count what was put on the links, lost ones included.

@@ -1,4 +1,4 @@
-"""Why tracking over running sums: what loss and unequal speeds do to the others (DESIGN 2, the table)."""
+"""Why tracking over running sums: what loss and unequal speeds do to the others (`bench exactness`)."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_lost_messages_do_not_bias_the_average() -> None:
 
 
 def test_lost_shares_bias_the_average() -> None:
-    """Reference: DESIGN, first column of the table: a lost share is lost mass. Without loss it is exact."""
+    """Reference: `bench exactness`, shares sent: a lost share is lost mass. Without loss it is exact."""
     assert distance_from_average("push-sum-shares", LOSSLESS) < 1e-9
     assert distance_from_average("push-sum-shares", bad_links()) > 1e-2
 
@@ -60,7 +60,7 @@ def error_of_the_model(solver: str, *, lossy: bool, uneven: bool) -> float:
 
 
 def test_under_loss_shares_fail_sums_survive_and_tracking_is_exact() -> None:
-    """Reference: DESIGN, rows of 30 % loss."""
+    """Reference: `bench exactness`, 30 % loss."""
     shares = error_of_the_model("push-sum-shares", lossy=True, uneven=False)
     assert math.isnan(shares) or shares > 10
     assert error_of_the_model("push-sum", lossy=True, uneven=False) < 0.5
@@ -68,17 +68,17 @@ def test_under_loss_shares_fail_sums_survive_and_tracking_is_exact() -> None:
 
 
 def test_push_sum_keeps_a_bias_even_without_loss() -> None:
-    """Reference: DESIGN, first row: a constant step and agents that differ."""
+    """Reference: `bench exactness`, lossless: a constant step and agents that differ."""
     assert 1e-3 < error_of_the_model("push-sum", lossy=False, uneven=False) < 0.1
 
 
 def test_fast_agents_do_not_count_more_in_tracking() -> None:
-    """Reference: DESIGN, last row: speeds 10x apart, with loss and without."""
+    """Reference: `bench exactness`, speeds 10x apart, with loss and without."""
     assert error_of_the_model("tracking", lossy=False, uneven=True) < 1e-6
     assert error_of_the_model("tracking", lossy=True, uneven=True) < 1e-6
 
 
 def test_fast_agents_win_in_push_sum() -> None:
-    """Reference: DESIGN, last row; the links themselves are perfect."""
+    """Reference: `bench exactness`, speeds 10x apart; the links themselves are perfect."""
     even = error_of_the_model("push-sum", lossy=False, uneven=False)
     assert error_of_the_model("push-sum", lossy=False, uneven=True) > max(0.3, 10 * even)

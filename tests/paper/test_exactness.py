@@ -76,7 +76,7 @@ def test_damping_biases_exactly_as_it_should() -> None:
 
 
 def test_a_lossless_network_is_exact_too() -> None:
-    """Reference: the first row of the table in DESIGN, section 2."""
+    """Reference: DESIGN, section 2; `bench exactness`, lossless."""
     problems = quadratics(4, dimension=6, condition=5.0)
     result = run(problems, faults=wire.FaultPlan(), step_size=0.3, momentum=0.5, ticks=200)
     found = errors(result.agents, problems)

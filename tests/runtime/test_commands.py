@@ -280,7 +280,7 @@ def test_bench_exactness_prints_every_network_and_method(
 
 
 def test_bench_exactness_tells_the_methods_apart() -> None:
-    """Reference: DESIGN section 2, the table; 30 % silent loss."""
+    """Reference: DESIGN, section 2; 30 % silent loss."""
     (lossy,) = (network for network in NETWORKS if network.name == "30 % loss")
     cells = {
         method: measure(Scale(agents=4, ticks=300, step_size=0.2, seed=0), (lossy, method))
