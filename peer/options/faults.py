@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from peer.options import readers
@@ -11,14 +12,6 @@ from wire import Constant
 
 SET: Final = ("faults set",)
 
-DROP_HELP: Final = "share of messages that are lost, 0 to 1"
-DELAY_HELP: Final = (
-    "how long messages that arrive are on their way: 20ms, uniform:LOW:HIGH, exponential:MEAN, "
-    "lognormal:MEDIAN:SIGMA"
-)
-DUPLICATE_HELP: Final = "share of messages that arrive twice, 0 to 1"
-REORDER_HELP: Final = "share of messages that are held back so that later ones overtake them, 0 to 1"
-
 _MADE_WORSE: Final = {"swarm": 0.2, "simulate": 0.2}
 _SLOWED: Final = {"swarm": Constant(0.02), "simulate": Constant(0.02)}
 
@@ -26,7 +19,7 @@ FAULT_OPTIONS: Final = (
     Option(
         name="drop",
         read=readers.share,
-        help=DROP_HELP,
+        help="share of messages that are lost, 0 to 1",
         commands=LEARNING,
         group="faults",
         metavar="P",
@@ -36,7 +29,8 @@ FAULT_OPTIONS: Final = (
     Option(
         name="delay",
         read=readers.delay,
-        help=DELAY_HELP,
+        help="how long messages that arrive are on their way: 20ms, uniform:LOW:HIGH, exponential:MEAN, "
+        "lognormal:MEDIAN:SIGMA",
         commands=LEARNING,
         group="faults",
         metavar="SPEC",
@@ -46,7 +40,7 @@ FAULT_OPTIONS: Final = (
     Option(
         name="duplicate",
         read=readers.share,
-        help=DUPLICATE_HELP,
+        help="share of messages that arrive twice, 0 to 1",
         commands=LEARNING,
         group="faults",
         metavar="P",
@@ -55,7 +49,7 @@ FAULT_OPTIONS: Final = (
     Option(
         name="reorder",
         read=readers.share,
-        help=REORDER_HELP,
+        help="share of messages that are held back so that later ones overtake them, 0 to 1",
         commands=LEARNING,
         group="faults",
         metavar="P",
@@ -81,38 +75,20 @@ FAULT_OPTIONS: Final = (
     ),
 )
 
+_RATES: Final = ("drop", "delay", "duplicate", "reorder", "bandwidth")  # what `faults set` can change
 FAULT_SETTING_OPTIONS: Final = (
-    Option(
-        name="drop",
-        read=readers.share,
-        help=DROP_HELP,
-        commands=SET,
-        metavar="P",
-        unset="as it is",
-    ),
-    Option(
-        name="delay",
-        read=readers.text,
-        help=DELAY_HELP,
-        commands=SET,
-        metavar="SPEC",
-        unset="as it is",
-    ),
-    Option(
-        name="duplicate",
-        read=readers.share,
-        help=DUPLICATE_HELP,
-        commands=SET,
-        metavar="P",
-        unset="as it is",
-    ),
-    Option(
-        name="reorder",
-        read=readers.share,
-        help=REORDER_HELP,
-        commands=SET,
-        metavar="P",
-        unset="as it is",
+    *(
+        replace(
+            option,
+            read=readers.share if option.read is readers.share else readers.text,  # `faults.read_change` does
+            commands=SET,
+            group="options",
+            default=None,
+            defaults={},
+            unset="as it is",
+        )
+        for option in FAULT_OPTIONS
+        if option.name in _RATES
     ),
     Option(
         name="cut",
@@ -124,17 +100,9 @@ FAULT_SETTING_OPTIONS: Final = (
         unset="not cut",
     ),
     Option(
-        name="bandwidth",
-        read=readers.text,
-        help="what each link carries a second: 256kbit, 1.5mbit, 64kbyte",
-        commands=SET,
-        metavar="RATE",
-        unset="as it is",
-    ),
-    Option(
         name="for_",
         read=readers.text,
-        help="end these faults after so long, such as 30s",
+        help="end these faults after this time, such as 30s",
         commands=SET,
         metavar="DURATION",
         unset="never",
