@@ -12,7 +12,7 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from peer.bench.measured import Measured
 from peer.bench.personalization_figure import draw
 from peer.bench.personalization_networks import NETWORKS
-from peer.bench.personalization_plan import LAST_TWO, Plan, Section, quick_plan, whole_plan
+from peer.bench.personalization_plan import LAST_TWO, Plan, quick_plan, whole_plan
 from peer.bench.personalization_rows import alone_and_combined, rows_of, verdict
 from peer.bench.personalization_runs import (
     ALL_LABELS,
@@ -22,8 +22,9 @@ from peer.bench.personalization_runs import (
     Run,
     Scale,
     Score,
-    checked,
+    check,
     perform,
+    with_data,
 )
 from peer.bench.personalization_tables import CAPTION, comma_separated, markdown, tables_of
 from peer.display import make_console
@@ -101,7 +102,8 @@ def main(options: argparse.Namespace) -> int:
         check_json(getattr(options, name), name)
     check_figure(options.figure)
     plan = plan_of(options)
-    plan = replace(plan, sections=tuple(replace(one, scale=checked(one.scale)) for one in plan.sections))
+    check(plan.sections[0].scale)  # the others differ in how many agents there are, or in who has what
+    plan = replace(plan, sections=tuple(replace(one, scale=with_data(one.scale)) for one in plan.sections))
     console = make_console()
     results = Results(options.record, resume=options.resume)
     began, interrupted = time.perf_counter(), False
@@ -144,22 +146,15 @@ def plan_of(options: argparse.Namespace) -> Plan:
         data_dir=None if options.data_dir is None else str(options.data_dir),
         device=device,
     )
-    networks = None if options.networks is None else options.networks.split(",")
-    for name in networks or ():
+    given = None if options.networks is None else options.networks.split(",")
+    for name in given or ():
         if name not in NETWORKS:
             raise SettingError("networks", name, f"give some of {','.join(NETWORKS)}")
+    networks = [name for name in NETWORKS if name in (given or (LAST_TWO if quick else NETWORKS))]
     if quick:
-        return quick_plan(scale, options.large or 0, options.seeds or 1, networks or LAST_TWO)
+        return quick_plan(scale, options.large or 0, options.seeds or 1, networks)
     large = LARGE if options.large is None else options.large
-    plan = whole_plan(scale, large, options.seeds or SEEDS, groups=options.task in SHARED_OUT)
-    return plan if networks is None else replace(plan, sections=tuple(_only(networks, plan.sections)))
-
-
-def _only(networks: Sequence[str], sections: Iterable[Section]) -> Iterator[Section]:
-    for section in sections:
-        left = tuple(network for network in section.networks if network in networks)
-        if left:
-            yield replace(section, networks=left)
+    return whole_plan(scale, large, options.seeds or SEEDS, networks, groups=options.task in SHARED_OUT)
 
 
 def score_of(kept: Mapping[str, Any]) -> Score:

@@ -89,8 +89,8 @@ class Plan:
         runs = list(_grid(section.scale, place_of(method, network), method))
         if not all(one in known for one in runs):
             return None
-        choices = [Chosen(one.setting, known[one].is_better_after) for one in runs]
-        return max(choices, key=lambda one: known[runs[one.setting]].at(one.after).chosen_by)
+        best = max(runs, key=lambda one: known[one].best.chosen_by)
+        return Chosen(best.setting, known[best].is_better_after)
 
 
 def _grid(scale: Scale, place: str, method: str) -> Iterator[Run]:
@@ -98,11 +98,13 @@ def _grid(scale: Scale, place: str, method: str) -> Iterator[Run]:
         yield Run(scale, place, method, setting, TUNED_WITH)
 
 
-def whole_plan(scale: Scale, large: int, seeds: int, *, groups: bool = True) -> Plan:
+def whole_plan(
+    scale: Scale, large: int, seeds: int, networks: Sequence[str] = NETWORKS, *, groups: bool = True
+) -> Plan:
     """Three tables: the five networks; more agents on the last two; groups that see other labels."""
-    networks = Section("networks", scale, NETWORKS, seeds)
-    sections = [networks, *_larger(networks, large)]
-    if groups and scale.partition is None:
+    section = Section("networks", scale, tuple(networks), seeds)
+    sections = [section, *_larger(section, large)]
+    if groups and scale.partition is None and DIRECTED in networks:
         grouped = replace(scale, partition=GROUPS)
         sections.append(Section("groups", grouped, (DIRECTED,), 1))
     return Plan(tuple(sections))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from dataclasses import dataclass, replace
@@ -123,6 +124,11 @@ class Score:
     wall_s: float
 
     @property
+    def best(self) -> Moment:
+        """The moment that is better on validation samples."""
+        return self.at(self.is_better_after)
+
+    @property
     def is_better_after(self) -> bool:
         """On validation samples."""
         return self.after is not None and self.after.chosen_by > self.before.chosen_by
@@ -240,15 +246,24 @@ def _accuracies(
     return validation, test
 
 
-def checked(scale: Scale) -> Scale:
-    """With the fingerprint of its samples.
-
-    Raises `SettingError` or `ProblemError` for data that are not there or cannot be shared out so, and for
-    tasks in which something cannot be personal.
-    """
+def check(scale: Scale) -> None:
+    """Raise `SettingError` or `ProblemError` for a task in which something cannot be personal."""
     for name in CHOICES:
         _of_classes(_task(scale, TUNED_WITH, name).problems[0])
-    return replace(scale, data=_task(scale, TUNED_WITH, "none").fingerprint)
+
+
+def with_data(scale: Scale) -> Scale:
+    """With the fingerprint of its samples: fingerprints of tasks do not tell those of a folder.
+
+    Raises `SettingError` for data that are not there or cannot be shared out so.
+    """
+    digest = hashlib.blake2b(digest_size=8)
+    for problem in _problems(scale, TUNED_WITH, "none"):
+        for samples in (problem.training_set, problem.validation_set, problem.test_set):
+            assert samples is not None
+            for tensor in samples:
+                digest.update(tensor.contiguous().numpy().tobytes())
+    return replace(scale, data=digest.hexdigest())
 
 
 @lru_cache(maxsize=2)

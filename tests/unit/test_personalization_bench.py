@@ -7,6 +7,7 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
@@ -38,6 +39,7 @@ from peer.bench.personalization_runs import (
     perform,
     place_of,
     sends,
+    with_data,
 )
 from peer.bench.personalization_tables import CAPTION, COLUMNS, comma_separated, markdown, tables_of
 from peer.errors import HyperpushError, SettingError
@@ -272,6 +274,23 @@ def test_keys_tell_runs_apart() -> None:
         for seed in (0, 1)
     }
     assert len({one.key for one in runs}) == len(runs)
+
+
+def test_a_record_knows_other_samples_of_the_same_shape(tmp_path: Path) -> None:
+    """Fingerprints of tasks do not tell those of two folders apart."""
+    kept = []
+    for seed in (0, 1, 1):
+        folder = tmp_path / f"{seed}"
+        folder.mkdir(exist_ok=True)
+        numbers = np.random.default_rng(seed)
+        for agent in range(2):
+            parts = {"train": 12, "val": 6, "test": 6}
+            samples = {f"x_{part}": numbers.normal(size=(count, 3)) for part, count in parts.items()}
+            labels = {f"y_{part}": np.arange(count) % 2 for part, count in parts.items()}
+            np.savez(folder / f"agent-{agent}.npz", **samples, **labels)
+        scale = with_data(Scale("folder", 2, 10, data_dir=str(folder)))
+        kept.append(Run(scale, "full", OURS, 0, 0).key)
+    assert kept[0] != kept[1] == kept[2]
 
 
 def test_tasks_without_classes_are_refused() -> None:
