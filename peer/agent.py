@@ -314,9 +314,7 @@ class Agent(Outputs[V]):
             self.epoch = self._epochs.told = 0  # told by one, before the others spoke
             self._listening.restart()
         is_old = now >= self._entered_at + self._epoch_s_min()
-        leaps = (
-            self._epochs.told >= self.epoch + EPOCH_JUMP_MAX
-        )  # what is pushed there is too far to be taken in
+        leaps = self._epochs.told >= self.epoch + EPOCH_JUMP_MAX  # too far for what is pushed to be taken in
         heard = self.inbox.highest_epoch(self._listening.believable() if listens else EPOCH_MAX)
         if heard > self.epoch:
             if listens or self._partners.ask_to_listen(heard, self.epoch, self.inbox, self.ticks):

@@ -46,6 +46,9 @@ class LinkRecord:
     messages: int = 0
 
 
+_NOTHING = LinkRecord()  # of what has brought nothing; never changed
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """What one message announces of one block and stream, in lengths."""
@@ -82,14 +85,14 @@ class Plausibility:
 
     def is_beyond_own(self, stream: int, length: float) -> bool:
         """Whether an own gradient of this length can only be the work of somebody else. NaN is."""
-        own = self._own.get(stream, LinkRecord()).share
+        own = self._own.get(stream, _NOTHING).share
         return 0.0 < own < math.inf and not length <= OWN_MARGIN * own
 
     def objection(self, source: PeerId, block: int, stream: int, claim: Claim) -> str | None:
         """Why this cannot be true; None if it can. It is no history yet: see `believe`."""
-        link = self._links.get((source, block, stream), LinkRecord())
-        largest = self._largest.get((block, stream), LinkRecord())
-        own = self._own.get(stream, LinkRecord())
+        link = self._links.get((source, block, stream), _NOTHING)
+        largest = self._largest.get((block, stream), _NOTHING)
+        own = self._own.get(stream, _NOTHING)
         estimate = claim.estimate
         has_history = link.messages >= HISTORY_MIN
         if _exceeds(claim.share, link.share if has_history else None, largest.share, own.share):
@@ -119,7 +122,7 @@ class Plausibility:
         Nothing is known yet of who announced them, so they are compared with each other and with what this
         agent itself has held: none may be longer than the shortest by a margin. Too short does no harm.
         """
-        own = self._own.get(stream, LinkRecord()).estimate
+        own = self._own.get(stream, _NOTHING).estimate
         shortest = min((length for length in (*lengths, own) if length > 0.0), default=0.0)
         return [length <= OWN_MARGIN * shortest for length in lengths]
 

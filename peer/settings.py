@@ -52,8 +52,8 @@ class AgentSettings:
     adjoint_step_size: Scalar | None = None
     """eta of the adjoint; None: chosen by the agent. The same curvature counts."""
     local_step_size: Scalar | None = None
-    """Step of the local inner variables and of their adjoint; None: chosen
-    by the agent from its own curvature, or that of the model where that is given."""
+    """Step of the local inner variables and of their adjoint; None: chosen by the agent from its own
+    curvature, or that of the model where that is given."""
     momentum: Scalar | None = None
     """beta, on the agent's own steps, for both streams. None: chosen with the steps, 0 if those are given.
     Same fixed point."""

@@ -276,9 +276,11 @@ class Simulation(Generic[V]):
                     is_kept, seconds = self.storage.keep_epoch(peer, epoch)
                     if is_kept:
                         node.durable_epoch = epoch
-                    elif not node.is_leaving:
+                    if node.is_leaving:
+                        continue  # it waits for nothing, and gives up what is not kept
+                    if not is_kept:
                         node.effects.appendleft(effect)
-                    if seconds > 0 and not node.is_leaving:
+                    if seconds > 0:
                         self.pause(peer, seconds)
                         self.at(node.paused_until, lambda: self._give(node, lambda: None))
                         return False
@@ -311,11 +313,10 @@ class Simulation(Generic[V]):
         said = sayable(push, node.durable_epoch)
         if said is None:
             return
-        push = said
-        frame = self._codec.encode(push)
-        self._note(b"send", push.sender, frame)
+        frame = self._codec.encode(said)
+        self._note(b"send", said.sender, frame)
         arrived = self._codec.decode(frame)
-        place = node.outlet.place(push)
+        place = node.outlet.place(said)
         source = node.agent.identity.peer
         for target in targets:
             link = self._link(source, target)

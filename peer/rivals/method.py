@@ -161,6 +161,7 @@ def run(method: Method, links: Links, steps: int) -> Ended:
         method.turn(rows)
     method.finish()
     before = method.before_averaging()
-    if method.is_scored_after:
-        method.average(rows)
-    return Ended(before, method.after_averaging() if method.is_scored_after else None)
+    if not method.is_scored_after:
+        return Ended(before, None)
+    method.average(rows)
+    return Ended(before, method.after_averaging())
