@@ -1,51 +1,47 @@
-"""The admin listener: status and faults of one live agent over HTTP. An edge: asyncio and aiohttp.
+"""The admin listener of a live agent over HTTP: who may ask, at what cost. An edge: asyncio and aiohttp.
 
-    GET    /v1/status         what `peer.status.AgentStatus` holds
-    GET    /v1/faults         {"elapsed_s", "plan", "live"}, as `wire.LiveFaults.to_dict` writes them
-    PUT    /v1/faults         {"to": peer or null, "faults": {"drop": 0.4} or null, "for_s": 30 or null}
-    DELETE /v1/faults?to=     clears what was set, for one peer or for all; as GET, and "cleared": how many
-    GET    /healthz           {"ok": true}, also without a token
-
-Errors are {"error": {"field", "value", "remedy"}}. It is apart from the port of the messages: what may stop a
-link must not be open to whoever may push.
+What can be asked is in the routes it is given (`peer.admin_routes`, `peer.admin_groups`); errors are problem
+details (`peer.problem_details`). It is apart from the port of the messages: what may stop a link must not be
+open to whoever may push.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
+from collections import Counter
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
 from peer.admin_access import check_reach
-from peer.admin_input import (
-    bearer_matches,
-    read_fault_request,
-    read_peer,
+from peer.admin_input import bearer_matches
+from peer.admin_routes import (
+    BUSY_RETRY_S,
+    Asked,
+    Route,
+    Routes,
+    discard_body,
+    find_route,
+    problem_answer,
+    read_body,
 )
 from peer.errors import SettingError
-from peer.fault_words import brief
-from peer.jsonable import jsonable
-from wire import FaultPlanError, TransportError, format_address
+from peer.problem_details import RefusalError
+from wire import TransportError, format_address
 from wire.addresses import host_is_loopback, is_loopback
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Mapping
 
     from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http import RawRequestMessage
     from aiohttp.streams import StreamReader
 
-    from wire import LiveFaults
+    from peer.admin_access import AdminAccess
 
-    Handler = Callable[[web.BaseRequest], Awaitable[web.Response]]
-
-BODY_BYTES_MAX: Final = 64 * 1024  # a change has some hundred
 CONNECTIONS_MAX: Final = 32  # at once: a few people and programs
-CONNECTION_S: Final = 10.0  # each has one request, and as long for it: a slow one only takes a place
+CONNECTION_S: Final = 10.0  # each has one request, and as long to send it: a slow one only takes a place
 SWEEP_S: Final = 1.0  # between two looks for those that have been there too long
 HEADER_BYTES_MAX: Final = 4_096  # of one line; a token has a tenth
 HEADERS_MAX: Final = 32
@@ -59,39 +55,32 @@ class AdminServer:
     """Answers about one agent, one request per connection.
 
     Whoever is on this machine may ask if there is no token; nothing but loopback is listened on then. What is
-    no sensible request gets an error and changes nothing; memory is bounded by CONNECTIONS_MAX and the sizes
-    above. An exception in `status` or `elapsed` is a bug, and comes out of `wait_failed`.
+    no sensible request gets an error and changes nothing; memory is bounded by CONNECTIONS_MAX, the sizes
+    above and what each route allows. An exception in a handler that is no `SettingError` is a bug, and comes
+    out of `wait_failed`.
     """
 
     def __init__(
         self,
         host: str,
         port: int,
+        routes: Routes,
         *,
-        status: Callable[[], Mapping[str, object]],
-        faults: LiveFaults,
-        elapsed: Callable[[], float],
         token: str | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        """`elapsed` is the time of the fault plan. Raises `SettingError`."""
+        """Raises `SettingError`."""
         check_reach(host, port, token)
         self.host = host
         self.port = port  # 0 becomes the one that was found free
-        self._status = status
-        self._faults = faults
-        self._elapsed = elapsed
+        self.routes = routes
         self._token = token
         self._tls = tls
-        self._routes: dict[str, dict[str, Handler]] = {
-            "/v1/status": {"GET": self._get_status},
-            "/v1/faults": {"GET": self._get_faults, "PUT": self._put_faults, "DELETE": self._delete_faults},
-            "/healthz": {"GET": _healthz},
-        }
         self._runner: web.ServerRunner | None = None
         self._server: asyncio.Server | None = None
         self._sweep: asyncio.TimerHandle | None = None
-        self._seen: dict[web.RequestHandler, float] = {}  # the connections there are, and since when
+        self._until: dict[web.RequestHandler, float] = {}  # when which connection is closed
+        self._busy: Counter[Route] = Counter()  # requests under way
         self._failed: asyncio.Future[None] | None = None
 
     @property
@@ -107,7 +96,7 @@ class AdminServer:
                 request_factory=_request,
                 access_log=None,
                 logger=_GARBAGE,
-                auto_decompress=False,  # 64 KiB on the wire are then 64 KiB in memory
+                auto_decompress=False,  # what is long in memory is then as long on the wire
                 lingering_time=0.0,
                 max_line_size=HEADER_BYTES_MAX,
                 max_field_size=HEADER_BYTES_MAX,
@@ -147,7 +136,7 @@ class AdminServer:
         sweep.cancel()
         server.close()
         await runner.cleanup()
-        self._seen.clear()
+        self._until.clear()
 
     async def wait_failed(self) -> None:
         """Wait for a bug in what it was given, and raise it; does not return otherwise."""
@@ -166,72 +155,90 @@ class AdminServer:
         assert runner.server is not None
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._seen = {handler: self._seen.get(handler, now) for handler in runner.server.connections}
-        for handler, since in self._seen.items():
-            if now - since >= CONNECTION_S and handler.transport is not None:
+        latest = now + CONNECTION_S
+        self._until = {handler: self._until.get(handler, latest) for handler in runner.server.connections}
+        for handler, until in self._until.items():
+            if now >= until and handler.transport is not None:
                 handler.transport.abort()
         self._sweep = loop.call_later(SWEEP_S, self._close_old, runner)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Let the right ones in; whatever they did wrong is an answer, and the last on this connection."""
         try:
-            response = self._refusal(request) or await self._dispatch(request)
+            response = await self._dispatch(request)
         except SettingError as error:
-            response = _error(400, error.field, error.value, error.remedy)
-        except FaultPlanError as error:
-            response = _error(409, "faults", None, str(error))
-        except web.HTTPRequestEntityTooLarge:
-            response = _error(413, "body", "too long", f"give at most {BODY_BYTES_MAX} bytes")
+            response = problem_answer(error)
         except (web.RequestPayloadError, ConnectionError) as error:
-            response = _error(400, "body", str(error), "send the body whole, and as its headers say")
+            remedy = "send the body whole, and as its headers say"
+            response = problem_answer(SettingError("body", str(error), remedy))
         except Exception as error:  # not handled: handed to whoever waits in wait_failed
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
-            response = _error(500, "agent", type(error).__name__, "this is a bug: see the log of the agent")
-        response.headers["Cache-Control"] = "no-store"
+            remedy = "this is a bug: see the log of the agent"
+            response = problem_answer(RefusalError(500, "agent", type(error).__name__, remedy))
+        response.headers.setdefault("Cache-Control", "no-store")
         response.force_close()
         return response
 
     async def _dispatch(self, request: web.BaseRequest) -> web.Response:
-        handlers = self._routes.get(request.path)
-        if handlers is None:
-            return _error(404, "path", request.path, f"there are {', '.join(self._routes)}")
-        handler = handlers.get("GET" if request.method == "HEAD" else request.method)
-        if handler is None:
-            response = _error(405, "method", request.method, f"here there are {', '.join(handlers)}")
-            response.headers["Allow"] = ", ".join(handlers)
-            return response
-        return await handler(request)
+        self._check_host(request)
+        _check_origin(request)
+        try:
+            route, named = find_route(self.routes, request.method, request.rel_url.raw_path)
+        except RefusalError:
+            self._check_token(request)
+            raise
+        if not route.public:
+            self._check_token(request)
+        if route.at_once_max is not None and self._busy[route] >= route.at_once_max:
+            remedy = f"{route.at_once_max} at once are answered here: ask again when one of them is through"
+            await discard_body(request, route.body_bytes_max)
+            raise RefusalError(503, "path", request.path, remedy, retry_after_s=BUSY_RETRY_S)
+        clock = asyncio.get_running_loop().time
+        self._busy[route] += 1
+        try:
+            if route.send_s is not None:
+                self._until[request.protocol] = clock() + route.send_s
+            body = await read_body(request, route.body_bytes_max)
+            self._until[request.protocol] = clock() + route.answer_s
+            return await route.handler(Asked(request, body, named))
+        finally:
+            self._busy[route] -= 1
 
-    def _refusal(self, request: web.BaseRequest) -> web.Response | None:
+    def _check_host(self, request: web.BaseRequest) -> None:
         host = request.headers.get("Host")
         if is_loopback(self.host) and not host_is_loopback(host):
-            return _error(421, "Host", host, f"ask for {self.url}")
+            raise RefusalError(421, "Host", host, f"ask for {self.url}")
+
+    def _check_token(self, request: web.BaseRequest) -> None:
         header = request.headers.get("Authorization")
-        if self._token is None or request.path == "/healthz" or bearer_matches(header, self._token):
-            return None
-        remedy = "send the token of this agent's --admin-token: Authorization: Bearer TOKEN"
-        response = _error(401, "Authorization", None, remedy)
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
+        if self._token is not None and not bearer_matches(header, self._token):
+            remedy = "send the token of this agent's --admin-token: Authorization: Bearer TOKEN"
+            raise RefusalError(401, "Authorization", None, remedy, headers={"WWW-Authenticate": "Bearer"})
 
-    async def _get_status(self, _request: web.BaseRequest) -> web.Response:
-        return _json(self._status())
 
-    async def _get_faults(self, _request: web.BaseRequest) -> web.Response:
-        return self._told_faults()
+def _check_origin(request: web.BaseRequest) -> None:
+    """A page of somebody else, open in a browser on this machine, must not do anything here."""
+    origin = request.headers.get("Origin")
+    if origin is not None and origin.partition("://")[2] != request.headers.get("Host"):
+        raise RefusalError(403, "Origin", origin, "only the page of this listener may ask from a browser")
 
-    async def _put_faults(self, request: web.BaseRequest) -> web.Response:
-        asked = read_fault_request(await request.read())
-        self._faults.set(asked.to, asked.faults, self._elapsed(), asked.duration_s)
-        return self._told_faults()
 
-    async def _delete_faults(self, request: web.BaseRequest) -> web.Response:
-        cleared = self._faults.clear(read_peer(request.query.get("to")))
-        return self._told_faults(cleared=cleared)
+async def open_listener(access: AdminAccess, routes: Routes) -> AdminServer:
+    """Listen where `access` says. Raises `wire.TransportError` or `SettingError`."""
 
-    def _told_faults(self, **more: object) -> web.Response:
-        return _json({"elapsed_s": self._elapsed(), **self._faults.to_dict(), **more})
+    def make(port: int) -> AdminServer:
+        return AdminServer(access.host, port, routes, token=access.token, tls=access.tls)
+
+    server = make(access.port)
+    try:
+        await server.start()
+    except TransportError:
+        if not access.or_a_free_port:
+            raise
+        server = make(0)
+        await server.start()
+    return server
 
 
 class _Refused(asyncio.Protocol):
@@ -248,26 +255,4 @@ def _request(
     writer: AbstractStreamWriter,
     task: asyncio.Task[None],
 ) -> web.BaseRequest:
-    return web.BaseRequest(
-        message,
-        payload,
-        protocol,
-        writer,
-        task,
-        asyncio.get_running_loop(),
-        client_max_size=BODY_BYTES_MAX,
-    )
-
-
-async def _healthz(_request: web.BaseRequest) -> web.Response:
-    return _json({"ok": True})
-
-
-def _json(content: Mapping[str, object], status: int = 200) -> web.Response:
-    text = json.dumps(jsonable(content), allow_nan=False)
-    return web.Response(text=text + "\n", status=status, content_type="application/json")
-
-
-def _error(status: int, field: str, value: object, remedy: str) -> web.Response:
-    shown = value if value is None or isinstance(value, int | float | str) else repr(value)
-    return _json({"error": {"field": field, "value": brief(shown), "remedy": remedy}}, status)
+    return web.BaseRequest(message, payload, protocol, writer, task, asyncio.get_running_loop())

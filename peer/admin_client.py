@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
 import yarl
 
 from peer.admin_access import read_token
+from peer.admin_input import JSON_TYPE
 from peer.errors import HyperpushError, SettingError
 from peer.options import admin_address
+from peer.problem_details import read_problem
 from wire import AddressError, TransportError, format_address
 from wire.addresses import WILDCARDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-TIMEOUT_S: Final = 10.0
-ANSWER_BYTES_MAX: Final = 8 * 2**20  # the status of an agent that knows as many peers as it may
 DEFAULT_ADMIN: Final = "127.0.0.1:7701"  # of an agent that was told nothing else
 URL, TOKEN, CERTIFICATE = "HYPERPUSH_ADMIN", "HYPERPUSH_ADMIN_TOKEN", "HYPERPUSH_ADMIN_CERT"
+
+
+class Body(NamedTuple):
+    """What is sent, and its media type."""
+
+    content: bytes
+    kind: str
+
+
+class Limits(NamedTuple):
+    """Of one request and its answer."""
+
+    timeout_s: float
+    answer_bytes_max: int
+
+
+LIMITS: Final = Limits(10.0, 8 * 2**20)  # the status of an agent that knows as many peers as it may
 
 
 def admin_client(url: str | None, token: Path | None, environment: Mapping[str, str]) -> AdminClient:
@@ -85,15 +103,23 @@ class AdminClient:
         self._tls = _trusting(certificate) if parsed.scheme == "https" else None
 
     def ask(
-        self, method: str, path: str, *, query: Mapping[str, str] | None = None, content: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        content: object = None,
+        body: Body | None = None,
+        limits: Limits = LIMITS,
     ) -> Mapping[str, object]:
-        """The object that the agent answers.
+        """The object that the agent answers. `content` is sent as JSON, `body` as it is; give one at most.
 
         Raises `wire.TransportError` if there is no agent, `SettingError` if it refuses.
         """
-        body = None if content is None else json.dumps(content).encode()
+        if content is not None:
+            body = Body(json.dumps(content).encode(), JSON_TYPE)
         try:
-            status, text = asyncio.run(self._send(method, path, query, body))
+            status, text = asyncio.run(self._send(method, path, query, body, limits))
         except aiohttp.ClientConnectorCertificateError as error:
             remedy = "set SSL_CERT_FILE to the certificate that the agent uses, and ask by a name in it"
             raise TransportError(f"{self.url} is not trusted: {error}; {remedy}") from None
@@ -113,10 +139,10 @@ class AdminClient:
             if self._token_file is None:
                 raise HyperpushError(f"{self.url} asks for a token; {remedy}")
             raise SettingError(self._token_named, str(self._token_file), remedy)
-        said = answer.get("error")
-        refused = said if isinstance(said, dict) else {}
-        field, remedy = (_printable(refused.get(name)) for name in ("field", "remedy"))
-        raise SettingError(field, refused.get("value"), remedy)
+        refused = read_problem(answer)
+        if refused is None:
+            raise TransportError(f"what answers at {self.url} is no agent: HTTP status {status}")
+        raise refused
 
     def _remedy(self, error: Exception) -> str:
         scheme, _, rest = self.url.partition("://")
@@ -129,20 +155,22 @@ class AdminClient:
         return "is the agent running, and is this the URL it printed for its --admin?"
 
     async def _send(
-        self, method: str, path: str, query: Mapping[str, str] | None, body: bytes | None
+        self, method: str, path: str, query: Mapping[str, str] | None, body: Body | None, limits: Limits
     ) -> tuple[int, bytes]:
-        timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
+        timeout = aiohttp.ClientTimeout(total=limits.timeout_s)
         url = yarl.URL(self.url).with_path(path).with_query(query)
+        data = None if body is None else io.BytesIO(body.content)  # as a file, which is sent in parts
+        headers = {} if body is None else {"Content-Type": body.kind}
         async with (
-            aiohttp.ClientSession(timeout=timeout, headers=self._headers) as session,
-            session.request(method, url, data=body, allow_redirects=False, ssl=self._tls or True) as response,
+            aiohttp.ClientSession(timeout=timeout, headers={**self._headers, **headers}) as session,
+            session.request(method, url, data=data, allow_redirects=False, ssl=self._tls or True) as response,
         ):
-            text = b""
+            text = bytearray()
             async for chunk in response.content.iter_any():
                 text += chunk
-                if len(text) > ANSWER_BYTES_MAX:
-                    raise ValueError(f"it is longer than {ANSWER_BYTES_MAX} bytes")
-            return response.status, text
+                if len(text) > limits.answer_bytes_max:
+                    raise ValueError(f"it is longer than {limits.answer_bytes_max} bytes")
+            return response.status, bytes(text)
 
 
 def _trusting(certificate: Path | None) -> ssl.SSLContext:
@@ -155,7 +183,3 @@ def _trusting(certificate: Path | None) -> ssl.SSLContext:
         except OSError as error:  # those of TLS are some
             raise SettingError(CERTIFICATE, str(certificate), f"give a PEM file: {error}") from None
     return context
-
-
-def _printable(text: object) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))

@@ -8,7 +8,13 @@ import json
 import re
 from typing import Any
 
+import torch
+
 from peer.admin import AdminServer
+from peer.admin_groups import description_routes, fault_routes, health_routes, status_routes
+from peer.admin_predict import predict_routes
+from peer.admin_routes import compose
+from peer.predicting import Form, PersonalModel
 from wire import FaultPlan, LiveFaults
 
 TOKEN = "0123456789abcdef"  # noqa: S105  (of these tests only)
@@ -20,22 +26,29 @@ class AdminSockets:
     """One connection per input, closed when nothing more comes."""
 
     name = "sockets"
-    files = ("peer/admin.py", "peer/admin_input.py", "peer/fault_words.py")
+    files = (
+        *("peer/admin.py", "peer/admin_groups.py", "peer/admin_input.py", "peer/admin_predict.py"),
+        *("peer/admin_routes.py", "peer/predicting.py"),
+        *("peer/fault_words.py", "peer/problem_details.py"),
+    )
 
     def __init__(self) -> None:
         self._runner = asyncio.Runner()
         self._faults = LiveFaults(FaultPlan())
         self._trouble: list[dict[str, Any]] = []
-        self._server = AdminServer(
-            "127.0.0.1",
-            0,
-            status=lambda: {"peer": "a"},
-            faults=self._faults,
-            elapsed=lambda: 1.0,
-            token=TOKEN,
+        routes = compose(
+            health_routes(list),
+            description_routes(),
+            status_routes(lambda: {"peer": "a"}),
+            fault_routes(self._faults, lambda: 1.0),
+            predict_routes(self._personal),
         )
+        self._server = AdminServer("127.0.0.1", 0, routes, token=TOKEN)
         self._runner.get_loop().set_exception_handler(lambda _, context: self._trouble.append(context))
         self._runner.run(self._server.start())
+
+    async def _personal(self) -> PersonalModel:
+        return PersonalModel("a", 1, 1, torch.nn.Identity(), Form((2,), torch.float32), 2)
 
     def close(self) -> None:
         self._runner.run(self._server.close())
@@ -43,9 +56,11 @@ class AdminSockets:
 
     def seeds(self) -> list[bytes]:
         body = json.dumps({"to": "b", "faults": {"drop": 0.5}}).encode()
-        right = f"Bearer {TOKEN}"
+        right, length = f"Bearer {TOKEN}", ["Content-Length", "x"]
+        inputs, right_kind = b'{"inputs": [[1, 2]]}', ["Content-Type", "application/json"]
         requests = [
             ["GET", "/v1/status", [["Host", "localhost"], ["Authorization", right]], b""],
+            ["POST", "/v1/predict", [["Host", "a"], right_kind, ["Authorization", right], length], inputs],
             ["GET", "/healthz", [["Host", "localhost"]], b""],
             ["PUT", "/v1/faults", [["Host", "a"], ["Authorization", right], ["Content-Length", "x"]], body],
             ["PUT", "/v1/faults", [["Transfer-Encoding", "chunked"]], b"4\r\n{}  \r\n0\r\n\r\n"],

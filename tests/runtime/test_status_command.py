@@ -19,6 +19,8 @@ import pytest
 import peer.commands.status
 from peer.admin import AdminServer
 from peer.admin_access import read_tls
+from peer.admin_groups import fault_routes, status_routes
+from peer.admin_routes import compose
 from peer.cli import main
 from tests.runtime.test_admin import certificate_files
 from tests.unit.test_status import STATUS
@@ -45,15 +47,9 @@ class Agent:
         self.faults = LiveFaults(PLAN)
         self.told: dict[str, object] = STATUS.to_dict()
         self.asked = 0
-        self.server = AdminServer(
-            "127.0.0.1",
-            0,
-            status=self._status,
-            faults=self.faults,
-            elapsed=lambda: 5.0,
-            token=token,
-            tls=None if certificate is None else read_tls(*certificate),
-        )
+        routes = compose(status_routes(self._status), fault_routes(self.faults, lambda: 5.0))
+        tls = None if certificate is None else read_tls(*certificate)
+        self.server = AdminServer("127.0.0.1", 0, routes, token=token, tls=tls)
 
     def _status(self) -> dict[str, object]:
         self.asked += 1

@@ -10,6 +10,7 @@ from peer.admin_input import (
     FaultRequest,
     bearer_matches,
     check_token,
+    read_agent_action,
     read_fault_request,
     read_peer,
 )
@@ -59,6 +60,29 @@ def test_a_bad_request_is_named_briefly(body: bytes, told: str) -> None:
         read_fault_request(body)
     assert str(raised.value).startswith(told)
     assert len(str(raised.value)) < 400
+
+
+def test_whose_links_is_said_where_there_are_many() -> None:
+    found = read_fault_request(b'{"from": "a", "faults": null}', with_source=True)
+    assert found == FaultRequest(None, None, None, source="a")
+    assert read_fault_request(b'{"faults": null}', with_source=True).source is None
+    with pytest.raises(SettingError, match="from: 3 is not possible; give the name of a peer"):
+        read_fault_request(b'{"from": 3, "faults": null}', with_source=True)
+
+
+def test_what_is_done_to_an_agent() -> None:
+    assert read_agent_action(b"", takes_duration=False) is None
+    assert read_agent_action(b"{}", takes_duration=False) is None
+    assert read_agent_action(b'{"for_s": "2m"}', takes_duration=True) == 120.0
+    for body, takes_duration, told in (
+        (b'{"for_s": 5}', False, "for_s: 5 is not possible; leave it out"),
+        (b"", True, "for_s: None is not possible; say for how long"),
+        (b'{"for_s": 0}', True, "for_s: 0 is not possible"),
+        (b'{"for_s": 1, "now": 1}', True, "now: 1 is not possible; there are only for_s"),
+    ):
+        with pytest.raises(SettingError) as raised:
+            read_agent_action(body, takes_duration=takes_duration)
+        assert str(raised.value).startswith(told)
 
 
 def test_tokens() -> None:
