@@ -13,6 +13,7 @@ from peer.data_position import ShuffledBatches
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError
 from peer.module_checks import check_module, check_samples, first_outputs, layer_without_second_derivative
+from peer.personal_module import PersonalModule
 from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
 from peer.personalization.contract import Ground
@@ -150,6 +151,22 @@ class ModuleProblem:
         own = self.local if local is None else local
         parameters = self._composition.personal(model, hyperparameters, own)
         return self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        """What people are shown of the hyperparameters: weights, shares, strengths by their names."""
+        with torch.no_grad():
+            return self._composition.meaning(hyperparameters)
+
+    def personal_module(
+        self, model: Named, hyperparameters: Named, local: Named | None = None
+    ) -> PersonalModule:
+        """What `predict` computes, as a module of its own with copies of these values.
+
+        Not while a loss is computed in another thread: torch puts parameters into the one module there is.
+        """
+        own = self.local if local is None else local
+        parameters = self._composition.personal(model, hyperparameters, own)
+        return PersonalModule(self._module, self._composition, parameters, hyperparameters)
 
     @property
     def training_set(self) -> Samples:

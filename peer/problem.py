@@ -84,6 +84,14 @@ class HasDerivatives(Protocol):
 
 
 @runtime_checkable
+class HasMeaning(Protocol):
+    """A problem whose hyperparameters stand for something that people understand better."""
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        """Numbers by what they are called; they are only shown."""
+
+
+@runtime_checkable
 class HasMetrics(Protocol):
     """A problem that can be scored."""
 

@@ -28,5 +28,10 @@ class OutputBias(Personalization):
 
 
 class _Bias(OutputChange):
+    formula = "y = y + bias"
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        return {"bias of the outputs": hyperparameters["bias"]}
+
     def apply(self, outputs: Tensor, hyperparameters: Named) -> Tensor:
         return outputs + hyperparameters["bias"]

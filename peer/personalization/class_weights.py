@@ -38,5 +38,8 @@ class _ClassWeights(SampleWeighting):
         super().__init__(hyperparameters)
         self._targets = targets
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        return {"class weights": (LOG_MAX * torch.tanh(hyperparameters[NAME] / LOG_MAX)).exp()}
+
     def log_weights(self, hyperparameters: Named) -> Tensor:
         return LOG_MAX * torch.tanh(hyperparameters[NAME] / LOG_MAX)[self._targets]

@@ -22,7 +22,7 @@ from peer.personalization.contract import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -63,6 +63,12 @@ class Composition:
         self.hyperparameters: Named = {k: v for part in parts for k, v in part.hyperparameters.items()}
         self.local: Named = {name: tensor for part in parts for name, tensor in part.local.items()}
 
+        self._parts = parts
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        """What people are shown of all hyperparameters."""
+        return {name: found for part in self._parts for name, found in part.meaning(hyperparameters).items()}
+
     # ---- parameters
 
     @property
@@ -91,23 +97,33 @@ class Composition:
 
     def outputs(self, forward: Forward, parameters: Named, hyperparameters: Named) -> Tensor:
         """With what is personal about ensembles and outputs."""
-        found = self._combined(forward, parameters, hyperparameters)
+        return self.finished([forward(own) for own in self.by_learner(parameters)], hyperparameters)
+
+    def plain_outputs(self, forward: Forward, model: Named) -> Tensor:
+        """Those of the shared model as it is; it must be complete."""
+        return self._combined([forward(own) for own in self.by_learner(model)], None)
+
+    def by_learner(self, parameters: Named) -> list[Named]:
+        """The parameters of each learner by the module's names; one learner where there is no ensemble."""
+        return [
+            {name.removeprefix(one): tensor for name, tensor in parameters.items() if name.startswith(one)}
+            for one in self._learners
+        ]
+
+    def finished(self, outputs: Sequence[Tensor], hyperparameters: Named) -> Tensor:
+        """What the outputs of each learner become: one that is personal."""
+        found = self._combined(outputs, hyperparameters)
         for change in self._changes:
             found = change.apply(found, hyperparameters)
         return found
 
-    def plain_outputs(self, forward: Forward, model: Named) -> Tensor:
-        """Those of the shared model as it is; it must be complete."""
-        return self._combined(forward, model, None)
+    @property
+    def finishing(self) -> list[Ensemble | OutputChange]:
+        """The parts that `finished` goes through, in order; all of their hyperparameters count there."""
+        return [*([] if self._ensemble is None else [self._ensemble]), *self._changes]
 
-    def _combined(self, forward: Forward, parameters: Named, hyperparameters: Named | None) -> Tensor:
-        if self._ensemble is None:
-            return forward(parameters)
-        outputs = []
-        for learner in self._learners:
-            own = {k.removeprefix(learner): t for k, t in parameters.items() if k.startswith(learner)}
-            outputs.append(forward(own))
-        return self._ensemble.combine(outputs, hyperparameters)
+    def _combined(self, outputs: Sequence[Tensor], hyperparameters: Named | None) -> Tensor:
+        return outputs[0] if self._ensemble is None else self._ensemble.combine(outputs, hyperparameters)
 
     # ---- losses
 

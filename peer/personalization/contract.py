@@ -106,6 +106,10 @@ class Part:
         self.hyperparameters: Named = hyperparameters or {}
         self.local: Named = local or {}
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        """What people are shown of its hyperparameters, by its name: as they are, or what they do."""
+        return {name: hyperparameters[name] for name in self.hyperparameters}
+
 
 class Adapter(Part, ABC):
     """Local variables that shared and local parameters minimise the training loss with, jointly.
@@ -144,6 +148,7 @@ class Ensemble(Part, ABC):
 
     learners: tuple[str, ...]
     shared: Named  # initial values of all learners
+    formula: str = ""  # for people, y_k the outputs of learner k: "y = (y_0 + y_1) / 2"
 
     @abstractmethod
     def combine(self, outputs: Sequence[Tensor], hyperparameters: Named | None) -> Tensor:
@@ -152,6 +157,8 @@ class Ensemble(Part, ABC):
 
 class OutputChange(Part, ABC):
     """Outputs of the same shape that are personal."""
+
+    formula: str = ""  # for people, hyperparameters by their names: "y = y + bias"
 
     @abstractmethod
     def apply(self, outputs: Tensor, hyperparameters: Named) -> Tensor:

@@ -55,5 +55,8 @@ class _Features(Adapter):
     def adapt(self, parameters: dict[str, Tensor], local: Named) -> None:
         parameters |= {name: parameters[name] + local[PREFIX + name] for name in self._names}
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        return self._strength.meaning(hyperparameters)
+
     def penalty(self, hyperparameters: Named, local: Named) -> Tensor:
         return self._strength.pull(hyperparameters, ((local[name], at) for name, at in self.local.items()))

@@ -49,6 +49,10 @@ class _Interpolation(OwnCopy):
         share = torch.sigmoid(hyperparameters[WEIGHT])
         return {name: x + share.to(x.dtype) * (local[PREFIX + name] - x) for name, x in parameters.items()}
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        share = {"interpolation: share of the own model": torch.sigmoid(hyperparameters[WEIGHT])}
+        return {**share, **self._strength.meaning(hyperparameters)}
+
     def local_loss(
         self, objective: Callable[[Named], Tensor], parameters: Named, hyperparameters: Named, local: Named
     ) -> Tensor:

@@ -30,5 +30,11 @@ class Logits(Personalization):
 
 
 class _Logits(OutputChange):
+    formula = "y = exp(logits.log_scale) * y + logits.bias"
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        scale = hyperparameters["logits.log_scale"].exp()
+        return {"scale of the outputs": scale, "bias of the outputs": hyperparameters["logits.bias"]}
+
     def apply(self, outputs: Tensor, hyperparameters: Named) -> Tensor:
         return hyperparameters["logits.log_scale"].exp() * outputs + hyperparameters["logits.bias"]

@@ -73,6 +73,9 @@ class _LowRank(Adapter):
             change = local[f"{PREFIX}{name}.up"] @ local[f"{PREFIX}{name}.down"]
             parameters[name] = parameters[name] + change.reshape(parameters[name].shape)
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        return self._strength.meaning(hyperparameters)
+
     def penalty(self, hyperparameters: Named, local: Named) -> Tensor:
         return self._strength.pull(hyperparameters, ((local[name], at) for name, at in self.local.items()))
 

@@ -49,6 +49,8 @@ class Mixture(Personalization):
 
 
 class _Mixture(Ensemble):
+    formula = "y = logsumexp over k of (log_softmax(y_k) + log_softmax(mixture.weights)[k])"
+
     def __init__(self, ground: Ground, count: int) -> None:
         super().__init__({NAME: ground.outputs.new_zeros(count)})
         self.learners = tuple(f"mixture.{number}." for number in range(count))
@@ -57,6 +59,9 @@ class _Mixture(Ensemble):
             for number, prefix in enumerate(self.learners)
             for name, tensor in ground.parameters.items()
         }
+
+    def meaning(self, hyperparameters: Named) -> Named:
+        return {"mixture: shares of the learners": torch.softmax(hyperparameters[NAME], dim=0)}
 
     def combine(self, outputs: Sequence[Tensor], hyperparameters: Named | None) -> Tensor:
         logs = torch.stack([torch.log_softmax(output, dim=1) for output in outputs])

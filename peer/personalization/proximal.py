@@ -42,6 +42,9 @@ class _Proximal(OwnCopy):
         del hyperparameters
         return {name: local[PREFIX + name] for name in parameters}
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        return self._strength.meaning(hyperparameters)
+
     def local_loss(
         self, objective: Callable[[Named], Tensor], parameters: Named, hyperparameters: Named, local: Named
     ) -> Tensor:

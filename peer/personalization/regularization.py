@@ -31,5 +31,11 @@ class Regularization(Personalization):
 
 
 class _Factors(DecayFactors):
+    def meaning(self, hyperparameters: Named) -> Named:
+        return {
+            f"weight decay of {name}: factor": factor
+            for name, factor in self.factors(hyperparameters).items()
+        }
+
     def factors(self, hyperparameters: Named) -> Named:
         return {name.removeprefix(PREFIX): hyperparameters[name].exp() for name in self.hyperparameters}

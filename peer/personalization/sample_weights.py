@@ -34,6 +34,12 @@ class SampleWeights(Personalization):
 
 
 class _SampleWeights(SampleWeighting):
+    def meaning(self, hyperparameters: Named) -> Named:
+        return {
+            "sample weights": torch.softmax(self.log_weights(hyperparameters), dim=0)
+            * len(hyperparameters[NAME])
+        }
+
     def log_weights(self, hyperparameters: Named) -> Tensor:
         scores = hyperparameters[NAME]
         return torch.nn.functional.logsigmoid(2 * math.sqrt(len(scores)) * scores)

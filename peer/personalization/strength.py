@@ -33,6 +33,10 @@ class Strength:
         """The strength, shape ()."""
         return STRENGTH_MAX * torch.sigmoid(hyperparameters[self.name])
 
+    def meaning(self, hyperparameters: Named) -> Named:
+        """`peer.personalization.contract.Part.meaning`."""
+        return {self.name: self.value(hyperparameters)}
+
     def pull(self, hyperparameters: Named, pairs: Iterable[tuple[Tensor, Tensor]]) -> Tensor:
         """Strength / 2 times the squared distance of all pairs together."""
         squares = torch.stack([(one - other).square().sum() for one, other in pairs]).sum()
