@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 
+from peer.data.npy import read_npy
 from peer.errors import SettingError
 
 if TYPE_CHECKING:
@@ -113,22 +114,10 @@ def _arrays(data: bytes, file: str) -> dict[str, NDArray[Any]]:
 
 
 def _array(data: bytes, file: str, name: str) -> NDArray[Any]:
-    """One array, after a look at what its header promises. Raises ValueError for what is no .npy file."""
-    stored = io.BytesIO(data)
-    version = np.lib.format.read_magic(stored)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(
-        version
-    )
-    if read is None:
-        _refuse(file, f"{name} is of version {version}; save plain numbers with numpy.savez")
-    shape, _, dtype = read(stored)
-    if dtype.hasobject:
-        _refuse(file, f"{name} holds Python objects; save numbers, or words as numpy.str_")
-    if math.prod(shape) * dtype.itemsize != len(data) - stored.tell():
-        _refuse(file, f"{name} promises shape {shape} of {dtype}, which is not what is there; save it again")
-    stored.seek(0)
-    found: NDArray[Any] = np.lib.format.read_array(stored, allow_pickle=False)
-    return found
+    try:
+        return read_npy(data)
+    except ValueError as error:
+        _refuse(file, f"{name} {error}")
 
 
 def _inputs(given: NDArray[Any], file: str, name: str) -> NDArray[Any]:

@@ -29,7 +29,7 @@ from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, cro
 from tests.fuzz.hostile_swarm import ATTACKS, KINDS, attacked
 from tests.fuzz.mutation import change_tree
 from tests.fuzz.replayed import Replayed
-from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
+from tests.fuzz.targets import Admin, Decoder, Envelope, Predictions, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ TARGETS: dict[str, tuple[Callable[[], Any], ...]] = {
     "envelope": (Envelope, Sealed),
     "records": (Records,),
     "agent": (HostileMembers,),
-    "admin": (Admin, AdminSockets),
+    "admin": (Admin, AdminSockets, Predictions),
     "scenario": (Scenario,),
     "config": (Config,),
     "keys": (Keys,),

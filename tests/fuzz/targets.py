@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import json
 from typing import Any
 
 import msgpack
+import numpy as np
+import torch
 
 from peer.admin_input import bearer_matches, check_token, read_fault_request, read_peer
 from peer.errors import SettingError
+from peer.predicting import Form, read_array, read_json
+from peer.problem_details import problem_details
 from wire import (
     Array,
     DecodeError,
@@ -285,6 +290,48 @@ class Admin:
         json.dumps(live.to_dict(), allow_nan=False)
         faults = live.faults_on("a", asked.to or "b", 5.0)
         assert (faults is None) == (asked.faults is None)
+        return "accepted"
+
+
+class Predictions:
+    """Bodies of POST /v1/predict, after the HTTP: [form, body as hexadecimal digits or as JSON] as JSON."""
+
+    name = "predictions"
+    files = ("peer/predicting.py", "peer/data/npy.py", "peer/admin_input.py")
+    forms = (Form((2,), torch.float32), Form((2, 2), torch.uint8), Form((1,), torch.bfloat16))
+
+    def seeds(self) -> list[bytes]:
+        arrays = [np.ones((3, 2)), np.zeros((1, 2, 2), np.uint8), np.arange(4, dtype=">i8").reshape(4, 1)]
+        written = []
+        for number, array in enumerate(arrays):
+            stored = io.BytesIO()
+            np.save(stored, array)
+            written += [[number, stored.getvalue().hex()], [number, {"inputs": array.tolist()}]]
+        return [json.dumps(one).encode() for one in written]
+
+    def read(self, data: bytes) -> Any:
+        return json.loads(data)
+
+    def write(self, tree: Any) -> bytes:
+        return json.dumps(tree).encode()
+
+    def throw(self, data: bytes) -> str:
+        """Inputs that are finite, of the form, and no larger than what came allows; or a refusal."""
+        try:
+            number, body = json.loads(data)
+            form = self.forms[_whole(number) % len(self.forms)]
+            raw = bytes.fromhex(body) if isinstance(body, str) else json.dumps(body).encode()
+        except (ValueError, TypeError, RecursionError):
+            form, body, raw = self.forms[0], "", data
+        try:
+            found = read_array(raw, form) if isinstance(body, str) else read_json(raw, form)
+        except SettingError as error:
+            json.dumps(problem_details(error), allow_nan=False)
+            return refused(error)
+        assert found.dtype is form.dtype
+        assert tuple(found.shape[1:]) == form.shape
+        assert bool(torch.isfinite(found).all())
+        assert 0 < found.numel() <= len(raw)
         return "accepted"
 
 

@@ -12,7 +12,7 @@ from tests.fuzz.guided import fuzz
 from tests.fuzz.hostile_agent import HostileMembers, crowd_of_announcements, crowd_of_strangers
 from tests.fuzz.hostile_swarm import KINDS, attacked, everything, ghosts, haste
 from tests.fuzz.replayed import Replayed
-from tests.fuzz.targets import Admin, Decoder, Envelope, Records, Sealed
+from tests.fuzz.targets import Admin, Decoder, Envelope, Predictions, Records, Sealed
 from tests.fuzz.user_files import Config, Keys, Scenario
 from wire import PEERS_KNOWN_MAX
 
@@ -28,6 +28,7 @@ DEEP = b"[" * 990 + b"]" * 990
         (Sealed, 1_500, "opened"),
         (Records, 500, "heard"),
         (Admin, 500, "accepted"),
+        (Predictions, 500, "accepted"),
         (Scenario, 150, "read"),
         (Config, 100, "read"),
         (Keys, 300, "read refused by KeyFileError"),

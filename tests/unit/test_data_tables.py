@@ -134,8 +134,8 @@ def test_wrong_arrays_are_named(more: dict[str, Any], told: str) -> None:
     [
         (b"", "it cannot be read as .npz: File is not a zip file"),
         (npz()[:-30], "it cannot be read as .npz: "),
-        (zipped("x_train", b"abc"), "it cannot be read as .npz: "),
-        (zipped("x_train", npy("{'descr': '<f8'}\n")), "it cannot be read as .npz: "),
+        (zipped("x_train", b"abc"), "x_train is no .npy file; save it with numpy.save"),
+        (zipped("x_train", npy("{'descr': '<f8'}\n")), "x_train has a header that cannot be read: "),
         (
             zipped("x_train", npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000, 2)}\n")),
             "x_train promises shape (1000000000000, 2) of float64, which is not what is there",
