@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -13,8 +12,9 @@ from peer.errors import SettingError
 from peer.figure_file import check_figure
 from peer.influence.figure import draw
 from peer.influence.findings import found_again, ranked
-from peer.influence.gather import kept, planted, sampled, simulated
+from peer.influence.gather import kept, planted, simulated
 from peer.jsonable import check_json, write_json
+from peer.kept import sampled
 from peer.options import data_choice, shard_of
 from peer.tasks import make_task
 
@@ -42,10 +42,10 @@ def main(options: argparse.Namespace) -> int:
     console.print(_table(findings, order[: options.top], swarm, "hurt most", title))
     console.print(_table(findings, order[::-1][: options.top], swarm, "help most", ""))
     for line in _summary(findings, swarm):
-        console.print(escape(line))
+        console.print(line)
     if options.figure is not None:
         draw(findings, title, options.figure, swarm)
-        console.print(escape(f"drawn: {options.figure}"))
+        console.print(f"drawn: {options.figure}")
     if options.json is not None:
         write_json(options.json, _content(findings, title))
     return 0
@@ -84,7 +84,7 @@ def _kept(options: argparse.Namespace) -> tuple[list[Findings], int, str]:
 
 def _table(findings: Sequence[Findings], places: Sequence[Place], swarm: int, name: str, title: str) -> Table:
     shows = any(one.was for one in findings)
-    table = Table(title=escape(title) if title else None, header_style="bold")
+    table = Table(title=title or None, header_style="bold")
     table.add_column(name, justify="right")
     for heading in ("agent", "sample", "label", "counts", "without it"):
         table.add_column(heading, justify="left" if heading == "agent" else "right")
@@ -96,7 +96,7 @@ def _table(findings: Sequence[Findings], places: Sequence[Place], swarm: int, na
         shown = str(int(label)) if one.problem.classes is not None else f"{float(label.mean()):.4g}"
         told = f"it is {one.was[row]}" if row in one.was else ""
         table.add_row(
-            *(str(rank), escape(one.agent), str(row), shown, f"{float(one.weights[row]):.2f}"),
+            *(str(rank), (one.agent), str(row), shown, f"{float(one.weights[row]):.2f}"),
             f"{-float(one.harms[row]) / swarm:+.1e}",
             *([told] if shows else []),
         )

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
-from peer.checkpoints import CheckpointStore
-from peer.errors import ProblemError, SettingError, StateError
-from peer.file_disk import FileDisk
+from peer.errors import SettingError
 from peer.influence.findings import Findings, findings_of
 from peer.influence.wrong_labels import wrong_labels
-from peer.module_problem import ModuleProblem
+from peer.kept import kept_by
 from peer.settings import AgentSettings
-from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import unpack
-from peer.torch_learner import TorchLearner
 from peer.virtual_swarm import Swarm, reproducible_torch
 from wire import FaultPlan
 
@@ -24,18 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from peer.module_problem import ModuleProblem
     from peer.settings import SettingKeywords
-
-HAVE_SAMPLES = "digits, fashion-mnist, mnist, emnist, fedem-synthetic, folder, or a file that makes some"
-
-
-def sampled(name: str, problem: object) -> ModuleProblem:
-    """The problem, whose single samples can be told apart. Raises `SettingError`."""
-    if not isinstance(problem, ModuleProblem):
-        raise SettingError(
-            "task", name, f"its problems are no peer.ModuleProblem with samples; {HAVE_SAMPLES}"
-        )
-    return problem
 
 
 def planted(
@@ -107,27 +92,15 @@ def kept(folder: Path, problem: ModuleProblem) -> tuple[Findings, str]:
 
     Raises `StateError` if there is none, or if it is of another model.
     """
-    if not folder.is_dir():
-        raise StateError(f"state: {folder} is no directory; give what --state of an agent was given")
-    number, checkpoint, _ = CheckpointStore(FileDisk(folder)).newest()
-    if checkpoint is None:
-        raise StateError(f"state: {folder} has no whole checkpoint; let an agent run there for a while")
-    learner: TorchLearner[Any] = TorchLearner(problem)
-    snapshot: Snapshot[torch.Tensor] = Snapshot(unpack(checkpoint.tensors), checkpoint.values)
-    try:
-        learner.restore(snapshot.part("learner"))
-        arrays = {name: snapshot.array(name, learner.layout.size) for name in ("model", "adjoint")}
-    except (SnapshotError, ProblemError) as error:
-        remedy = "give the task, seed, shard, personalization and data that its agent was started with"
-        raise StateError(f"state: checkpoint {number} in {folder} does not fit: {error}; {remedy}") from None
+    there = kept_by(folder, problem)
+    learner = there.learner
     found = findings_of(
         folder.name,
         problem,
-        model=learner.layout.unflatten(arrays["model"]),
-        adjoint=learner.layout.unflatten(arrays["adjoint"]),
+        model=there.model,
+        adjoint=there.adjoint,
         hyperparameters=learner.hyperparameters,
         local=learner.local,
         local_adjoint=learner.local_adjoint,
     )
-    ticks = checkpoint.values.get("ticks")
-    return found, f"checkpoint {number} of {checkpoint.saved_at}, tick {ticks}, epoch {checkpoint.epoch}"
+    return found, str(there)
