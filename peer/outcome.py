@@ -102,6 +102,9 @@ class Outcome:
         """As written by `--json`."""
         found: dict[str, Any] = {
             "config": dict(self.config),
+            "kind": str(self.kind),
+            "columns": dict(self.columns),
+            "verdict": verdict(self),
             "agents": [agent.to_dict(self.kind) for agent in self.agents],
             "summary": self.summary(),
             "wall_s": self.wall_s,

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import torch
 from rich.progress import Progress
 
-from peer.commands.common import configuration, stopped_by_interrupt
+from peer.commands.common import configuration, make_recorder, stopped_by_interrupt
 from peer.display import make_console, print_outcome
 from peer.errors import SettingError
 from peer.estimators.learning import HYPER_STEP, Plan, learn_in_rounds
 from peer.options import agent_settings, data_choice, ending
 from peer.outcome import AgentOutcome, Outcome
-from peer.recorder import Recorder
 from peer.scenario import member_names
 from peer.tasks import Answer, make_task
 from peer.virtual_swarm import reproducible_torch
@@ -38,7 +37,7 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             remedy = f"common rounds of --estimator {options.estimator} have no such thing; leave it out"
             raise SettingError(name, str(getattr(options, name)), remedy)
     began = time.monotonic()
-    console = make_console()
+    console = make_console(options.log_format)
     with reproducible_torch():
         task = make_task(
             options.task,
@@ -63,11 +62,8 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
         )
         end = ending(options, task.columns, settings)
         config = configuration(options, settings, FaultPlan(drop=options.drop), end)
-        recorder = Recorder(
-            {**config, "estimator": options.estimator, "schedule": options.schedule, "links": options.links},
-            options.json,
-            options.out,
-        )
+        ways = {name: getattr(options, name) for name in ("estimator", "schedule", "links")}
+        recorder = make_recorder(options, {**config, **ways}, task, task.problems[0], console.print)
         try:
             with (
                 stopped_by_interrupt() as stop,

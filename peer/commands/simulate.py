@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from peer.commands import in_rounds
-from peer.commands.common import configuration, stopped_by_interrupt
+from peer.commands.common import configuration, make_recorder, stopped_by_interrupt
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
+from peer.details import AgentDetails
 from peer.display import make_console, make_display, print_outcome
 from peer.errors import SettingError
 from peer.estimators.choice import choose
 from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import AgentOutcome, Outcome
-from peer.recorder import Recorder
 from peer.scenario import member_names, told
 from peer.tasks import Answer, make_task
 from peer.trace.origins import of_task
@@ -34,7 +34,7 @@ def main(options: argparse.Namespace) -> int:
     if options.found["links"].origin != "default":
         raise SettingError("links", options.links, "agents never know; it is for other --estimator NAME")
     began = time.monotonic()
-    console = make_console()
+    console = make_console(options.log_format)
     names = member_names(options.agents)
     scenario = read_scenario(options.scenario, names)
     faults, choice = scenario.plan(fault_plan(options)), data_choice(options)
@@ -44,7 +44,8 @@ def main(options: argparse.Namespace) -> int:
         end = ending(options, task.columns, settings)
         config = configuration(options, settings, faults, end)
         changes = [told(change) for change in scenario.changes]
-        recorder = Recorder({**config, "changes": changes}, options.json, options.out)
+        config = {**config, "changes": changes}
+        recorder = make_recorder(options, config, task, task.problems[0], console.print)
         title = f"{options.agents} simulated agents, {options.task}, {options.drop:.0%} of the messages lost"
         try:
             origin = of_task(task, options.agents, options.seed, options.personalization, choice)
@@ -71,6 +72,8 @@ def main(options: argparse.Namespace) -> int:
                         end.look(views, simulation.now)
                         display.show(views, end.progress)
                         recorder.record(views, simulation.now)
+                        over = end.reached or stop.is_set()
+                        recorder.look(lambda: _details(swarm), simulation.now, last=over)
                     if end.reached or stop.is_set():
                         break
                     simulation.run_until(simulation.now + settings.tick_s)
@@ -78,6 +81,7 @@ def main(options: argparse.Namespace) -> int:
                         if change.at_s <= simulation.now:
                             happened += 1
                             display.say(news)
+                            recorder.change(change.agent, news, change.at_s)
                     for at_s, peer, event in swarm.events[events:]:
                         display.tell(peer, event)
                         recorder.event(peer, event, at_s)
@@ -137,4 +141,13 @@ def _views(swarm: Swarm) -> list[AgentView]:
         AgentView.of(member.agent, Messages.of_simulation(member.agent, counters[member.peer]))
         for member in swarm.members
         if member.alive and member.agent is not None
+    ]
+
+
+def _details(swarm: Swarm) -> list[AgentDetails]:
+    """Of the same."""
+    return [
+        AgentDetails.of(member.agent, member.learner.hyperparameters, swarm.simulation.now)
+        for member in swarm.members
+        if member.alive and member.agent is not None and member.learner is not None
     ]

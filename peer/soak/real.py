@@ -48,6 +48,7 @@ class SoakTask:
     name = "soak"
     kind = Kind.ERROR
     columns: Mapping[str, str] = MappingProxyType({})
+    class_names: Sequence[str] = ()
 
     def __init__(self, agents: int, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)

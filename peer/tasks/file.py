@@ -45,6 +45,8 @@ class FileTask:
     Scores are accuracies where a `peer.ModuleProblem` has test samples of classes, else validation losses.
     """
 
+    class_names: Sequence[str] = ()
+
     def __init__(
         self, path: Path, agents: int, seed: int, personalization: Personalization, shard: int
     ) -> None:

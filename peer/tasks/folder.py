@@ -118,7 +118,7 @@ def _one_file_each(
     make_network(model, own.inputs.shape[1:], len(names), seed)  # refused now, if it has to be
     shape = "x".join(map(str, own.inputs.shape[1:]))
     fingerprint = f"{NAME} {own.inputs.dtype} {shape} {','.join(names)}/{model}/{agents}/{seed}"
-    return SampleTask(NAME, fingerprint, MadeWhenAsked(agents, make), SETTINGS)
+    return SampleTask(NAME, fingerprint, MadeWhenAsked(agents, make), SETTINGS, names)
 
 
 def _read(path: Path, names: tuple[str, ...] | None, column: str | None) -> Table:

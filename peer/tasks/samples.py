@@ -67,12 +67,18 @@ class SampleTask:
     columns = ACCURACIES
 
     def __init__(
-        self, name: str, fingerprint: str, problems: Sequence[ModuleProblem], settings: SettingKeywords
+        self,
+        name: str,
+        fingerprint: str,
+        problems: Sequence[ModuleProblem],
+        settings: SettingKeywords,
+        class_names: Sequence[str] = (),
     ) -> None:
         self.name = name
         self.fingerprint = fingerprint
         self.problems = problems
         self.settings = settings
+        self.class_names = class_names
 
     def scores(
         self,
@@ -126,7 +132,8 @@ def shared_task(
 
     make_network(model, data.inputs.shape[1:], len(data.names), seed)  # refused now, if it has to be
     made = f"{some}{data.digest()}/{scheme}/{model}/{agents}/{seed}"
-    return SampleTask(name, f"{name} {made}", MadeWhenAsked(agents, make), settings)
+    names = () if scheme.transform == "permuted" else data.names
+    return SampleTask(name, f"{name} {made}", MadeWhenAsked(agents, make), settings, names)
 
 
 def share_out(

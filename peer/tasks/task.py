@@ -51,6 +51,10 @@ class Task(Protocol):
         """Names of the scores and what people read above them, in order."""
 
     @property
+    def class_names(self) -> Sequence[str]:
+        """Of the outputs, in order; none where they are unknown, or another class for every agent."""
+
+    @property
     def problems(self) -> Sequence[BilevelProblem[Any]]:
         """One per agent; equal arguments give equal problems on every machine."""
 
@@ -81,6 +85,7 @@ class SyntheticTask:
 
     name = "synthetic"
     kind = Kind.ERROR
+    class_names: Sequence[str] = ()
     columns: Mapping[str, str] = MappingProxyType(
         {name: name for name in ("model", "adjoint", "hypergradient", "hyperparameters")}
     )
@@ -173,6 +178,7 @@ def _digits(wanted: Wanted) -> Task:
         f"digits/{shared_out}{agents}/{seed}",
         [digits_problem(data, chosen, seed) for data in split_digits(agents, seed, scheme)],
         {"hyper_step_size": None},
+        () if scheme.transform == "permuted" else tuple("0123456789"),
     )
 
 
