@@ -84,6 +84,7 @@ FOUND = {
     5227: "a later life of a peer, made up by a liar, which was never forgotten",
     21751: "a late message of a peer that had seemed gone, taken after newer ones",
     10629: "a newcomer's share, by way of an agent that had settled",
+    9600: "many targets, of which the checker knew no reason",
     5418: "an agent that listens for an epoch holds mass of the one that it has left",
 }
 

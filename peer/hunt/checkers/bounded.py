@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from peer.bypasses import ALL_ARE_KNOWN
 from peer.hunt.checkers.base import Checker
 from peer.hunt.hostile import GHOSTS
 from peer.hunt.quadratics import QuadraticLearner
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 GOODBYES_AND_BEACONS = 4  # slots of a link beside its blocks
 CENSUS_EVERY_S = 200.0 * TICK_S  # it takes some milliseconds
+# Targets beside the circles: where all other links of a small swarm are cut, one agent pushes to everybody.
+BESIDE_MAX = max(BYPASS_MAX, ALL_ARE_KNOWN)
 STREAMS = 2
 PER_NAME_AND_BLOCK = 4  # entries of any table; the largest have one for each stream
 OF_THEIR_OWN = 16  # that are about the agent itself
@@ -55,7 +58,7 @@ class Bounded(Checker):
                 ("messages waiting", len(agent.inbox), names * blocks),
                 ("peers remembered", len(agent.membership.liveness.lives), names),
                 ("peers alive", len(agent.peers), names),
-                ("out-neighbours", len(agent.out_neighbours), trial.world.settings.fanout + BYPASS_MAX),
+                ("out-neighbours", len(agent.out_neighbours), trial.world.settings.fanout + BESIDE_MAX),
                 ("waiting for a link", waiting, blocks + GOODBYES_AND_BEACONS),
             ):
                 if size > limit:
