@@ -1,4 +1,4 @@
-"""Reads off a running service what `peer.status` holds."""
+"""Reads off a running service what `peer.status` holds, and off any agent what it knows of its links."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from peer.assembly import TensorAgent
     from peer.service import AgentService
-    from wire import PeerId, PeerRecord, RejectReason
+    from wire import PeerId, PeerRecord, RejectReason, WebSocketTransport
 
 STRANDED_TOLD_MAX = 8  # warnings of one kind: a swarm may have many agents behind NAT
 Refused = tuple["PeerRecord", "RejectReason"]
@@ -31,7 +31,8 @@ def agent_status(
     agent = service.agent
     report = agent.progress.report
     uptime_s = now - service.began_at
-    links = tuple(_link(service, peer, now) for peer in sorted(agent.membership.liveness.lives))
+    known = sorted(agent.membership.liveness.lives)
+    links = tuple(link_status(agent, peer, now, service.transport) for peer in known)
     links += tuple(_refused(*incompatible[peer]) for peer in sorted(incompatible))
     return AgentStatus(
         peer=agent.identity.peer,
@@ -51,14 +52,31 @@ def agent_status(
         until_line=until_line,
         steps_line=_steps(agent),
         hyper_rate=agent.progress.hyper_schedule.factor,
+        hypergradient_norm=report.hypergradient_norm,
         training_loss=report.training_loss,
         validation_loss=report.validation_loss,
         accuracies=dict(report.metrics),
         swarm_accuracies=agent.solver.tuner.swarm().accuracies,
+        messages=messages_of(service),
         rejected=dict(service.transport.counters.rejected),
+        checkpoint_age_s=service.checkpoint_age_s(now),
         warnings=_warnings(service, links, uptime_s),
         links=links,
     )
+
+
+def messages_of(service: AgentService) -> dict[str, int]:
+    """Three counts of the sender, three of the receiver, and the bytes sent."""
+    sent, received = service.transport.counters, service.agent.inbox.counters
+    return {
+        "sent": sent.sent,
+        "replaced": sent.replaced,  # by a newer one, while waiting to be sent
+        "unsent": sent.unsent,
+        "received": received.received,
+        "missing": received.gaps,  # numbers between those received: lost or late
+        "stale": received.stale,  # late, or duplicates
+        "bytes_sent": sent.bytes_sent,
+    }
 
 
 def _steps(agent: TensorAgent) -> str:
@@ -68,21 +86,25 @@ def _steps(agent: TensorAgent) -> str:
     return f"{told}; hyperparameters {rate:.3g}" if rate else told
 
 
-def _link(service: AgentService, peer: PeerId, now: float) -> LinkStatus:
-    agent = service.agent
+def link_status(
+    agent: TensorAgent, peer: PeerId, now: float, transport: WebSocketTransport | None = None
+) -> LinkStatus:
+    """The links from and to one peer, by the agent's clock; without a transport nothing of what it counts."""
     liveness = agent.membership.liveness
     life = liveness.lives[peer]
-    sent = service.transport.per_peer.get(peer, LinkCounters())
+    counted = None if transport is None else transport.per_peer.get(peer)
+    sent = counted or LinkCounters()
     received = agent.inbox.links.get(peer)
     quarantine = agent.membership.quarantined.get(peer)
     disagreement = agent.progress.disagreements.get(peer)
     return LinkStatus(
         peer=peer,
-        address=service.transport.address_of(peer) or life.address,
+        address=("" if transport is None else transport.address_of(peer)) or life.address,
         incarnation=life.incarnation,
         pushes_to=peer in agent.out_neighbours,
         hears=not life.left and agent.membership.hears(peer, now),
         heard_by=not life.left and agent.membership.is_heard_by(peer, now),
+        alive=peer in agent.peers.alive(),
         left=life.left,
         route=sent.route,
         age_s=None if life.heard_at is None else now - life.heard_at,

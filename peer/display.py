@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
+from peer.json_log import JsonDisplay, JsonLog
 from peer.outcome import CONFIDENCE, Kind, verdict
 
 if TYPE_CHECKING:
@@ -44,6 +45,9 @@ class Display(Protocol):
 
     def say(self, line: str) -> None:
         """Show one line."""
+
+    def note(self, line: str) -> None:
+        """Show one line that stays."""
 
     def tell(self, peer: str, event: Event) -> None:
         """Show an event if it is worth a line."""
@@ -101,11 +105,15 @@ class LiveDisplay:
     def show(self, views: Sequence[AgentView], progress: float) -> None:
         """Redraw."""
         self._progress.update(self._bar, completed=progress)
-        self._live.update(Group(self._progress, _live_table(views)))
+        self._live.update(Group(self._progress, live_table(views)))
 
     def say(self, line: str) -> None:
         """Replace the description of the bar."""
         self._progress.update(self._bar, description=line)
+
+    def note(self, line: str) -> None:
+        """A line above the table."""
+        self._live.console.print(line)
 
     def tell(self, peer: str, event: Event) -> None:
         """A line above the table."""
@@ -137,9 +145,13 @@ class PlainDisplay:
         if now - self._last < PLAIN_LINE_EVERY_S and progress < 1.0:
             return
         self._last = now
-        self._console.print(f"{now - self._began:6.1f} s  {progress:4.0%}  {_summary_line(views)}")
+        self._console.print(f"{now - self._began:6.1f} s  {progress:4.0%}  {summary_line(views)}")
 
     def say(self, line: str) -> None:
+        """Print it."""
+        self._console.print(line)
+
+    def note(self, line: str) -> None:
         """Print it."""
         self._console.print(line)
 
@@ -159,16 +171,34 @@ class SafeConsole(Console):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def make_console() -> Console:
+class JsonConsole(SafeConsole):
+    """Prints every text as one of `lines`, and what is no text not at all."""
+
+    def __init__(self) -> None:
+        super().__init__(markup=False, highlight=False, emoji=False, soft_wrap=True)
+        self.lines = JsonLog(super().print)
+
+    def print(self, *objects: object, style: object = None, **_: object) -> None:
+        """What has a colour is a warning."""
+        for text in objects:
+            if isinstance(text, str):
+                self.lines.emit("said", text, level="info" if style in (None, "bold") else "warning")
+
+
+def make_console(log_format: str = "text") -> Console:
     """Standard output; where it is no terminal, wide enough for the table and without folding lines."""
-    console = SafeConsole(markup=False, highlight=False)
+    if log_format == "json":
+        return JsonConsole()
+    console = SafeConsole(markup=False, highlight=False, emoji=False)
     if console.is_terminal:
         return console
-    return SafeConsole(markup=False, highlight=False, width=PLAIN_WIDTH, soft_wrap=True)
+    return SafeConsole(markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH, soft_wrap=True)
 
 
 def make_display(console: Console, title: str) -> Display:
-    """Live on a terminal, plain elsewhere."""
+    """Live on a terminal, plain elsewhere; lines of JSON on a console of them."""
+    if isinstance(console, JsonConsole):
+        return JsonDisplay(console.lines, title)
     return LiveDisplay(console, title) if console.is_terminal else PlainDisplay(console, title)
 
 
@@ -176,7 +206,8 @@ def _number(value: float, form: str) -> str:
     return format(value, form) if math.isfinite(value) else "–"
 
 
-def _live_table(views: Sequence[AgentView]) -> Table:
+def live_table(views: Sequence[AgentView]) -> Table:
+    """A row for each agent, up to ROWS_MAX."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("agent")
     for name in ("tick", "train", "valid", "shared", "personal", "|hypergr.|", "residual"):
@@ -207,7 +238,9 @@ def _live_table(views: Sequence[AgentView]) -> Table:
     return table
 
 
-def _summary_line(views: Sequence[AgentView]) -> str:
+def summary_line(views: Sequence[AgentView]) -> str:
+    """Means over agents; there must be one."""
+
     def mean(name: str, form: str) -> str:
         values = [value for view in views if math.isfinite(value := getattr(view, name))]
         return format(statistics.fmean(values), form) if values else "–"
@@ -225,6 +258,9 @@ def _summary_line(views: Sequence[AgentView]) -> str:
 
 def print_outcome(console: Console, outcome: Outcome) -> None:
     """The table at the end, the paired intervals, and one honest sentence."""
+    if isinstance(console, JsonConsole):
+        console.lines.outcome(outcome)
+        return
     summary = outcome.summary()
     is_accuracy = outcome.kind is Kind.ACCURACY
     table = Table(

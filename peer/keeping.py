@@ -26,10 +26,18 @@ class Keeper:
     A disk that refuses one is told of once, and asked again when the next one comes.
     """
 
-    def __init__(self, agent: TensorAgent, state: AgentState, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        agent: TensorAgent,
+        state: AgentState,
+        say: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
         self._agent = agent
         self._state = state
         self._say = say
+        self._clock = clock
+        self.kept_at: float | None = None  # when the last one was durable, in this life
         self._waiting: tuple[Snapshot[Tensor], int] | None = None  # and the epoch that it is of
         self._task: asyncio.Task[None] | None = None
         self._problem = ""
@@ -75,6 +83,7 @@ class Keeper:
             try:
                 await asyncio.to_thread(self._write, snapshot, epoch)
                 self._problem = ""
+                self.kept_at = self._clock()
             except StateError as error:
                 if str(error) != self._problem:
                     self._say(f"no checkpoint was kept: {error}; learning goes on")

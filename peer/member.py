@@ -6,20 +6,28 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from peer.admin import AdminServer
+from peer.admin import open_listener
+from peer.admin_groups import fault_routes, status_routes
+from peer.admin_predict import predict_routes
+from peer.admin_routes import compose
 from peer.agent_status import agent_status
 from peer.errors import SettingError
 from peer.key_files import read_key_ring
+from peer.page.watch import Watch
+from peer.pulse import Pulse
 from peer.refused import Refusals
+from peer.service_manager import ServiceManager
 from peer.settled import ResidualTrend
 from wire import DnsDiscovery, SeedDiscovery, TransportError, ZeroconfDiscovery
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
     from pathlib import Path
 
+    from peer.admin import AdminServer
     from peer.admin_access import AdminAccess
     from peer.service import AgentService
+    from peer.status import AgentStatus
     from peer.until import Ending
     from wire import LiveFaults, PeerRecord, RejectReason
 
@@ -46,9 +54,11 @@ class Member:
         key_file: Path | None = None,
         ending: Ending,
         say: Callable[[str], None],
+        manager: ServiceManager | None = None,
     ) -> None:
         self.service = service
         self.admin: AdminServer | None = None
+        self.watch = Watch(self)
         self._listen_host = listen_host
         self._seeds = seeds
         self._dns = dns
@@ -64,10 +74,16 @@ class Member:
         self._stale = False  # discovery is to begin anew
         self._hindrances: set[str] = set()  # told since it last could
         self._failures: list[asyncio.Task[None]] = []
+        self._manager = manager or ServiceManager()
+        self._pulse = Pulse()
+        self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Look for the others."""
+        """Look for the others; from now on, to the end of `close`, the service manager is told how it is."""
         await self._discover()
+        self._manager.ready(f"listens on {self.service.record.address}")
+        if self._manager.is_there:
+            self._beating = asyncio.create_task(self._manager.beat(self._look), name="service manager")
 
     async def open_admin(
         self,
@@ -75,57 +91,79 @@ class Member:
         *,
         faults: LiveFaults,
     ) -> AdminServer:
-        """Let people ask for status and set faults. Raises `wire.TransportError` or `SettingError`."""
+        """Let people watch and set faults. Raises `wire.TransportError` or `SettingError`."""
         began = time.monotonic()
-
-        def make(port: int) -> AdminServer:
-            return AdminServer(
-                access.host,
-                port,
-                status=self.status,
-                faults=faults,
-                elapsed=lambda: time.monotonic() - began,
-                token=access.token,
-                tls=access.tls,
-            )
-
-        admin = make(access.port)
-        try:
-            await admin.start()
-        except TransportError:
-            if not access.or_a_free_port:
-                raise
-            admin = make(0)
-            await admin.start()
-        self.admin = admin
-        return admin
+        routes = compose(
+            status_routes(lambda: self.status_of(self.service).to_dict()),
+            fault_routes(faults, lambda: time.monotonic() - began),
+            *self.watch.routes(),
+            predict_routes(self.service.personal_model),
+        )
+        self.admin = await open_listener(access, routes)
+        return self.admin
 
     async def close(self) -> None:
         """Say goodbye on the network and stop listening for people; the service is closed by its owner."""
         await self._stop_discovery()
         if self.admin is not None:
             await self.admin.close()
+        if self._beating is not None:
+            self._beating.cancel()
+            (ended,) = await asyncio.gather(self._beating, return_exceptions=True)
+            if isinstance(ended, Exception):
+                raise ended
 
     def guards(self) -> list[Coroutine[object, object, None]]:
         """To be awaited while the agent runs: they return only by raising."""
         admin = [] if self.admin is None else [self.admin.wait_failed()]
         return [self._watch(), *admin]
 
-    def status(self) -> Mapping[str, object]:
-        """What people are told."""
-        agent = self.service.agent
+    @property
+    def title(self) -> str:
+        """What people watch."""
+        return f"{self.service.record.peer} in swarm {self.service.record.swarm}"
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """Whoever wants it to end says so to its process."""
+        return ()
+
+    def services(self) -> Sequence[AgentService]:
+        """The one."""
+        return (self.service,)
+
+    def absent(self) -> Sequence[str]:
+        """Nobody."""
+        return ()
+
+    def status_of(self, service: AgentService) -> AgentStatus:
+        """What people are told of the agent."""
+        agent = service.agent
         alone = "" if agent.peers.alive() else "alone, for what it has itself: "
         self._note_progress()  # an epoch may have begun since the last look
         return agent_status(
-            self.service,
-            self.service.clock(),
+            service,
+            service.clock(),
             settled_line=alone + self._trend.line(agent.progress.residual(), self._goal, agent.phase),
             until_line=self._ending.describe(),
             incompatible=self._refusals.listed,
-        ).to_dict()
+        )
+
+    def _look(self) -> tuple[bool, str]:
+        """Whether the agent ticks, or need not; and how it is, in a line."""
+        service, agent = self.service, self.service.agent
+        still_s = self._pulse.still_s((agent.ticks, agent.next_deadline()), service.clock())
+        waits_for = service.waits_for
+        is_well = bool(waits_for) or still_s < self._manager.beat_s
+        status = f"tick {agent.ticks}, epoch {agent.epoch}, {agent.phase.value}; others: {len(agent.peers)}"
+        if waits_for:
+            status += f"; waits for {waits_for}"
+        elif not is_well:
+            status += f"; has not gone on for {still_s:.0f} s"
+        return is_well, status
 
     async def _watch(self) -> None:
-        """Follow the key file and the address of this machine; surface bugs of the discoveries."""
+        """Follow the key file and the address of this machine; surface bugs of what works beside it."""
         while True:
             if self._failures:
                 await asyncio.wait(self._failures, timeout=WATCH_S)
@@ -134,6 +172,8 @@ class Member:
             for failure in self._failures:
                 if failure.done():
                     failure.result()
+            if self._beating is not None and self._beating.done():
+                self._beating.result()
             self._note_progress()
             shown = set().union(*(discovery.refused() for discovery in self._discoveries))
             self._refusals.look(shown, self.service.clock())

@@ -14,9 +14,10 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from peer.scenario import Join, Kill, Leave, Pause, Scenario, member_names, next_life
+from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, member_names, next_life
 from peer.service import AgentService
 from peer.state import ephemeral
+from wire import LiveFaults
 from wire.keys import SECRET_BYTES
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from peer.state import AgentState
     from peer.tasks import Task
     from peer.trace.files import Traces
-    from wire import LinkFaults, PeerId
+    from wire import FaultPlan, LinkFaults, PeerId
     from wire.outgoing import FaultModel
 
 
@@ -42,9 +43,13 @@ class CommonTime:
         self.began_at = time.monotonic()
         self._faults = faults
 
+    def elapsed_s(self) -> float:
+        """The time that faults go by, now."""
+        return time.monotonic() - self.began_at
+
     def faults_on(self, source: PeerId, target: PeerId, elapsed_s: float) -> LinkFaults | None:  # noqa: ARG002  (by the agent's own clock)
         """The faults of one link now; None if it is cut."""
-        return self._faults.faults_on(source, target, time.monotonic() - self.began_at)
+        return self._faults.faults_on(source, target, self.elapsed_s())
 
     def deliveries(
         self,
@@ -54,7 +59,7 @@ class CommonTime:
         rng: random.Random,
     ) -> tuple[float, ...]:
         """Delays of the copies that arrive."""
-        return self._faults.deliveries(source, target, time.monotonic() - self.began_at, rng)
+        return self._faults.deliveries(source, target, self.elapsed_s(), rng)
 
 
 class Running:
@@ -94,6 +99,10 @@ class Changes:
         """When something is due again, in seconds since learning began; infinity if nothing is."""
         return self._waiting[0].at_s if self._waiting else math.inf
 
+    def ask(self, change: AnyChange[str]) -> None:
+        """Do this before anything else, when `work` is next called."""
+        self._waiting.insert(0, change)
+
     async def work(self, elapsed_s: float) -> None:
         """Do what is due."""
         while self.next_at_s <= elapsed_s:
@@ -111,6 +120,8 @@ class Seat:
     problem: BilevelProblem[Any]
     name: PeerId
     state: AgentState
+    faults: LiveFaults  # of the links from it
+    timed: CommonTime  # the same by the time of the program
     lives: int = 0
     service: AgentService | None = None  # of an agent that is there
     closing: asyncio.Task[None] | None = None  # of the one that was there before
@@ -124,7 +135,7 @@ class Seats(Changes):
         task: Task,
         settings: AgentSettings,
         *,
-        faults: FaultModel,
+        faults: FaultPlan,
         scenario: Scenario,
         seed: int,
         executor: Executor,
@@ -134,15 +145,16 @@ class Seats(Changes):
     ) -> None:
         """The names of the scenario are those of `member_names`."""
         super().__init__(scenario.changes)
+        self.began_at = time.monotonic()  # from which the times of faults count
         names = member_names(len(task.problems))
+        own = [LiveFaults(faults) for _ in names]
         self.seats = {
-            name: Seat(problem, name, ephemeral(os.urandom(SECRET_BYTES)))
-            for name, problem in zip(names, task.problems, strict=True)
+            name: Seat(problem, name, ephemeral(os.urandom(SECRET_BYTES)), live, CommonTime(live))
+            for name, problem, live in zip(names, task.problems, own, strict=True)
         }
         self.running = Running()
         self._task = task
         self._settings = settings
-        self._faults = CommonTime(faults)
         self._seed = seed
         self._executor = executor
         self._on_event = on_event
@@ -158,7 +170,9 @@ class Seats(Changes):
         for service in founders:
             for other in founders:
                 service.meet(other.record)
-        self._faults.began_at = time.monotonic()
+        self.began_at = time.monotonic()
+        for seat in self.seats.values():
+            seat.timed.began_at = self.began_at
         for service in founders:
             self.running.begin(service)
 
@@ -176,9 +190,14 @@ class Seats(Changes):
         await asyncio.gather(*there, *(self._closed(seat) for seat in seats))
 
     async def carry_out(self, change: AnyChange[str]) -> None:
-        """Do this to the agent that it names, and tell `on_change`."""
+        """Do this to the agent that it names, and tell `on_change`.
+
+        What a scenario has for an agent that people have killed or brought back meanwhile is left out.
+        """
         seat = self.seats[change.agent]
         service = seat.service
+        if hindrance(change, is_there=service is not None) is not None:
+            return
         match change:
             case Pause(duration_s=duration_s):
                 assert service is not None
@@ -218,7 +237,7 @@ class Seats(Changes):
             task=self._task.fingerprint,
             founder=founder,
             executor=self._executor,
-            faults=self._faults,
+            faults=seat.timed,
             on_event=self._on_event,
             state=seat.state,
             trace=None if self._traces is None else self._traces.of(seat.name, seat.lives),
@@ -231,6 +250,13 @@ class Seats(Changes):
         closing, seat.closing = seat.closing, None
         if closing is not None:
             await closing
+
+
+def hindrance(change: AnyChange[str], *, is_there: bool) -> str | None:
+    """Why this cannot be done to an agent now; None if it can."""
+    if isinstance(change, Join | Restart):
+        return "it is there: only who is gone comes back" if is_there else None
+    return None if is_there else "it is not there: restart it first"
 
 
 async def _gone(service: AgentService, run: asyncio.Task[None], *, silently: bool) -> None:

@@ -21,6 +21,7 @@ from peer.errors import SettingError, StateError
 from peer.events import Checkpoint, Compute, LinkDeaf, PeerDeparted, Persist, Reach, Send
 from peer.keeping import Keeper
 from peer.outlet import Outlet, has_happened, sayable
+from peer.personal_copies import PersonalCopies
 from peer.reaching import Reacher
 from peer.sealing import Bare, Seal, Sealed
 from peer.state import ephemeral
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from peer.events import Event, TickResult
+    from peer.predicting import PersonalModel
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
     from peer.state import AgentState
@@ -109,7 +111,7 @@ class AgentService:
             make_optimizer=make_optimizer,
             trace=trace,
         )
-        self._keeper = Keeper(self.agent, self.state, self._tell)
+        self._keeper = Keeper(self.agent, self.state, self._tell, clock)
         self._keeper.go_on()
         fingerprint = self.agent.identity.fingerprint
         self.record = PeerRecord(peer, incarnation, "", swarm, fingerprint, keys=self.seal.key_ids)
@@ -135,9 +137,11 @@ class AgentService:
         self._stopping = asyncio.Event()
         self._frames: dict[tuple[int, int], bytes] = {}  # encoded by the worker, by (block, sequence)
         self._computation: asyncio.Task[None] | None = None
+        self._copies = PersonalCopies(self.agent, self.learner)
         self._outlet = Outlet()
         self._marks_kept_at = self.began_at
         self._paused_until = 0.0
+        self._waits_for_disk = False
 
     async def start(self) -> None:
         """Listen. Raises `wire.TransportError` if the port cannot be had."""
@@ -178,6 +182,19 @@ class AgentService:
         self._wake.set()
         return True
 
+    def checkpoint_age_s(self, now: float) -> float | None:
+        """Since the last checkpoint was kept in this life; None if none was."""
+        return None if self._keeper.kept_at is None else now - self._keeper.kept_at
+
+    async def personal_model(self) -> PersonalModel:
+        """A copy of what predicts here: as of now, or as of the end of the computation under way.
+
+        Ticks wait while it is made, in the loop, once a tick at most. Raises `RefusalError` if the problem
+        has none.
+        """
+        computing = self._computation is not None and not self._computation.done()
+        return await self._copies.newest(computing=computing)
+
     def stop(self) -> None:
         """Let `run` return after the computation under way, or at once if it has not begun."""
         self._stopping.set()
@@ -190,6 +207,15 @@ class AgentService:
         """
         self._paused_until = self.clock() + seconds
         self._wake.set()
+
+    @property
+    def waits_for(self) -> str:
+        """Why it need not tick now: "its end", "the end of a pause", "the disk"; "" if it is to."""
+        if self._stopping.is_set():
+            return "its end"
+        if self.clock() < self._paused_until:
+            return "the end of a pause"
+        return "the disk" if self._waits_for_disk else ""
 
     async def run(self) -> None:
         """Tick until `stop`, then say goodbye. A bug anywhere in the service surfaces here."""
@@ -286,10 +312,12 @@ class AgentService:
                     self._tell(f"{error}; the agent leaves without having entered epoch {epoch}")
                     return
                 self._tell(f"{error}; the agent stands still until that is possible")
+                self._waits_for_disk = True
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), DISK_AGAIN_S)
             else:
                 self._told = ""
+                self._waits_for_disk = False
                 return
 
     def _tell(self, problem: str) -> None:
@@ -306,7 +334,12 @@ class AgentService:
             frames = {(push.block, push.sequence): self.seal.wrap(push, version) for push in result.pushes}
             return result, frames
 
-        result, self._frames = await asyncio.get_running_loop().run_in_executor(self._executor, tick)
+        try:
+            result, self._frames = await asyncio.get_running_loop().run_in_executor(self._executor, tick)
+        except BaseException:
+            self._copies.failed()
+            raise
+        self._copies.computed()
         self.agent.computed(result, self.clock())
         await self._perform()
 

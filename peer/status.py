@@ -48,6 +48,7 @@ class LinkStatus:
     adjoint_disagreement: float | None = None
     incompatible: str | None = None  # why it is never spoken to
     quarantined: str | None = None  # why its sums are not believed
+    alive: bool = False  # it is believed to be there, heard or not
     left: bool = False  # it has said goodbye: no direction works then
 
     @property
@@ -89,6 +90,7 @@ class LinkStatus:
             adjoint_disagreement=read.number_or_none("adjoint_disagreement"),
             incompatible=read.text_or_none("incompatible"),
             quarantined=read.text_or_none("quarantined"),
+            alive=read.flag("alive"),
             left=read.flag("left"),
         )
 
@@ -114,11 +116,14 @@ class AgentStatus:
     until_line: str  # what it runs for
     steps_line: str  # what steps it takes, and what it has chosen them by
     hyper_rate: float  # factor on the hyper step size
+    hypergradient_norm: float
     training_loss: float
     validation_loss: float
     accuracies: Mapping[str, float]  # by column of the task
     swarm_accuracies: Mapping[str, float]  # averages over the swarm, as far as this agent knows
+    messages: Mapping[str, int]  # over all links, in this life: `peer.agent_status.messages_of`
     rejected: Mapping[str, int]  # messages, by reason
+    checkpoint_age_s: float | None  # since the last one was kept in this life; None: none was
     warnings: tuple[str, ...]
     links: tuple[LinkStatus, ...]  # one for each peer it knows of
 
@@ -155,11 +160,14 @@ class AgentStatus:
             until_line=read.text("until_line"),
             steps_line=read.text("steps_line"),
             hyper_rate=read.number("hyper_rate"),
+            hypergradient_norm=read.number("hypergradient_norm"),
             training_loss=read.number("training_loss"),
             validation_loss=read.number("validation_loss"),
             accuracies=read.numbers("accuracies"),
             swarm_accuracies=read.numbers("swarm_accuracies"),
-            rejected={name: read.under("rejected").count(name) for name in read.names("rejected")},
+            messages=read.counts("messages"),
+            rejected=read.counts("rejected"),
+            checkpoint_age_s=read.number_or_none("checkpoint_age_s"),
             warnings=tuple(read.texts("warnings")),
             links=tuple(LinkStatus.from_dict(link) for link in read.tables("links")),
         )
@@ -241,6 +249,9 @@ class _Reader:
 
     def numbers(self, name: str) -> dict[str, float]:
         return {one: self.under(name).number(one) for one in self.names(name)}
+
+    def counts(self, name: str) -> dict[str, int]:
+        return {one: self.under(name).count(one) for one in self.names(name)}
 
     def under(self, name: str) -> _Reader:
         return _Reader(self._table(name), f"{self._where}.{name}")

@@ -15,9 +15,10 @@ import torch
 from peer import heap
 from peer.assembly import check_alike
 from peer.baselines import never
+from peer.details import AgentDetails
 from peer.events import PeerDeparted
 from peer.outcome import AgentOutcome
-from peer.scenario import Scenario
+from peer.scenario import Scenario, told
 from peer.seats import Changes, Running, Seats
 from peer.tasks import Answer
 from peer.views import AgentView, Messages
@@ -29,13 +30,14 @@ if TYPE_CHECKING:
     from peer.scenario import AnyChange
     from peer.service import AgentService
     from peer.settings import AgentSettings
+    from peer.swarm_page import SwarmPage
     from peer.tasks import Task
     from peer.trace.files import Traces
     from peer.until import Ending
-    from wire import PeerId
-    from wire.outgoing import FaultModel
+    from wire import FaultPlan, PeerId
 
     Observer = Callable[[Sequence[AgentView]], None]
+    Inspector = Callable[[Sequence[AgentService]], None]
 
 OBSERVE_EVERY_S = 0.25
 GIVE_BACK_EVERY_S = 60.0
@@ -51,6 +53,12 @@ def worker_threads() -> ThreadPoolExecutor:
 def view(service: AgentService) -> AgentView:
     """What is to be seen of a running agent."""
     return AgentView.of(service.agent, Messages.of_transport(service.agent, service.transport.counters))
+
+
+def details(service: AgentService) -> AgentDetails:
+    """What is to be seen of its links and of what it has learned for itself, also while it computes."""
+    own = service.learner.hyperparameters
+    return AgentDetails.of(service.agent, own, service.clock(), service.transport)
 
 
 def answer(service: AgentService) -> Answer:
@@ -108,12 +116,13 @@ async def learn(
     *,
     changes: Changes | None = None,
     watched: Sequence[Coroutine[Any, Any, None]] = (),
+    inspect: Inspector | None = None,
 ) -> bool:
     """Let services learn until the end is reached or `stop` is set; whether it was stopped early.
 
     By `changes` they may come and go; while none is there, the end is not reached. `ending` has had a look
-    before `observe` is called. A failure of any service, or of what is `watched` beside them, ends all and is
-    raised.
+    before `observe` is called; after it `inspect` is, with those who are there. A failure of any service, or
+    of what is `watched` beside them, ends all and is raised.
     """
     changes = changes or Changes()
     began = time.monotonic()
@@ -136,6 +145,8 @@ async def learn(
             if views:
                 ending.look(views, elapsed_s)
                 observe(views)
+                if inspect is not None:
+                    inspect(running.services)
     finally:
         for waiting in (stopper, *guards):
             waiting.cancel()
@@ -166,27 +177,44 @@ async def run_swarm(
     task: Task,
     settings: AgentSettings,
     *,
-    faults: FaultModel,
+    faults: FaultPlan,
     scenario: Scenario | None = None,
     seed: int,
     ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
+    inspect: Inspector | None = None,
     on_event: Callable[[PeerId, Event], None],
     on_change: Callable[[AnyChange[str]], None] = lambda _: None,
     on_scoring: Callable[[], None] = lambda: None,
     traces: Traces | None = None,
+    make_page: Callable[[Seats], SwarmPage] | None = None,
 ) -> SwarmResult:
     """Start one agent per problem, let them learn under a scenario, stop and score those who are there.
 
-    The windows of the scenario are to be in `faults`; `traces` is for whoever gives it to close.
+    The windows of the scenario are to be in `faults`; `traces` is for whoever gives it to close. The page of
+    the agents is there until they are scored.
     """
+    page: SwarmPage | None = None
+
     check_alike(task.problems)
 
     def tell(peer: PeerId, event: Event) -> None:
         """That all say goodbye at the end, one after the other, is no news."""
         if not (isinstance(event, PeerDeparted) and (ending.reached or stop.is_set())):
             on_event(peer, event)
+            if page is not None:
+                page.watch.tell(peer, event)
+
+    def look(views: Sequence[AgentView]) -> None:
+        observe(views)
+        if page is not None:
+            page.watch.look()
+
+    def changed(change: AnyChange[str]) -> None:
+        on_change(change)
+        if page is not None:
+            page.watch.say(told(change))
 
     executor = worker_threads()
     seats = Seats(
@@ -197,13 +225,19 @@ async def run_swarm(
         seed=seed,
         executor=executor,
         on_event=tell,
-        on_change=on_change,
+        on_change=changed,
         traces=traces,
     )
     try:
+        page = None if make_page is None else make_page(seats)
         await seats.open()
+        if page is not None:
+            await page.open()
+        watched = [] if page is None else page.guards()
         began = time.monotonic()
-        interrupted = await learn(seats.running, ending, stop, observe, changes=seats)
+        interrupted = await learn(
+            seats.running, ending, stop, look, changes=seats, watched=watched, inspect=inspect
+        )
         learned_s = time.monotonic() - began
         on_scoring()
         there = [
@@ -223,5 +257,7 @@ async def run_swarm(
             learned_s,
         )
     finally:
+        if page is not None:
+            await page.close()
         await seats.close()
         executor.shutdown(wait=False, cancel_futures=True)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from peer.chaos import machine
 from peer.chaos.mischief import Mischief
+from peer.chaos.page import ChaosPage
 from peer.chaos.process import Host
 from peer.chaos.record import Disbelieved, Exit, Life, Record
 from peer.chaos.scorecard import CHECKPOINT_S, ERROR_MAX, worst_error
@@ -29,9 +30,11 @@ from wire.keys import SECRET_BYTES, KeyRing
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from peer.admin_access import AdminAccess
     from peer.chaos.machine import Workplace
     from peer.chaos.network import Network
     from peer.chaos.plan import Plan
+    from wire import PeerId
 
 START_S: Final = 180.0  # for all processes to be there; loading torch takes seconds
 RESTART_S: Final = 0.5  # after a process has ended, as supervisors do it
@@ -57,9 +60,11 @@ class Director:
         tick_s: float,
         say: Callable[[str], None],
         show: Callable[[float, str], None],
+        access: AdminAccess | None = None,
     ) -> None:
-        """`show` is told now and then how much of the time is over, and how all are doing.
+        """With `access` there is a page, of which `say` is told.
 
+        `show` is told now and then how much of the time is over, and how all are doing.
         Without a network of their own the processes are on that of this machine.
         """
         self.record = Record(quiet_s=plan.quiet_s, disks=workplace.disks)
@@ -78,6 +83,7 @@ class Director:
             if isinstance(trouble.change, Join):
                 self._there.discard(trouble.change.agent)
         self._addresses: dict[str, str] = {}
+        self._peers: dict[str, PeerId] = {}  # names with keys, by agent: of the newest life
         self._status: dict[str, tuple[float, Mapping[str, Any]]] = {}
         self._refused: Counter[str] = Counter()  # messages, by why, in the lives that are over
         self._answered = 0  # looks in a row
@@ -105,6 +111,17 @@ class Director:
             tell=self._tell,
         )
 
+        self._access = access
+        self._page = ChaosPage(
+            f"{len(plan.agents)} agents in {len(plan.members)} processes, {task}: chaos",
+            plan,
+            self._hosts,
+            there=self._there,
+            peer_of=lambda agent: self._peers.get(agent, agent),
+            now_s=self._now_s,
+            change=self._mischief.change,
+        )
+
     async def run(self, stop: asyncio.Event) -> Record:
         """All of it; earlier if `stop` is set, or once all have the answer in the quiet at the end."""
         key = self._workplace.path / "swarm.key"
@@ -112,16 +129,21 @@ class Director:
         kept = [asyncio.create_task(self._keep(host), name=f"process {host.number}") for host in self._hosts]
         stopper = asyncio.create_task(stop.wait())
         try:
+            if self._access is not None:
+                self._say(f"page: {await self._page.open(self._access)}")
+            guards = [asyncio.create_task(guard) for guard in self._page.guards()]
             if await self._all_start(stopper, kept):
                 making = asyncio.create_task(self._mischief.run())
                 try:
-                    await self._look_until_end(stopper, [making, *kept])
+                    await self._look_until_end(stopper, [making, *guards, *kept])
                 finally:
-                    making.cancel()
-                    await asyncio.gather(making, return_exceptions=True)
+                    for task in (making, *guards):
+                        task.cancel()
+                    await asyncio.gather(making, *guards, return_exceptions=True)
             self.record.interrupted = stop.is_set()
             await self._finish(kept)
         finally:
+            await self._page.close()
             stopper.cancel()
             for task in kept:
                 task.cancel()
@@ -148,6 +170,7 @@ class Director:
                 "hosts": hosts,
                 "faults": self._plan.faults.to_dict(),
                 "checkpoint_s": CHECKPOINT_S,
+                "program_began_at": self._page.began_at,
                 "listen_host": self._network.address(host.number) if self._network else "127.0.0.1",
             }
             code = await host.process.run("peer.chaos.worker", first=json.dumps(setup))
@@ -196,6 +219,8 @@ class Director:
                 self._tell(f"{agent} does not believe {peer}: {reason}")
             case "ready":
                 self._ready(*value)
+            case "happened" | "answer":
+                self._page.heard(kind, value)
             case "listening":
                 host.up.set()
                 if self._began_at < math.inf:
@@ -226,6 +251,7 @@ class Director:
         self.record.lives.append(Life(agent, peer, incarnation, at_s, ticks, anew))
         self._mischief.anew.discard(agent)
         self._addresses[agent] = address
+        self._peers[agent] = peer
 
     def _go(self, host: Host) -> None:
         seeds = sorted(self._addresses.values())
@@ -328,6 +354,7 @@ class Director:
         return "  ".join(parts)
 
     def _tell(self, line: str) -> None:
+        self._page.say(line)
         self._say(f"{max(0.0, self._now_s()):6.1f} s  {line}")
 
 

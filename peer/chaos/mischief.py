@@ -67,7 +67,7 @@ class Mischief:
 
     async def _make(self, trouble: Trouble) -> None:
         if trouble.change is not None:
-            self._change(trouble)
+            self.change(trouble)
         elif trouble.windows:  # every agent has them in its faults
             self._note(Done(trouble, trouble.at_s, trouble.end_s))
         else:
@@ -174,8 +174,8 @@ class Mischief:
             for what, count in told.items():
                 self._record.garbage[what] = self._record.garbage.get(what, 0) + count
 
-    def _change(self, trouble: Trouble) -> None:
-        """What a scenario file does to one agent; its process goes on."""
+    def change(self, trouble: Trouble) -> None:
+        """What a scenario file, or a person, does to one agent; its process goes on."""
         change = trouble.change
         assert change is not None
         agent = change.agent

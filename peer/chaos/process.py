@@ -17,7 +17,7 @@ from peer.chaos.machine import end_with
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-LINE_BYTES_MAX: Final = 2**20
+LINE_BYTES_MAX: Final = 2**24  # curves of all agents of a process
 _START: Final = "import importlib, sys; importlib.import_module(sys.argv[1]).main(*sys.argv[2:])"
 ROOT: Final = Path(peer.__file__).resolve().parents[1]  # so that the same code runs there
 

@@ -8,10 +8,12 @@ Lines of JSON, one object each. In, on stdin, the first one a `Setup`; then any 
     {"jump": SECONDS}                           the clocks of all its agents jump ahead
     {"fill": BYTES}, {"empty": true}            take all memory there is up to so much; give it back
     {"score": SHARDS}                           against the truth of these shards
+    {"ask": [NUMBER, WHAT, VALUE]}              for a page: `look`, `faults`, `set_faults`, `clear`
     {"finish": true}                            all say goodbye, and the process ends
 
 Out, on stdout: `ready` (an agent listens), `listening` (all that start here do), `entered` (an epoch),
-`status` (of all agents, twice a second), `said`, `scores`, `refused` (a state directory cannot be used now).
+`status` (of all agents, twice a second), `said`, `happened`, `scores`, `refused` (a state directory cannot be
+used now), `answer` ([NUMBER, VALUE], to what was asked).
 
 A bug ends the process, as it ends `hyperpush run`; so does the death of its parent.
 """
@@ -22,18 +24,22 @@ import asyncio
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from peer.agent_status import agent_status
 from peer.chaos.plan import SWARM
 from peer.errors import HyperpushError
+from peer.event_words import sentence
 from peer.events import EpochEntered, PeerQuarantined
 from peer.jsonable import jsonable
 from peer.key_files import read_key_ring
 from peer.member import Member
+from peer.page.watch import Watch
 from peer.seats import CommonTime
 from peer.service import AgentService
 from peer.settings import AgentSettings
@@ -41,13 +47,14 @@ from peer.state import StateDirectory
 from peer.swarm import answer, worker_threads
 from peer.tasks import make_task
 from peer.until import Ending
-from wire import FaultPlan
+from wire import FaultChange, FaultPlan, FaultPlanError, LiveFaults
 from wire.keys import peer_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peer.events import Event
+    from peer.status import AgentStatus
     from wire import PeerId
 
 STATUS_EVERY_S = 0.5
@@ -69,6 +76,7 @@ class Setup:
     faults: Mapping[str, Any]
     checkpoint_s: float
     listen_host: str
+    program_began_at: float  # monotonic; from which the times of a page count
 
 
 @dataclasses.dataclass(slots=True)
@@ -94,7 +102,9 @@ class Worker:
             settings = dataclasses.replace(settings, wire_dtype="float64")
         self._settings = dataclasses.replace(settings, tick_s=setup.tick_s, checkpoint_s=setup.checkpoint_s)
         self._keys = read_key_ring(Path(setup.key))
-        self._faults = CommonTime(FaultPlan.from_dict(setup.faults))
+        self._faults = {name: LiveFaults(FaultPlan.from_dict(setup.faults)) for name in setup.agents}
+        self._timed = {name: CommonTime(live) for name, live in self._faults.items()}
+        self._watch = Watch(self, setup.program_began_at)
         self._ahead_s = 0.0
         self._executor = worker_threads()
         self._hosted: dict[str, Hosted] = {}
@@ -132,7 +142,9 @@ class Worker:
     # ---- commands
 
     async def _go(self, value: Mapping[str, Any]) -> None:
-        self._faults.began_at, self._seeds = value["began_at"], value["seeds"]
+        self._seeds = value["seeds"]
+        for timed in self._timed.values():
+            timed.began_at = value["began_at"]
         for name in list(self._hosted):
             await self._begin(name)
 
@@ -166,6 +178,56 @@ class Worker:
         self._scored = self._task.among(list(shards))
         self.tell("scores", {name: self._scores(name) for name in self._hosted})
 
+    async def _ask(self, value: Sequence[Any]) -> None:
+        number, what, about = value
+        self.tell("answer", [number, getattr(self, f"_asked_{what}")(about)])
+
+    # ---- what is asked for a page
+
+    def _asked_look(self, after_s: float | None) -> list[dict[str, object]]:
+        return self._watch.scene.agents(-math.inf if after_s is None else after_s)
+
+    def _asked_faults(self, names: Sequence[str]) -> dict[str, object]:
+        return {name: self._faults[name].to_dict() for name in names}
+
+    def _asked_set_faults(self, value: Sequence[Any]) -> str:
+        """ "" or why it cannot be."""
+        names, to, faults, duration_s = value
+        change = None if faults is None else FaultChange.from_dict(faults)
+        try:
+            for name in names:
+                self._faults[name].set(to, change, self._timed[name].elapsed_s(), duration_s)
+        except FaultPlanError as error:
+            return str(error)
+        return ""
+
+    def _asked_clear(self, value: Sequence[Any]) -> int:
+        names, to = value
+        return sum(self._faults[name].clear(to) for name in names)
+
+    @property
+    def title(self) -> str:
+        """Its parent has one."""
+        return ""
+
+    @property
+    def actions(self) -> Sequence[str]:
+        """Its parent says which."""
+        return ()
+
+    def services(self) -> Sequence[AgentService]:
+        """Of the agents that are there."""
+        return [hosted.service for hosted in self._hosted.values()]
+
+    def absent(self) -> Sequence[str]:
+        """Its parent knows."""
+        return ()
+
+    def status_of(self, service: AgentService) -> AgentStatus:
+        """`peer.page.scene.Source`."""
+        now = service.clock()
+        return agent_status(service, now, settled_line="", until_line="", incompatible={})
+
     # ---- agents
 
     async def _open(self, name: str) -> None:
@@ -182,7 +244,7 @@ class Worker:
             founder=False,
             executor=self._executor,
             listen_host=self._setup.listen_host,
-            faults=self._faults,
+            faults=self._timed[name],
             on_event=lambda peer, event: self._note(name, peer, event),
             on_problem=lambda problem: self.tell("said", f"{name}: {problem}"),
             state=state,
@@ -225,6 +287,7 @@ class Worker:
         await hosted.service.close()
 
     def _note(self, name: str, peer: PeerId, event: Event) -> None:
+        self.tell("happened", [peer, type(event).__name__, sentence(event)])
         if isinstance(event, EpochEntered):
             self.tell("entered", [name, peer, event.epoch])
         elif isinstance(event, PeerQuarantined):
@@ -235,6 +298,7 @@ class Worker:
     async def _tell_status(self) -> None:
         while True:
             self.tell("status", {name: self._status(name) for name in self._hosted})
+            self._watch.look()
             await asyncio.sleep(STATUS_EVERY_S)
 
     def _status(self, name: str) -> dict[str, object]:

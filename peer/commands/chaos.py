@@ -16,7 +16,7 @@ from peer.chaos.machine import Workplace
 from peer.chaos.network import Network, remove_stale
 from peer.chaos.plan import KINDS, draw, from_scenario, shared_out, undisturbed
 from peer.chaos.scorecard import numbers, scorecard, to_dict
-from peer.commands.common import stopped_by_signals
+from peer.commands.common import listening_for_people, stopped_by_signals
 from peer.commands.scenario import read_scenario
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
+    from peer.admin_access import AdminAccess
     from peer.chaos.plan import Plan
     from peer.chaos.record import Record
     from peer.chaos.scorecard import Line
@@ -52,6 +53,7 @@ def main(options: argparse.Namespace) -> int:
     names = member_names(options.agents)
     seconds = 60 * options.minutes
     members = shared_out(names, options.processes)
+    access = listening_for_people(options)
     network = _network(options.processes)
     try:
         if options.scenario is None:
@@ -59,11 +61,11 @@ def main(options: argparse.Namespace) -> int:
             plan = draw(members, seconds, options.seed, kinds)
         else:
             plan = from_scenario(read_scenario(options.scenario, names), members, seconds)
-        record = _run(console, plan, network, options)
+        record = _run(console, plan, network, options, access)
         calm = None
         if options.task != "synthetic" and not record.interrupted:
             console.print("the same without troubles, for comparison")
-            calm = _run(console, undisturbed(members, record.ended_s), network, options)
+            calm = _run(console, undisturbed(members, record.ended_s), network, options, None)
     finally:
         if network is not None:
             network.close()
@@ -87,7 +89,13 @@ def _network(processes: int) -> Network | None:
     return None
 
 
-def _run(console: Console, plan: Plan, network: Network | None, options: argparse.Namespace) -> Record:
+def _run(
+    console: Console,
+    plan: Plan,
+    network: Network | None,
+    options: argparse.Namespace,
+    access: AdminAccess | None,
+) -> Record:
     """One swarm from start to end; nothing of it is left but the network."""
     workplace = Workplace(len(plan.members))
     looks = 0
@@ -117,6 +125,7 @@ def _run(console: Console, plan: Plan, network: Network | None, options: argpars
                 tick_s=options.tick_ms / 1000,
                 say=console.print,
                 show=show,
+                access=access,
             )
             console.print(
                 f"{len(plan.agents)} agents in {len(plan.members)} processes, {options.task}, "

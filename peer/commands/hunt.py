@@ -7,7 +7,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
@@ -50,7 +49,7 @@ def main(options: argparse.Namespace) -> int:
                 totals.add(verdict)
                 progress.update(bar, advance=1)
                 if verdict.violation:
-                    console.print(escape(f"seed {verdict.seed}: {verdict.checker}: {verdict.violation}"))
+                    console.print(f"seed {verdict.seed}: {verdict.checker}: {verdict.violation}")
     except KeyboardInterrupt:
         console.print("interrupted; --record FILE --resume would go on")
         return INTERRUPTED
@@ -62,7 +61,7 @@ def main(options: argparse.Namespace) -> int:
     _show(console, totals, time.monotonic() - began)
     for seed in sorted(totals.violations)[:SHOWN_MAX]:
         for line in explain(seed):
-            console.print(escape(line))
+            console.print(line)
     return 1 if totals.violations else 0
 
 
@@ -91,11 +90,11 @@ def _tell(console: Console, options: argparse.Namespace) -> int:
             "without", max(options.without), f"seed {options.from_seed} has {count} troubles; {numbers}"
         )
     for line in world.told(options.without):
-        console.print(escape(line))
+        console.print(line)
     if options.story or options.trace:
         trial = Trial(world.without(options.without))
         if options.story:
-            trial.listener = lambda now, peer, event: console.print(escape(f"{now:9.2f}  {peer}  {event}"))
+            trial.listener = lambda now, peer, event: console.print(f"{now:9.2f}  {peer}  {event}")
         origin = {"kind": "hunt", "seed": world.seed, "without": sorted(options.without)}
         with all_traces(options, origin, world.names, console.print, is_real=False) as trial.traces:
             try:
@@ -104,9 +103,9 @@ def _tell(console: Console, options: argparse.Namespace) -> int:
                 raise error.__cause__ or error from None
     else:
         verdict = judge_twice(world.without(options.without))
-    console.print(escape(f"digest {verdict.digest}"))
+    console.print(f"digest {verdict.digest}")
     if verdict.violation:
-        console.print(escape(f"{verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)"))
+        console.print(f"{verdict.checker}: {verdict.violation} (at {verdict.at_s:g} s)")
         return 1
     if verdict.settled_s is None:
         found = "links that are cut for ever part the agents, so no answer was asked for"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
 from peer.data.choice import DataChoice
@@ -40,10 +39,10 @@ def main(options: argparse.Namespace) -> int:
     console = make_console()
     title = f"{options.task}, {options.agents} agents, {scheme}, seed {options.seed}"
     console.print(_table(found, title))
-    console.print(escape(_summary(found)))
+    console.print(_summary(found))
     if options.figure is not None:
         draw(found, title, options.figure)
-        console.print(escape(f"drawn: {options.figure}"))
+        console.print(f"drawn: {options.figure}")
     if options.json is not None:
         write_json(options.json, _content(found, options, scheme))
     return 0
@@ -68,7 +67,7 @@ def _data(task: str, choice: DataChoice) -> LabelledData:
 
 
 def _table(found: Holdings, title: str) -> Table:
-    table = Table(title=escape(title), header_style="bold")
+    table = Table(title=(title), header_style="bold")
     grouped = len(set(found.groups)) > 1
     table.add_column("agent", justify="right")
     if grouped:
@@ -77,7 +76,7 @@ def _table(found: Holdings, title: str) -> Table:
         table.add_column(heading, justify="right")
     first = [name[0] for name in found.names] if len(set(found.names)) == len(found.names) else []
     marks = "".join(first) if len(set(first)) == len(found.names) else "labels"
-    table.add_column(escape(marks), no_wrap=True)
+    table.add_column(marks, no_wrap=True)
     table.add_column(f"labels for {MOST:.0%}", justify="right")
     for agent, (sizes, bars, few) in enumerate(
         zip(found.sizes, found.bars(), found.labels_for_most, strict=True)

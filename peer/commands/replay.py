@@ -11,7 +11,6 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.progress import DownloadColumn, Progress
 
 from peer.display import make_console
@@ -38,7 +37,7 @@ def main(options: argparse.Namespace) -> int:
             reader = Reader(file)
             reader.open()
             beginning = reader.beginning
-            console.print(escape(_headline(beginning)))
+            console.print(_headline(beginning))
             file.seek(0)
             columns = (*Progress.get_default_columns(), DownloadColumn())
             with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -46,7 +45,7 @@ def main(options: argparse.Namespace) -> int:
 
                 def tell(now: float, line: str) -> None:
                     story.append({"now": now, "told": line})
-                    console.print(escape(f"{_when(now, beginning)}  {line}"))
+                    console.print(f"{_when(now, beginning)}  {line}")
 
                 found = replay(
                     file,
@@ -61,9 +60,9 @@ def main(options: argparse.Namespace) -> int:
     except TraceError as error:
         raise TraceError(f"trace: {str(options.file)!r}: {error}") from None
     if teller is not None and not story:
-        console.print(escape(f"nothing of {options.story} is in these inputs"))
+        console.print(f"nothing of {options.story} is in these inputs")
     for line in _verdict(found, beginning):
-        console.print(escape(line))
+        console.print(line)
     if options.json is not None:
         content = {"file": str(options.file), "beginning": beginning, **asdict(found), "story": story}
         options.json.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

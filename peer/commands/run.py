@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 import socket
 import time
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
-
-from peer.admin_access import admin_access, check_host
+from peer.admin_access import check_host
 from peer.commands.alone import Course, OwnChanges
-from peer.commands.common import configuration, stopped_by_signals
+from peer.commands.common import configuration, listening_for_people, make_recorder, stopped_by_signals
 from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
@@ -20,7 +19,6 @@ from peer.errors import SettingError
 from peer.key_files import read_allow_list, read_key_ring
 from peer.member import Member
 from peer.options import (
-    admin_address,
     advertised_address,
     agent_settings,
     data_choice,
@@ -31,11 +29,12 @@ from peer.options import (
     shard_of,
 )
 from peer.outcome import Outcome
-from peer.recorder import Recorder
+from peer.scenario import told
 from peer.seats import Running
 from peer.service import AgentService
+from peer.service_manager import ServiceManager
 from peer.state import open_state
-from peer.swarm import answer, learn, score, worker_threads
+from peer.swarm import answer, details, learn, score, worker_threads
 from peer.tasks import make_task
 from peer.trace.origins import of_task
 from wire import LiveFaults
@@ -49,7 +48,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from peer.admin_access import AdminAccess
+    from peer.display import Display
     from peer.events import Event
+    from peer.recorder import Recorder
     from peer.state import AgentState
     from peer.views import AgentView
     from wire import PeerId
@@ -69,7 +70,7 @@ AGAIN = -1  # no exit code: the agent has left and comes back
 def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
-    console = make_console()
+    console = make_console(options.log_format)
     scenario = read_scenario(options.scenario)
     own_name = options.name or socket.gethostname()
     scenario.check_alone(own_name, has_state=options.state is not None)  # before anything is opened
@@ -78,14 +79,7 @@ def main(options: argparse.Namespace) -> int:
     host, port = listen_address(options.listen)
     advertise = (None, None) if options.advertise is None else advertised_address(options.advertise)
     check_host("listen", options.listen, host)
-    access = admin_access(
-        admin_address(options.admin),
-        options.admin,
-        token=options.admin_token,
-        certificate=options.admin_cert,
-        key=options.admin_key,
-        or_a_free_port=options.found["admin"].origin == "default",
-    )
+    access = listening_for_people(options)
     choice = data_choice(options)
     task = make_task(options.task, count, options.seed, options.personalization, shard=index, choice=choice)
     settings = agent_settings(options, task.settings)
@@ -98,13 +92,16 @@ def main(options: argparse.Namespace) -> int:
     if options.state is None:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
     peer = peer_name(own_name, state.identity.fingerprint)
-    recorder = Recorder(
-        configuration(options, settings, faults, end), options.json, options.out, goes_on=course.goes_on
-    )
+    config = configuration(options, settings, faults, end)
+    config = {**config, "changes": [told(change) for change in scenario.changes]}
+    passed_s = course.passed_s if course.goes_on else None
+    recorder = make_recorder(options, config, task, task.problems[index], console.print, passed_s=passed_s)
     left = course.wait(peer, options, console.print)
     end = ending(options, task.columns, settings)
     live = LiveFaults(left.plan(fault_plan(options)))
     origin = {**of_task(task, count, options.seed, options.personalization, choice), "shard": index}
+
+    manager = ServiceManager.of_environment(os.environ, os.getpid(), say=console.print)
 
     async def run() -> int:
         executor = worker_threads()
@@ -118,6 +115,7 @@ def main(options: argparse.Namespace) -> int:
             def on_event(peer: PeerId, event: Event) -> None:
                 display.tell(peer, event)
                 recorder.event(peer, event)
+                member.watch.tell(peer, event)
 
             service = AgentService(
                 task.problems[index],
@@ -149,12 +147,13 @@ def main(options: argparse.Namespace) -> int:
                 key_file=options.key,
                 ending=end,
                 say=display.say,
+                manager=manager,
             )
             try:
                 await service.start()
                 console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
                 for line in came_back(state):
-                    console.print(escape(line))
+                    console.print(line)
                 if keys is not None:
                     fingerprint = display_fingerprint(state.identity.fingerprint)
                     console.print(f"sealed with key {keys.key_ids[0]}; own fingerprint {fingerprint}")
@@ -164,11 +163,14 @@ def main(options: argparse.Namespace) -> int:
                     await _open_admin(member, access, live, console)
                 await member.start()
 
+                keeping = Keeping(recorder, live, peer, display)
+
                 def observe(views: Sequence[AgentView]) -> None:
                     display.show(views, end.progress)
-                    recorder.record(views)
+                    keeping.look(service, views, last=end.reached or stop.is_set())
+                    member.watch.look()
 
-                changes = OwnChanges(course, left, service, stop, display.say)
+                changes = OwnChanges(course, left, service, stop, keeping.say_change)
                 interrupted = await learn(
                     Running([service]), end, stop, observe, changes=changes, watched=member.guards()
                 )
@@ -192,6 +194,7 @@ def main(options: argparse.Namespace) -> int:
                     extra={"peers": service.agent.peers.alive()},
                 )
                 recorder.finish(outcome, [answer(service)])  # before anything that may fail
+                manager.stopping()
             finally:
                 await member.close()
                 await service.close()
@@ -204,6 +207,32 @@ def main(options: argparse.Namespace) -> int:
     finally:
         recorder.close()
     return course.again() if code == AGAIN else code
+
+
+class Keeping:
+    """What is recorded of the one agent while it learns."""
+
+    def __init__(self, recorder: Recorder, live: LiveFaults, peer: PeerId, display: Display) -> None:
+        self._recorder = recorder
+        self._live = live
+        self._seen = live.plan
+        self._peer = peer
+        self._display = display
+
+    def look(self, service: AgentService, views: Sequence[AgentView], *, last: bool) -> None:
+        """Its numbers, its links, and which faults people have set since the last look."""
+        self._recorder.record(views)
+        self._recorder.look(lambda: [details(service)], last=last)
+        if self._live.plan is not self._seen:
+            self._seen = self._live.plan
+            live = self._live.to_dict()["live"]
+            assert isinstance(live, list)
+            self._recorder.faults(self._peer, live)
+
+    def say_change(self, line: str) -> None:
+        """Say what the scenario does to it, and keep it."""
+        self._display.say(line)
+        self._recorder.change(self._peer, line)
 
 
 def came_back(state: AgentState) -> Iterator[str]:
@@ -238,6 +267,6 @@ def _keys(options: argparse.Namespace) -> KeyRing | None:
 async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, console: Console) -> None:
     """Let people ask, and say how."""
     admin = await member.open_admin(access, faults=live)
-    console.print(f"status and faults: {admin.url} ({access.command(admin.url)})")
+    console.print(f"page, status and faults: {admin.url} ({access.command(admin.url)})")
     if access.shows_its_token:
         console.print(READABLE, style="yellow")

@@ -10,7 +10,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
-from rich.markup import escape
 from rich.table import Table
 
 from peer.checkpoints import CheckpointError, CheckpointStore
@@ -62,7 +61,7 @@ def show(folder: Path, *, as_json: bool) -> int:
         return code
     console = make_console()
     if problem:
-        console.print(escape(problem))
+        console.print(problem)
     elif identity is None or numbers is None:
         console.print("no identity yet: no agent has used this directory")
     else:
@@ -85,7 +84,7 @@ def show(folder: Path, *, as_json: bool) -> int:
         for name, tensor in sorted(_named(store.load(rows[-1]["number"])).items()):
             if tensor.numel():
                 spread = f"{float(tensor.min()):.4g} to {float(tensor.max()):.4g}"
-                console.print(escape(f"  {name}  {list(tensor.shape)}  {spread}"))
+                console.print(f"  {name}  {list(tensor.shape)}  {spread}")
     return code
 
 

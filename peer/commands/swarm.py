@@ -6,15 +6,15 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-from peer.commands.common import configuration, stopped_by_signals
+from peer.commands.common import configuration, listening_for_people, make_recorder, stopped_by_signals
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import Outcome
-from peer.recorder import Recorder
 from peer.scenario import member_names, told
-from peer.swarm import run_swarm
+from peer.swarm import details, run_swarm
+from peer.swarm_page import SwarmPage
 from peer.tasks import make_task
 from peer.trace.origins import of_task
 
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from peer.events import Event
+    from peer.scenario import AnyChange
+    from peer.seats import Seats
+    from peer.service import AgentService
     from peer.views import AgentView
     from wire import PeerId
 
@@ -30,16 +33,18 @@ if TYPE_CHECKING:
 def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
-    console = make_console()
+    console = make_console(options.log_format)
     names = member_names(options.agents)
     scenario = read_scenario(options.scenario, names)
     faults, choice = scenario.plan(fault_plan(options)), data_choice(options)
     task = make_task(options.task, options.agents, options.seed, options.personalization, choice=choice)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
+    access = listening_for_people(options)
     config = configuration(options, settings, faults, end)
     changes = [told(change) for change in scenario.changes]
-    recorder = Recorder({**config, "changes": changes}, options.json, options.out)
+    config = {**config, "changes": changes}
+    recorder = make_recorder(options, config, task, task.problems[0], console.print)
     title = f"{options.agents} agents, {options.task}, {options.drop:.0%} of the messages lost"
 
     async def run() -> int:
@@ -55,9 +60,21 @@ def main(options: argparse.Namespace) -> int:
                 display.show(views, end.progress)
                 recorder.record(views)
 
+            def inspect(services: Sequence[AgentService]) -> None:
+                over = end.reached or stop.is_set()
+                recorder.look(lambda: map(details, services), last=over)
+
+            def on_change(change: AnyChange[str]) -> None:
+                display.say(told(change))
+                recorder.change(change.agent, told(change))
+
             def on_event(peer: PeerId, event: Event) -> None:
                 display.tell(peer, event)
                 recorder.event(peer, event)
+
+            def make_page(seats: Seats) -> SwarmPage:
+                assert access is not None
+                return SwarmPage(title, seats, end.describe, access, display.note)
 
             found = await run_swarm(
                 task,
@@ -68,10 +85,12 @@ def main(options: argparse.Namespace) -> int:
                 ending=end,
                 stop=stop,
                 observe=observe,
+                inspect=inspect,
                 on_event=on_event,
-                on_change=lambda change: display.say(told(change)),
+                on_change=on_change,
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
                 traces=traces,
+                make_page=None if access is None else make_page,
             )
         for line in (cut_short(scenario, found.learned_s), not_scored(found.absent)):
             if line is not None:

@@ -5,10 +5,12 @@
     sources                  flag, environment, file, default: which one counts
     parsing                  the parser of the command line; from a command line to values in force
     meaning                  from values in force to settings, faults, the end of a run
+    again                    from values in force back to a command line
 
 Nothing heavy is imported, so that `--help` answers at once.
 """
 
+from peer.options.again import command_words, given_options
 from peer.options.meaning import agent_settings, data_choice, ending, fault_plan
 from peer.options.parsing import OPTIONS, complete, make_parser, split
 from peer.options.readers import (
@@ -27,11 +29,13 @@ __all__ = [
     "advertised_address",
     "agent_settings",
     "as_toml",
+    "command_words",
     "complete",
     "data_choice",
     "dns_address",
     "ending",
     "fault_plan",
+    "given_options",
     "listen_address",
     "make_parser",
     "relabelled",

@@ -12,6 +12,7 @@ from peer.options.option import Option
 
 PARTITION: Final = ("partition",)
 INFLUENCE: Final = ("influence",)
+OF_TASKS: Final = (*INFLUENCE, "export")  # they look at what was learned of a task
 PERSONALIZATION: Final = ("bench personalization",)
 SHARED_OUT: Final = ("digits", "fashion-mnist", "mnist", "emnist", "folder")
 
@@ -21,7 +22,7 @@ DATA_OPTIONS: Final = (
         read=readers.partition,
         help=f"how samples are shared out among agents: {EXAMPLES}; the last two can be added to another "
         "with +",
-        commands=(*CONFIGURED, *PARTITION, *INFLUENCE, *PERSONALIZATION),
+        commands=(*CONFIGURED, *PARTITION, *OF_TASKS, *PERSONALIZATION),
         group="learning",
         metavar="HOW",
         unset="dirichlet:0.4; of folder: a file for each agent",
@@ -30,7 +31,7 @@ DATA_OPTIONS: Final = (
         name="data_dir",
         read=readers.path,
         help="the folder with the files of the task's data; for folder also one file",
-        commands=(*CONFIGURED, *PARTITION, *INFLUENCE, *PERSONALIZATION, "replay"),
+        commands=(*CONFIGURED, *PARTITION, *OF_TASKS, *PERSONALIZATION, "replay"),
         group="learning",
         metavar="DIR",
         unset="where Debian's package puts those of fashion-mnist",
@@ -39,7 +40,7 @@ DATA_OPTIONS: Final = (
         name="model",
         read=readers.model,
         help=f"of images, and of folder: one of {', '.join(MODELS)}",
-        commands=(*CONFIGURED, *INFLUENCE, *PERSONALIZATION),
+        commands=(*CONFIGURED, *OF_TASKS, *PERSONALIZATION),
         group="learning",
         metavar="NAME",
         unset="mlp",
@@ -48,7 +49,7 @@ DATA_OPTIONS: Final = (
         name="samples",
         read=readers.whole(1),
         help="share out so many samples only, drawn at random",
-        commands=(*CONFIGURED, *PARTITION, *INFLUENCE, *PERSONALIZATION),
+        commands=(*CONFIGURED, *PARTITION, *OF_TASKS, *PERSONALIZATION),
         group="learning",
         unset="all",
     ),

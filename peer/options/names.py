@@ -11,9 +11,12 @@ AGENTS: Final = ("run", "config")  # one real agent
 SWARMS: Final = ("swarm", "simulate")
 LEARNING: Final = (*AGENTS, *SWARMS)
 NETWORKED: Final = (*AGENTS, "doctor")
+WATCHED: Final = (*AGENTS, "swarm", "chaos")  # whose agents have a page
 CONFIGURED: Final = (*LEARNING, "doctor")  # these read files and the environment
 
 TASK_NAMES: Final = "digits, synthetic, fashion-mnist, mnist, emnist, fedem-synthetic, folder"
+
+EXPORT_FORMATS: Final = ("torch-export", "onnx", "safetensors")
 
 PERSONALIZATION_NAMES: Final = (
     *("none", "bias", "logits", "class-weights", "sample-weights", "regularization", "mixture:K"),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from peer.options.readers import Reader
 
-Form = Literal["value", "list", "switch", "optional", "positional"]
+Form = Literal["value", "list", "switch", "optional", "positional", "positionals"]
 
 FILE_TABLES: Final = ("settings", "faults")
 PREFIX: Final = "HYPERPUSH_"
@@ -28,7 +28,8 @@ class Option:
     """One option of one or more commands.
 
     `form`: `list` may be given several times; `switch` takes no value; the value of `optional` may be left
-    out, which reads as ""; `positional` has no flag.
+    out, which reads as ""; `positional` has no flag; of `positionals`, without a flag, there are as
+    many as are given, and one at least if `required`.
     """
 
     name: str

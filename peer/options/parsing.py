@@ -17,6 +17,7 @@ from peer.options.benches import BENCH_OPTIONS
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
 from peer.options.estimators import ESTIMATOR_OPTIONS, FLAGS, REAL
+from peer.options.export import EXPORT_OPTIONS
 from peer.options.faults import FAULT_SETTING_OPTIONS
 from peer.options.influence import INFLUENCE_OPTIONS
 from peer.options.names import CONFIGURED
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
+    *EXPORT_OPTIONS,
     *(*TOOL_OPTIONS, *FAULT_SETTING_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
@@ -42,7 +44,11 @@ COMMANDS: Final = {
     "simulate": "the same swarm under a virtual clock: reproducible bit for bit",
     "partition": "who has which data: how a task's samples are shared out, as a table and a picture",
     "influence": "which training samples help or hurt the swarm, such as those with wrong labels",
+    "export": "the personal model of an agent's newest checkpoint, as a file that needs no hyperpush",
+    "predict": "ask the personal model of a running agent what it says of samples in a file",
+    "report": "one page about a run, or about several beside each other: curves, links, agents, faults",
     "status": "how a running agent is doing: peers, losses, how far from settled",
+    "top": "a live table of running agents, wherever they are",
     "doctor": "why peers are not found or not heard, and what to do about it",
     "config": "the options in force for `run`, and where each comes from",
     "keys": "make and look at the keys of a swarm and of an agent",
@@ -249,6 +255,11 @@ def _add_option(group: argparse._ActionsContainer, option: Option, text: str) ->
             nargs = None if option.required else "?"
             group.add_argument(
                 option.name, nargs=nargs, default=argparse.SUPPRESS, metavar=metavar, help=text
+            )
+        case "positionals":
+            several = "+" if option.required else "*"
+            group.add_argument(
+                option.name, nargs=several, default=argparse.SUPPRESS, metavar=metavar, help=text
             )
         case "switch":
             group.add_argument(

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from peer.data.choice import checked_model
 from peer.data.scheme import Scheme, parse_scheme
 from peer.errors import SettingError
+from peer.options.names import EXPORT_FORMATS
 from peer.until import Goal, parse_goal
 from wire import (
     PEER_ID_BYTES_MAX,
@@ -36,6 +37,7 @@ TomlValue = str | bool | int | float | list["TomlValue"]
 WHOLE_MAX: Final = 2**63 - 1  # what random generators take as a seed
 DNS_PORT: Final = 7700  # of agents found by a DNS name, where nothing else says it
 NO_ADMIN: Final = "none"
+LOG_FORMATS: Final = ("text", "json")
 
 _SHARD = re.compile(r"([0-9]{1,6})/([0-9]{1,6})")
 _SCHEME = re.compile("https?://")
@@ -47,6 +49,13 @@ _WORDS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": Fal
 def refuse(given: object, remedy: str) -> NoReturn:
     """Raise the error of a reader; who calls it puts the option's name in place of `value`."""
     raise SettingError("value", given, remedy)
+
+
+def log_format(given: object) -> str:
+    """How a run says what happens."""
+    if given not in LOG_FORMATS:
+        refuse(given, f"give {' or '.join(LOG_FORMATS)}")
+    return str(given)
 
 
 def text(given: object) -> str:
@@ -72,6 +81,13 @@ def task(given: object) -> str | Path:
     """The name of a task, or a file of Python that is one."""
     told = text(given)
     return Path(told) if told.endswith(".py") or "/" in told else told
+
+
+def export_format(given: object) -> str:
+    """The name of a format of files."""
+    if given not in EXPORT_FORMATS:
+        refuse(given, f"give one of {', '.join(EXPORT_FORMATS)}")
+    return str(given)
 
 
 def partition(given: object) -> Scheme:

@@ -117,7 +117,7 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
 def _read(option: Option, given: object, label: str) -> object:
     read: Callable[[object], object] = option.read
     try:
-        if option.form != "list":
+        if option.form not in ("list", "positionals"):
             return read(given)
         assert isinstance(given, list), "each source gives a list"
         return [read(part) for part in given]
@@ -126,7 +126,8 @@ def _read(option: Option, given: object, label: str) -> object:
 
 
 def _flag_label(option: Option) -> str:
-    return (option.metavar or option.name.upper()) if option.form == "positional" else option.flag
+    has_none = option.form in ("positional", "positionals")
+    return (option.metavar or option.name.upper()) if has_none else option.flag
 
 
 def _flattened(content: Mapping[str, object], name: str) -> dict[str, object]:

@@ -14,6 +14,7 @@ from peer.options.names import (
     PERSONALIZATION_NAMES,
     SWARMS,
     TASK_NAMES,
+    WATCHED,
 )
 from peer.options.option import Option
 from peer.options.settings import SETTING_OPTIONS
@@ -49,7 +50,7 @@ _LEARNING: Final = (
         name="task",
         read=readers.task,
         help=f"one of {TASK_NAMES}; or a file of Python, which is executed, that makes the problems",
-        commands=(*CONFIGURED, "influence"),
+        commands=(*CONFIGURED, "influence", "export"),
         group="learning",
         metavar="NAME|FILE",
         default="digits",
@@ -58,7 +59,7 @@ _LEARNING: Final = (
         name="personalization",
         read=readers.text,
         help=f"what every agent has of its own: {', '.join(PERSONALIZATION_NAMES)}; NAME+NAME is both",
-        commands=(*CONFIGURED, "influence"),
+        commands=(*CONFIGURED, "influence", "export"),
         group="learning",
         metavar="NAME[+NAME...]",
         default="bias",
@@ -68,7 +69,7 @@ _LEARNING: Final = (
         name="seed",
         read=readers.whole(0),
         help="random seed of the data split, the initial model, the faults and the times of ticks",
-        commands=(*CONFIGURED, "influence"),
+        commands=(*CONFIGURED, "influence", "export"),
         group="learning",
         default=0,
     ),
@@ -193,9 +194,9 @@ _NETWORK: Final = (
     Option(
         name="admin",
         read=readers.admin,
-        help="where `status` and `faults` reach this agent, HOST:PORT or URL (by default, another port "
-        f"if it is taken); HOST:0: a free port; {readers.NO_ADMIN}: nowhere",
-        commands=AGENTS,
+        help="where the page, `status` and `faults` find the agents, HOST:PORT or URL (by default, "
+        f"another port if it is taken); HOST:0: a free port; {readers.NO_ADMIN}: nowhere",
+        commands=WATCHED,
         group="admin",
         metavar="HOST:PORT",
         default="127.0.0.1:7701",
@@ -204,7 +205,7 @@ _NETWORK: Final = (
         name="admin_token",
         read=readers.path,
         help="file with the secret that `status` and `faults` have to send (their --token)",
-        commands=AGENTS,
+        commands=WATCHED,
         group="admin",
         metavar="FILE",
         unset="nothing, on loopback only",
@@ -213,7 +214,7 @@ _NETWORK: Final = (
         name="admin_cert",
         read=readers.path,
         help="certificate: speak TLS",
-        commands=AGENTS,
+        commands=WATCHED,
         group="admin",
         metavar="FILE",
         unset="plain HTTP",
@@ -222,7 +223,7 @@ _NETWORK: Final = (
         name="admin_key",
         read=readers.path,
         help="private key of --admin-cert",
-        commands=AGENTS,
+        commands=WATCHED,
         group="admin",
         metavar="FILE",
         unset="none",
@@ -272,6 +273,34 @@ _END: Final = (
         group="results",
         metavar="DIR",
     ),
+    Option(
+        name="tensorboard",
+        read=readers.path,
+        help="write the metrics as event files of TensorBoard, too; needs it (hyperpush[tensorboard])",
+        commands=LEARNING,
+        group="results",
+        metavar="DIR",
+    ),
+    Option(
+        name="mlflow",
+        read=readers.text,
+        help="log the metrics to this tracking server or store of MLflow, too; needs it (hyperpush[mlflow])",
+        commands=LEARNING,
+        group="results",
+        metavar="URI",
+    ),
 )
 
-LEARNING_OPTIONS: Final = (*_LEARNING, *_NETWORK, *FAULT_OPTIONS, *_END)
+_LOGS: Final = (
+    Option(
+        name="log_format",
+        read=readers.log_format,
+        help="text, or json: a line of JSON for everything that happens, and for the outcome",
+        commands=LEARNING,
+        group="results",
+        metavar="FORMAT",
+        default="text",
+    ),
+)
+
+LEARNING_OPTIONS: Final = (*_LEARNING, *_NETWORK, *FAULT_OPTIONS, *_END, *_LOGS)

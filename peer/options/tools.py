@@ -1,4 +1,4 @@
-"""Options of the commands around learning: keys, faults on live agents, status, doctor, long searches."""
+"""Options of the commands around learning: keys, faults on live agents, status, doctor, reports, searches."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import Final
 from peer.options import readers
 from peer.options.option import Option
 
-CONTROLS: Final = ("faults show", "faults set", "faults clear", "status")
+CONTROLS: Final = ("faults show", "faults set", "faults clear", "predict", "status", "top")
 HUNT: Final = ("hunt",)
 SOAK: Final = ("soak",)
+REPORT: Final = ("report",)
 STATES: Final = ("state show", "state verify", "state export")
 
 _KEYS: Final = (
@@ -70,7 +71,7 @@ _CONTROL: Final = (
         name="url",
         read=readers.text,
         help="where the agent's --admin listens, URL or HOST:PORT",
-        commands=CONTROLS[:3],
+        commands=CONTROLS[:4],
         form="positional",
         required=True,
     ),
@@ -81,6 +82,15 @@ _CONTROL: Final = (
         commands=("status",),
         form="positional",
         unset="$HYPERPUSH_ADMIN and $HYPERPUSH_ADMIN_CERT, as `run` takes them, else http://127.0.0.1:7701",
+    ),
+    Option(
+        name="url",
+        read=readers.text,
+        help="where agents, or programs of many agents, listen with their --admin: URLs or HOST:PORT",
+        commands=("top",),
+        form="positionals",
+        metavar="URL",
+        unset="as `status`",
     ),
     Option(
         name="token",
@@ -98,12 +108,36 @@ _CONTROL: Final = (
         metavar="PEER",
         unset="on all links",
     ),
+    Option(
+        name="file",
+        read=readers.path,
+        help="the samples: .npy, .npz, CSV or JSON, as the agent learns from them; -: standard input",
+        commands=("predict",),
+        form="positional",
+        required=True,
+    ),
+    Option(
+        name="array",
+        read=readers.text,
+        help="of an .npz file, the array with the samples",
+        commands=("predict",),
+        metavar="NAME",
+        unset="the only one",
+    ),
+    Option(
+        name="out",
+        read=readers.path,
+        help="write the outputs to this file, ending in .npy or .csv",
+        commands=("predict",),
+        metavar="FILE",
+        unset="they are printed",
+    ),
     Option(name="watch", read=readers.switch, help="go on showing it", commands=("status",), form="switch"),
     Option(
         name="json",
         read=readers.switch,
         help="print JSON",
-        commands=("status", "doctor"),
+        commands=("status", "predict", "doctor", "top"),
         form="switch",
         configurable=False,
     ),
@@ -115,6 +149,33 @@ _CONTROL: Final = (
         metavar="S",
         default=5.0,
         configurable=False,
+    ),
+)
+
+_REPORT: Final = (
+    Option(
+        name="run_dir",
+        read=readers.path,
+        help="what --out of `swarm`, `run` or `simulate` was given; several are compared",
+        commands=REPORT,
+        form="positionals",
+        required=True,
+        metavar="RUN_DIR",
+    ),
+    Option(
+        name="html",
+        read=readers.path,
+        help="the page to write: one file, which needs no network",
+        commands=REPORT,
+        metavar="FILE",
+        unset="report.html in the first RUN_DIR",
+    ),
+    Option(
+        name="markdown",
+        read=readers.path,
+        help="write the same as Markdown, numbers instead of pictures",
+        commands=REPORT,
+        metavar="FILE",
     ),
 )
 
@@ -200,4 +261,4 @@ _SOAK: Final = (
     ),
 )
 
-TOOL_OPTIONS: Final = (*_KEYS, *_STATE, *_CONTROL, *_HUNT, *_SOAK)
+TOOL_OPTIONS: Final = (*_KEYS, *_STATE, *_CONTROL, *_REPORT, *_HUNT, *_SOAK)

@@ -7,13 +7,15 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -72,6 +74,39 @@ def until(done: Callable[[], object], what: str) -> None:
         pause.wait(0.05)
 
 
+class Onlooker(threading.Thread):
+    """Asks the page again and again, as a browser would; once makes the links from one agent lose."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.where = f"127.0.0.1:{probe.getsockname()[1]}"
+        self.answers: list[dict[str, Any]] = []
+        self.metrics = ""
+        self.lossy: dict[str, Any] = {}
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        """Until it is over."""
+        while not self.over.wait(0.5):
+            try:
+                self.answers.append(json.loads(self._ask("/v1/live")))
+                if not self.lossy and not self.answers[-1]["absent"]:
+                    self.metrics = self._ask("/metrics").decode()
+                    change = {"from": "agent-0", "faults": {"drop": 0.2}, "for_s": 2}
+                    self.lossy = json.loads(self._ask("/v1/faults", change))
+            except OSError:
+                continue  # it does not listen yet, or a process does not answer in time
+
+    def _ask(self, path: str, content: object = None) -> bytes:
+        body = None if content is None else json.dumps(content).encode()
+        request = Request(f"http://{self.where}{path}", body, method="GET" if body is None else "PUT")
+        with urlopen(request, timeout=LIMIT_S) as answer:  # noqa: S310  (an address of ours)
+            found: bytes = answer.read()
+            return found
+
+
 def chaos(*arguments: str) -> int:
     return main(["chaos", "--tick-ms", "20", *arguments])
 
@@ -80,8 +115,11 @@ def test_everything_happens_and_nothing_is_lost(
     nothing_left: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The short one: six agents, every trouble once."""
-    file = tmp_path / "scorecard.json"
-    code = chaos("--agents", "6", "--processes", "3", "--minutes", "1", "--json", str(file))
+    file, onlooker = tmp_path / "scorecard.json", Onlooker()
+    onlooker.start()
+    where = ("--admin", onlooker.where)
+    code = chaos("--agents", "6", "--processes", "3", "--minutes", "1", "--json", str(file), *where)
+    onlooker.over.set()
     told = capsys.readouterr().out
     assert code == 0, told
     assert "nothing was lost" in told
@@ -95,6 +133,17 @@ def test_everything_happens_and_nothing_is_lost(
     assert max(value for scores in found["scores"].values() for value in scores.values()) <= 1e-6
     assert set(found["peak_memory_bytes"]) == {"0", "1", "2"}
     assert found["answered_s"] > found["quiet_from_s"]
+
+    assert f"page: http://{onlooker.where}\n" in told
+    seen = {agent["status"]["peer"] for answer in onlooker.answers for agent in answer["agents"]}
+    assert {peer.rpartition("-")[0] for peer in seen} == {f"agent-{number}" for number in range(6)}
+    assert any(answer["absent"] for answer in onlooker.answers), "who was killed is not there"
+    assert max(len(one["curves"]["at_s"]) for answer in onlooker.answers for one in answer["agents"]) > 10
+    said = {event["text"] for answer in onlooker.answers for event in answer["events"]}
+    assert any(text.startswith("SIGKILL: process") for text in said)
+    assert any("is there" in text for text in said)
+    assert len(onlooker.lossy["agents"]["agent-0"]["live"]) == 1
+    assert onlooker.metrics.count("hyperpush_ticks_total{") == 6
 
 
 def test_an_agent_that_does_not_come_back_is_missed(

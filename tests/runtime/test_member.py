@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +14,20 @@ import peer.refused
 from peer.admin_access import AdminAccess
 from peer.admin_client import AdminClient
 from peer.cli import main
+from peer.errors import StateError
 from peer.events import PeerDeparted
 from peer.member import Member
+from peer.service import AgentService
+from peer.service_manager import ServiceManager
 from peer.until import Ending
 from tests.runtime.agents import LIMIT_S, Group, alive, group, quadratics, rejected, ring
 from wire import FaultPlan, LiveFaults, RejectReason, SeedDiscovery, TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from concurrent.futures import ThreadPoolExecutor
     from pathlib import Path
 
-    from peer.service import AgentService
     from wire.keys import KeyRing
 
 
@@ -153,7 +156,7 @@ async def test_who_found_no_room_is_found_again(monkeypatch: pytest.MonkeyPatch)
 
 
 def links(member: Member) -> list[dict[str, Any]]:
-    found = member.status()["links"]
+    found = member.status_of(member.service).to_dict()["links"]
     assert isinstance(found, list)
     return found
 
@@ -316,3 +319,68 @@ async def test_a_bug_in_discovery_comes_out_of_the_guards(monkeypatch: pytest.Mo
             with pytest.raises(ZeroDivisionError, match="a bug"):
                 await guard
         swarm._guards.clear()
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path) -> Iterator[socket.socket]:
+    """Where a service manager listens: at `n` in the folder of the test."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(str(tmp_path / "n"))
+        listening.setblocking(False)
+        yield listening
+
+
+async def told(supervisor: socket.socket, beginning: str, holding: str = "") -> str:
+    """What it is told next that begins and goes on so."""
+    async with asyncio.timeout(LIMIT_S):
+        while True:
+            text = (await asyncio.get_running_loop().sock_recv(supervisor, 1000)).decode()
+            if text.startswith(beginning) and holding in text:
+                return text
+
+
+async def test_the_watchdog_hears_of_ticks_pauses_and_disks_but_not_of_an_agent_that_hangs(
+    supervisor: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A restart mends neither a pause that was asked for nor a full disk; it may mend a hang."""
+    async with crew() as swarm:
+        service = await swarm.add(quadratics(1)[0], "agent-0", founder=True)
+        await swarm.join(service, manager=ServiceManager(str(tmp_path / "n"), 0.2))
+        assert await told(supervisor, "READY") == f"READY=1\nSTATUS=listens on {service.record.address}"
+        await told(supervisor, "WATCHDOG=1\nSTATUS=tick ", "running; others: 0")
+        service.pause(1000.0)
+        await told(supervisor, "WATCHDOG", "waits for the end of a pause")
+        monkeypatch.setattr(AgentService, "waits_for", "")  # the same stillness, and nothing explains it
+        line = await told(supervisor, "STATUS=", "has not gone on for")
+        assert "WATCHDOG" not in line
+        monkeypatch.undo()
+        service.pause(0.0)
+        await told(supervisor, "WATCHDOG=1\nSTATUS=tick ")
+
+        def refuse(epoch: int) -> None:
+            raise StateError("state: the disk is full")
+
+        monkeypatch.setattr(service.state, "persist_epoch", refuse)
+        another = await swarm.add(quadratics(1)[0], "agent-1", founder=True)
+        service.meet(another.record)  # asks for an epoch, which cannot be noted
+        swarm.run(another)
+        await told(supervisor, "WATCHDOG", "waits for the disk")
+        service.stop()
+        await told(supervisor, "WATCHDOG", "waits for its end")
+
+
+async def test_a_bug_in_telling_the_service_manager_surfaces(
+    supervisor: socket.socket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with crew() as swarm:
+        service = await swarm.add(quadratics(1)[0], "agent-0", founder=True)
+        monkeypatch.setattr(AgentService, "waits_for", property(lambda service: 1 / 0))
+        member = await swarm.join(service, manager=ServiceManager(str(tmp_path / "n")))
+        (guard,) = swarm._guards
+        async with asyncio.timeout(LIMIT_S):
+            with pytest.raises(ZeroDivisionError):
+                await guard
+        swarm._guards.clear()
+        with pytest.raises(ZeroDivisionError):
+            await member.close()
+        swarm.watched.clear()

@@ -18,15 +18,18 @@ from peer.options import (
     advertised_address,
     agent_settings,
     as_toml,
+    command_words,
     complete,
     dns_address,
     ending,
     fault_plan,
+    given_options,
     listen_address,
     readers,
     shard_of,
     split,
 )
+from peer.options.again import LEFT_OUT
 from peer.options.option import FILE_TABLES, Option
 from peer.options.settings import SETTING_HELP, SETTING_NAMES
 from peer.options.sources import defaults, from_environment, from_file
@@ -76,6 +79,9 @@ GIVEN = {  # text for every option of `run`, other than its default
     "until": "residual:1e-6,accuracy:0.9",
     "json": "found.json",
     "out": "found",
+    "log_format": "json",
+    "tensorboard": "events",
+    "mlflow": "sqlite:///runs.db",
     "trace": "agent.trace",
     "trace_mb": "8",
     "solver": "push-sum",
@@ -109,6 +115,30 @@ def in_file(option: Option, text: str) -> dict[str, object]:
     return {option.group: {option.name: given}} if option.group in FILE_TABLES else {option.name: given}
 
 
+def test_what_was_asked_for_can_be_asked_for_again(tmp_path: Path) -> None:
+    """From whatever source: a file, the environment and flags come back as flags alone."""
+    by_name = {option.name: option for option in RUN}
+    words, environment = ["run", "--insecure", "--until", "ticks:3", "--until", "time:9s"], {}
+    for number, (name, text) in enumerate(GIVEN.items()):
+        if number % 2 and name not in ("insecure", "until", "tick_ms", "fanout", "drop"):
+            environment[name] = text
+    file = write(tmp_path / "agent.toml", "tick_ms = 12.5\n[settings]\nfanout = 5\n[faults]\ndrop = 0.25\n")
+    found = values(*words, "--config", file, **environment)
+    again = values(*command_words(found))
+    for name in by_name.keys() - set(LEFT_OUT):
+        assert getattr(again, name) == getattr(found, name), name
+    assert {one["option"] for one in given_options(found)} >= {
+        "insecure",
+        "until",
+        "tick_ms",
+        "fanout",
+        "drop",
+    }
+    assert {"option": "drop", "value": 0.25, "from": "file agent.toml"} in given_options(found)
+    assert not {one["option"] for one in given_options(found)} & set(LEFT_OUT)
+    assert command_words(values("swarm")) == ["swarm"]
+
+
 def test_every_setting_has_its_option() -> None:
     assert list(SETTING_HELP) == list(SETTING_NAMES)
 
@@ -131,7 +161,7 @@ def test_help_names_every_option_with_its_default(
     for option in OPTIONS:
         if command in option.commands:
             assert option.help in printed
-            assert option.form == "positional" or f"  {option.flag}" in printed
+            assert option.form.startswith("positional") or f"  {option.flag}" in printed
     assert command != "swarm" or "share of messages that are lost, 0 to 1 (default: 0.2)" in printed
 
 
@@ -428,6 +458,15 @@ def test_tools_have_their_options() -> None:
     assert values("bench", "wire", "--sizes", "4k, 1M").sizes == (4000, 1_000_000)
     with pytest.raises(HyperpushError, match="--sizes: '0' is not possible; give sizes above 0"):
         values("bench", "wire", "--sizes", "0")
+
+
+def test_words_of_few_are_read() -> None:
+    assert [readers.log_format(how) for how in readers.LOG_FORMATS] == ["text", "json"]
+    with pytest.raises(SettingError, match="give text or json"):
+        readers.log_format("xml")
+    assert [readers.export_format(how) for how in readers.EXPORT_FORMATS] == list(readers.EXPORT_FORMATS)
+    with pytest.raises(SettingError, match="give one of"):
+        readers.export_format("pickle")
 
 
 def test_links_are_known_or_silent() -> None:

@@ -1,0 +1,1 @@
+"""The live page of an agent, or of all agents of a program."""
