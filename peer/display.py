@@ -14,6 +14,7 @@ from rich.live import Live
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from peer.event_words import sentence
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
 from peer.json_log import JsonDisplay, JsonLog
 from peer.outcome import CONFIDENCE, Kind, verdict
@@ -61,19 +62,13 @@ class News:
 
     def line(self, peer: str, event: Event) -> str | None:
         """The line for this event, or None. All events are in `--out`."""
-        match event:
-            case PeerDeparted(gone):
-                return f"{peer}: {gone} is gone"
-            case HyperRateLowered(factor, reason):
-                line = f"hyper step size lowered to {factor:.2g} of what was asked, because {reason}"
-            case NonFiniteStep(tick):
-                line = f"a gradient of tick {tick} was not finite; the step was not taken"
-            case _:
+        if isinstance(event, HyperRateLowered | NonFiniteStep):
+            if (peer, type(event)) in self._told:
                 return None
-        if (peer, type(event)) in self._told:
+            self._told.add((peer, type(event)))
+        elif not isinstance(event, PeerDeparted):
             return None
-        self._told.add((peer, type(event)))
-        return f"{peer}: {line}"
+        return f"{peer}: {sentence(event)}"
 
 
 class LiveDisplay:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 from peer.errors import SettingError
 from peer.fault_words import brief
+from peer.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -70,8 +71,4 @@ def read_problem(answer: Mapping[str, object]) -> SettingError | None:
     field, remedy = answer.get("field"), answer.get("remedy")
     if not isinstance(field, str) or not isinstance(remedy, str):
         return None
-    return SettingError(_printable(field), answer.get("value"), _printable(remedy))
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    return SettingError(printable(field), answer.get("value"), printable(remedy))

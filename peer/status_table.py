@@ -8,6 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from peer.printable import printable
 from peer.settled import span
 
 if TYPE_CHECKING:
@@ -99,4 +100,4 @@ def _number(value: float | None) -> str:
 
 def _line(text: str, style: str = "") -> Text:
     """Without markup and control characters: names come from the network."""
-    return Text("".join(letter if letter.isprintable() else "?" for letter in text), style)
+    return Text(printable(text), style)

@@ -85,7 +85,7 @@ PURE_PROGRAM = [
     for name in (
         *("admin_input", "doctor", "doctor_links", "evidence", "fault_words", "findings", "refused"),
         *("event_words", "metrics", "page/chronicle", "page/health", "page/history", "problem_details"),
-        *("pulse", "scenario_file", "settled", "status"),
+        *("printable", "pulse", "scenario_file", "settled", "status"),
         *("data/choice", "data/scheme", "options/data", "options/export"),
         *("chaos/plan", "chaos/record", "chaos/scorecard", "options/chaos"),
         *(

@@ -14,6 +14,7 @@ import numpy as np
 
 from peer.admin_client import Body, Limits, admin_client
 from peer.errors import SettingError
+from peer.printable import printable
 from peer.sample_files import FILE_BYTES_MAX, npy_bytes, read_samples
 from peer.whole_file import write_whole
 from wire import TransportError
@@ -46,7 +47,7 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(answer, indent=2))
         return 0
     told = f"tick {model.get('tick')}, epoch {model.get('epoch')}"
-    print(f"{client.url}: personal model of {_printable(model.get('peer'))}, {told}")
+    print(f"{client.url}: personal model of {printable(model.get('peer'))}, {told}")
     if out is not None:
         print(f"written: {out}, {len(outputs)} samples")
         return 0
@@ -99,7 +100,3 @@ def _as_csv(outputs: NDArray[np.float64], classes: list[int] | None) -> bytes:
     for row, values in enumerate(flat.tolist()):
         writer.writerow([*([] if classes is None else [classes[row]]), *values])
     return written.getvalue().encode()
-
-
-def _printable(text: object) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in str(text))

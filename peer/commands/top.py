@@ -16,6 +16,7 @@ from rich.text import Text
 from peer.admin_client import admin_client
 from peer.display import live_table, make_console, summary_line
 from peer.errors import HyperpushError, SettingError
+from peer.printable import printable
 from peer.status import AgentStatus
 from peer.views import AgentView, Messages
 from wire import TransportError
@@ -85,7 +86,7 @@ def _rendered(found: Sequence[Told]) -> RenderableType:
     views = [_view(status) for told in found for status in told.statuses]
     problems = [f"{told.url}: {told.problem}" for told in found if told.problem]
     problems += [f"{name} is not there" for told in found for name in told.absent]
-    lines = [Text(_printable(problem), style="yellow") for problem in problems]
+    lines = [Text(printable(problem), style="yellow") for problem in problems]
     if not views:
         return Group(*lines)
     return Group(Text(f"{len(views)} agents  {summary_line(views)}"), live_table(views), *lines)
@@ -103,7 +104,7 @@ def _plain(found: Sequence[Told]) -> dict[str, object]:
 def _view(status: AgentStatus) -> AgentView:
     count = status.messages.get
     return AgentView(
-        id=_printable(status.peer),
+        id=printable(status.peer),
         tick=status.tick,
         epoch=status.epoch,
         phase=status.phase,
@@ -126,7 +127,3 @@ def _view(status: AgentStatus) -> AgentView:
             rejected=status.rejected,
         ),
     )
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
