@@ -166,9 +166,8 @@ def test_secrets_are_made_once_and_only_where_they_belong(tmp_path: Any) -> None
     (text,) = compose()["services"]["secrets"]["command"]
     hyperpush = f"{sys.executable} -c 'import sys; from peer.cli import main; sys.exit(main())'"
     script = text.replace("/keys", str(tmp_path / "keys")).replace("/token", str(tmp_path / "token"))
-    script = script.replace("hyperpush keys", f"{hyperpush} keys").replace(
-        "python -c", f"{sys.executable} -c"
-    )
+    script = script.replace("python -c", f"{sys.executable} -c")  # first: an own path ends so, too
+    script = script.replace("hyperpush keys", f"{hyperpush} keys")
     (tmp_path / "keys").mkdir()
     (tmp_path / "token").mkdir()
     made = []
