@@ -104,7 +104,7 @@ def link_status(
         pushes_to=peer in agent.out_neighbours,
         hears=not life.left and agent.membership.hears(peer, now),
         heard_by=not life.left and agent.membership.is_heard_by(peer, now),
-        alive=peer in agent.peers.alive(),
+        alive=agent.peers.incarnation(peer) is not None,
         left=life.left,
         route=sent.route,
         age_s=None if life.heard_at is None else now - life.heard_at,
