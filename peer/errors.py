@@ -20,6 +20,10 @@ class HyperpushError(Exception):
         text = super().__str__()
         return text if text.isprintable() else "".join(map(_printable, text))
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """So that it comes through, whatever it is made from, when another process raises it."""
+        return _again, (type(self), self.args, vars(self))
+
 
 class SettingError(HyperpushError, ValueError):
     """A setting out of range: names field, value and remedy."""
@@ -53,3 +57,12 @@ def shown(value: object) -> str:
 
 def _printable(character: str) -> str:
     return character if character.isprintable() else repr(character)[1:-1]
+
+
+def _again(
+    kind: type[HyperpushError], arguments: tuple[object, ...], fields: dict[str, object]
+) -> HyperpushError:
+    error = kind.__new__(kind)
+    error.args = arguments
+    vars(error).update(fields)
+    return error

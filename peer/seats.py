@@ -11,18 +11,20 @@ import asyncio
 import math
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from peer.running import Running
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, member_names, next_life
 from peer.service import AgentService
 from peer.state import ephemeral
 from wire import LiveFaults
-from wire.keys import SECRET_BYTES
+from wire.keys import SECRET_BYTES, peer_name
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from concurrent.futures import Executor
 
     from peer.events import Event
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
     from peer.state import AgentState
     from peer.tasks import Task
     from peer.trace.files import Traces
-    from wire import FaultPlan, LinkFaults, PeerId
+    from wire import FaultPlan, LinkFaults, PeerId, PeerRecord
+    from wire.keys import KeyRing
     from wire.outgoing import FaultModel
 
 
@@ -60,32 +63,6 @@ class CommonTime:
     ) -> tuple[float, ...]:
         """Delays of the copies that arrive."""
         return self._faults.deliveries(source, target, self.elapsed_s(), rng)
-
-
-class Running:
-    """Started services, each running in a task of its own."""
-
-    def __init__(self, services: Sequence[AgentService] = ()) -> None:
-        self.tasks: dict[AgentService, asyncio.Task[None]] = {}
-        for service in services:
-            self.begin(service)
-
-    @property
-    def services(self) -> list[AgentService]:
-        """In the order in which they began."""
-        return list(self.tasks)
-
-    def begin(self, service: AgentService) -> None:
-        """Let it run from now on."""
-        self.tasks[service] = asyncio.create_task(service.run(), name=service.record.peer)
-
-    async def end(self) -> None:
-        """Let all say goodbye; raises what went wrong in one of them."""
-        for service in self.tasks:
-            service.stop()
-        for result in await asyncio.gather(*self.tasks.values(), return_exceptions=True):
-            if isinstance(result, BaseException):
-                raise result
 
 
 class Changes:
@@ -117,12 +94,14 @@ class Changes:
 class Seat:
     """One place in the swarm: its problem, and the agent that holds it now."""
 
+    shard: int
     problem: BilevelProblem[Any]
-    name: PeerId
-    state: AgentState
+    key: str  # by which a scenario knows it
     faults: LiveFaults  # of the links from it
     timed: CommonTime  # the same by the time of the program
     lives: int = 0
+    name: PeerId = field(init=False)  # of the agent that holds it now
+    state: AgentState = field(init=False)
     service: AgentService | None = None  # of an agent that is there
     closing: asyncio.Task[None] | None = None  # of the one that was there before
 
@@ -142,16 +121,28 @@ class Seats(Changes):
         on_event: Callable[[PeerId, Event], None],
         on_change: Callable[[AnyChange[str]], None],
         traces: Traces | None = None,
+        shards: Sequence[int] | None = None,
+        lives: Mapping[str, int] = MappingProxyType({}),
+        listen_host: str = "127.0.0.1",
+        keys: KeyRing | None = None,
     ) -> None:
-        """The names of the scenario are those of `member_names`."""
+        """The names of the scenario are those of `member_names`. With `keys` messages are sealed.
+
+        `shards`: of those agents that are of this program, all by default; whose `lives` is above 0 comes as
+        somebody new, in the place of others.
+        """
         super().__init__(scenario.changes)
         self.began_at = time.monotonic()  # from which the times of faults count
         names = member_names(len(task.problems))
-        own = [LiveFaults(faults) for _ in names]
-        self.seats = {
-            name: Seat(problem, name, ephemeral(os.urandom(SECRET_BYTES)), live, CommonTime(live))
-            for name, problem, live in zip(names, task.problems, own, strict=True)
-        }
+        self._listen_host = listen_host
+        self._keys = keys
+        self.seats: dict[str, Seat] = {}
+        for shard in range(len(names)) if shards is None else shards:
+            live = LiveFaults(faults)
+            seat = Seat(shard, task.problems[shard], names[shard], live, CommonTime(live))
+            seat.lives = lives.get(names[shard], 0)
+            self._renew(seat)
+            self.seats[names[shard]] = seat
         self.running = Running()
         self._task = task
         self._settings = settings
@@ -164,17 +155,39 @@ class Seats(Changes):
     async def open(self) -> None:
         """Start all who do not join later; they know each other."""
         late = {change.agent for change in self._waiting if isinstance(change, Join)}
-        founders = [
-            await self._start(seat, founder=True) for name, seat in self.seats.items() if name not in late
+        self.begin(await self.listen(late))
+
+    async def listen(self, absent: Collection[str] = (), *, founders: bool = True) -> list[PeerRecord]:
+        """Start all but these; where they listen. They do nothing before `begin`."""
+        return [
+            (await self._start(seat, founder=founders)).record
+            for name, seat in self.seats.items()
+            if name not in absent
         ]
-        for service in founders:
-            for other in founders:
-                service.meet(other.record)
-        self.began_at = time.monotonic()
+
+    def begin(self, members: Sequence[PeerRecord], *, elapsed_s: float = 0.0, founders: bool = True) -> None:
+        """Let those learn who listen; they know these members: founders as such, or as discovery finds them.
+
+        `elapsed_s` after the swarm began.
+        """
+        self.began_at = time.monotonic() - elapsed_s
         for seat in self.seats.values():
             seat.timed.began_at = self.began_at
-        for service in founders:
+        services = [seat.service for seat in self.seats.values() if seat.service is not None]
+        for service in services:
+            for member in members:
+                if founders:
+                    service.meet(member)
+                else:
+                    service.find(member)
+        for service in services:
             self.running.begin(service)
+
+    def found(self, members: Sequence[PeerRecord]) -> None:
+        """As discovery would tell it, to all who are there."""
+        for service in self.running.services:
+            for member in members:
+                service.find(member)
 
     async def work(self, elapsed_s: float) -> None:
         """Do what is due. A bug of an agent that has gone surfaces here, or in `close`."""
@@ -205,7 +218,7 @@ class Seats(Changes):
             case Kill() | Leave():
                 assert service is not None
                 seat.service = None
-                run = self.running.tasks.pop(service)
+                run = self.running.let_go(service)
                 seat.closing = asyncio.create_task(_gone(service, run, silently=isinstance(change, Kill)))
             case Join():
                 await self._join(seat)
@@ -213,12 +226,15 @@ class Seats(Changes):
                 await self._closed(seat)
                 seat.lives += 1
                 if not change.with_state:
-                    seat.name, seat.state = (
-                        next_life(seat.name, seat.lives),
-                        ephemeral(os.urandom(SECRET_BYTES)),
-                    )
+                    self._renew(seat)
                 await self._join(seat)
         self._on_change(change)
+
+    def _renew(self, seat: Seat) -> None:
+        """Somebody new is to come."""
+        seat.state = ephemeral(os.urandom(SECRET_BYTES))
+        name = next_life(seat.key, seat.lives) if seat.lives else seat.key
+        seat.name = name if self._keys is None else peer_name(name, seat.state.identity.fingerprint)
 
     async def _join(self, seat: Seat) -> None:
         service = await self._start(seat, founder=False)
@@ -240,6 +256,8 @@ class Seats(Changes):
             faults=seat.timed,
             on_event=self._on_event,
             state=seat.state,
+            keys=self._keys,
+            listen_host=self._listen_host,
             trace=None if self._traces is None else self._traces.of(seat.name, seat.lives),
         )
         await seat.service.start()

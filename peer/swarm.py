@@ -1,115 +1,105 @@
-"""N complete agents on one event loop: each with its own port, server, client, data and random streams."""
+"""A swarm of one program: agents that learn until an end is reached, and are scored; wherever they run."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
-
-import torch
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from peer import heap
-from peer.assembly import check_alike
-from peer.baselines import never
-from peer.details import AgentDetails
 from peer.events import PeerDeparted
-from peer.outcome import AgentOutcome
-from peer.scenario import Scenario, told
-from peer.seats import Changes, Running, Seats
-from peer.tasks import Answer
-from peer.views import AgentView, Messages
+from peer.scenario import told
+from peer.seats import Changes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
 
+    from peer.details import AgentDetails
     from peer.events import Event
+    from peer.outcome import AgentOutcome
     from peer.scenario import AnyChange
-    from peer.service import AgentService
-    from peer.settings import AgentSettings
-    from peer.swarm_page import SwarmPage
-    from peer.tasks import Task
-    from peer.trace.files import Traces
+    from peer.tasks import Answer
     from peer.until import Ending
-    from wire import FaultPlan, PeerId
+    from peer.views import AgentView
+    from wire import PeerId
 
     Observer = Callable[[Sequence[AgentView]], None]
-    Inspector = Callable[[Sequence[AgentService]], None]
+    Inspector = Callable[[Callable[[], Iterable[AgentDetails]]], None]
+    Tell = Callable[[PeerId, Event], None]
+    TellChange = Callable[[AnyChange[str]], None]
 
 OBSERVE_EVERY_S = 0.25
 GIVE_BACK_EVERY_S = 60.0
 
 
-def worker_threads() -> ThreadPoolExecutor:
-    """Workers for all agents of this process: one torch thread each, as many as cores."""
-    torch.set_num_threads(1)
-    heap.share_one()
-    return ThreadPoolExecutor(max_workers=os.cpu_count() or 1, thread_name_prefix="learning")
+class Group(Protocol):
+    """Agents that learn."""
+
+    @property
+    def tasks(self) -> Collection[asyncio.Task[None]]:
+        """They end only when something has failed, which they raise."""
+
+    def views(self) -> Sequence[AgentView]:
+        """Of those who are there, as they are now or were a moment ago."""
+
+    def details(self) -> Iterable[AgentDetails]:
+        """Likewise."""
+
+    async def end(self) -> None:
+        """Let all say goodbye; raises what went wrong in one of them."""
 
 
-def view(service: AgentService) -> AgentView:
-    """What is to be seen of a running agent."""
-    return AgentView.of(service.agent, Messages.of_transport(service.agent, service.transport.counters))
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What agents have come to, in the order of their problems: those who were there at the end."""
+
+    outcomes: Sequence[AgentOutcome]
+    answers: Sequence[Answer]
+    absent: Sequence[PeerId]  # who was not
 
 
-def details(service: AgentService) -> AgentDetails:
-    """What is to be seen of its links and of what it has learned for itself, also while it computes."""
-    own = service.learner.hyperparameters
-    return AgentDetails.of(service.agent, own, service.clock(), service.transport)
+class Crowd(Group, Protocol):
+    """All agents of one program, who come and go: `open`, learn, `end`, `results`, `close`."""
+
+    @property
+    def changes(self) -> Changes:
+        """What is done to them."""
+
+    async def open(self) -> None:
+        """All who do not join later are there, and know each other."""
+
+    async def results(self) -> Results:
+        """Scores those who are there, once they have ended."""
+
+    async def close(self) -> None:
+        """Nothing of them is left."""
 
 
-def answer(service: AgentService) -> Answer:
-    """What the agent has come to; it must not be computing."""
-    layout, solver = service.learner.layout, service.agent.solver
-    return Answer(
-        model=layout.unflatten(solver.model.estimate),
-        adjoint=layout.unflatten(solver.adjoint.estimate),
-        hypergradient=service.learner.hypergradient,
-        hyperparameters=service.learner.hyperparameters,
-        local=service.learner.local,
-    )
+class Page(Protocol):
+    """What people watch of them meanwhile."""
 
+    async def open(self) -> None:
+        """Once agents are there. Raises `wire.TransportError`."""
 
-async def score(
-    service: AgentService,
-    task: Task,
-    shard: int,
-    executor: ThreadPoolExecutor,
-    *,
-    in_haste: Callable[[], bool] = never,
-) -> AgentOutcome:
-    """Score one stopped agent, in a worker thread; in haste it is not compared with one that trains alone.
+    async def close(self) -> None:
+        """Nobody may ask any more."""
 
-    It is in haste as soon as `in_haste` says so, from any thread. Cancelled, it lets the thread end.
-    """
-    agent = service.agent
-    over = threading.Event()
+    def guards(self) -> list[Coroutine[Any, Any, None]]:
+        """To be awaited while it is open: they return only by raising."""
 
-    def stopped() -> bool:
-        return over.is_set() or in_haste()
+    def look(self) -> None:
+        """At all agents; called often."""
 
-    try:
-        scores = await asyncio.get_running_loop().run_in_executor(
-            executor, task.scores, shard, answer(service), agent.settings, agent.ticks, stopped
-        )
-    finally:
-        over.set()
-    seen = view(service)
-    return AgentOutcome(
-        agent.identity.peer,
-        agent.ticks,
-        agent.epoch,
-        seen.residual,
-        scores,
-        asdict(seen.messages),
-    )
+    def tell(self, peer: PeerId, event: Event) -> None:
+        """Something happened to an agent."""
+
+    def say(self, text: str) -> None:
+        """Something happened."""
 
 
 async def learn(
-    running: Running,
+    group: Group,
     ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
@@ -118,44 +108,44 @@ async def learn(
     watched: Sequence[Coroutine[Any, Any, None]] = (),
     inspect: Inspector | None = None,
 ) -> bool:
-    """Let services learn until the end is reached or `stop` is set; whether it was stopped early.
+    """Let agents learn until the end is reached or `stop` is set; whether it was stopped early.
 
     By `changes` they may come and go; while none is there, the end is not reached. `ending` has had a look
-    before `observe` is called; after it `inspect` is, with those who are there. A failure of any service, or
-    of what is `watched` beside them, ends all and is raised.
+    before `observe` is called; after it `inspect` is. A failure of any of them, or of what is `watched`
+    beside them, ends all and is raised.
     """
     changes = changes or Changes()
     began = time.monotonic()
-    guards = [asyncio.create_task(watch) for watch in (*watched, _stay_small())]
+    guards = [asyncio.create_task(watch) for watch in (*watched, stay_small())]
     stopper = asyncio.create_task(stop.wait())
     try:
         while not (ending.reached or stop.is_set()):
             due_s = began + changes.next_at_s - time.monotonic()
             await asyncio.wait(
-                [stopper, *running.tasks.values(), *guards],
+                [stopper, *group.tasks, *guards],
                 timeout=max(0.0, min(OBSERVE_EVERY_S, due_s)),
                 return_when=asyncio.FIRST_COMPLETED,
             )
-            for task in (*running.tasks.values(), *guards):
+            for task in (*group.tasks, *guards):
                 if task.done():
                     task.result()
             elapsed_s = time.monotonic() - began
             await changes.work(elapsed_s)
-            views = [view(service) for service in running.services]
+            views = group.views()
             if views:
                 ending.look(views, elapsed_s)
                 observe(views)
                 if inspect is not None:
-                    inspect(running.services)
+                    inspect(group.details)
     finally:
         for waiting in (stopper, *guards):
             waiting.cancel()
         await asyncio.gather(stopper, *guards, return_exceptions=True)
-        await running.end()
+        await group.end()
     return stop.is_set()
 
 
-async def _stay_small() -> None:
+async def stay_small() -> None:
     """Give memory back now and then, in a thread: nobody has to wait for it."""
     while True:
         await asyncio.sleep(GIVE_BACK_EVERY_S)
@@ -163,101 +153,65 @@ async def _stay_small() -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class SwarmResult:
-    """What a swarm has come to, in the order of its problems: of those who were there at the end."""
+class SwarmResult(Results):
+    """And how it ended."""
 
-    outcomes: Sequence[AgentOutcome]
-    answers: Sequence[Answer]
-    absent: Sequence[PeerId]  # who was not
     interrupted: bool  # stopped early
     learned_s: float
 
 
 async def run_swarm(
-    task: Task,
-    settings: AgentSettings,
+    make_crowd: Callable[[Tell, TellChange], Crowd],
     *,
-    faults: FaultPlan,
-    scenario: Scenario | None = None,
-    seed: int,
     ending: Ending,
     stop: asyncio.Event,
     observe: Observer,
     inspect: Inspector | None = None,
-    on_event: Callable[[PeerId, Event], None],
-    on_change: Callable[[AnyChange[str]], None] = lambda _: None,
+    on_event: Tell,
+    on_change: TellChange = lambda _: None,
     on_scoring: Callable[[], None] = lambda: None,
-    traces: Traces | None = None,
-    make_page: Callable[[Seats], SwarmPage] | None = None,
+    make_page: Callable[[Any], Page] | None = None,
 ) -> SwarmResult:
-    """Start one agent per problem, let them learn under a scenario, stop and score those who are there.
+    """Let a crowd come together and learn, end it, and score those who are there.
 
-    The windows of the scenario are to be in `faults`; `traces` is for whoever gives it to close. The page of
-    the agents is there until they are scored.
+    The crowd is made with what it is to tell events and changes; the page is made for the crowd, and is there
+    until agents are scored.
     """
-    page: SwarmPage | None = None
-
-    check_alike(task.problems)
+    page: Page | None = None
 
     def tell(peer: PeerId, event: Event) -> None:
         """That all say goodbye at the end, one after the other, is no news."""
         if not (isinstance(event, PeerDeparted) and (ending.reached or stop.is_set())):
             on_event(peer, event)
             if page is not None:
-                page.watch.tell(peer, event)
+                page.tell(peer, event)
 
     def look(views: Sequence[AgentView]) -> None:
         observe(views)
         if page is not None:
-            page.watch.look()
+            page.look()
 
     def changed(change: AnyChange[str]) -> None:
         on_change(change)
         if page is not None:
-            page.watch.say(told(change))
+            page.say(told(change))
 
-    executor = worker_threads()
-    seats = Seats(
-        task,
-        settings,
-        faults=faults,
-        scenario=scenario or Scenario(),
-        seed=seed,
-        executor=executor,
-        on_event=tell,
-        on_change=changed,
-        traces=traces,
-    )
+    crowd = make_crowd(tell, changed)
     try:
-        page = None if make_page is None else make_page(seats)
-        await seats.open()
+        page = None if make_page is None else make_page(crowd)
+        await crowd.open()
         if page is not None:
             await page.open()
         watched = [] if page is None else page.guards()
         began = time.monotonic()
         interrupted = await learn(
-            seats.running, ending, stop, look, changes=seats, watched=watched, inspect=inspect
+            crowd, ending, stop, look, changes=crowd.changes, watched=watched, inspect=inspect
         )
         learned_s = time.monotonic() - began
         on_scoring()
-        there = [
-            (shard, seat.service)
-            for shard, seat in enumerate(seats.seats.values())
-            if seat.service is not None
-        ]
-        scored = task.among([shard for shard, _ in there]) if there else task
-        outcomes = await asyncio.gather(
-            *(score(service, scored, shard, executor) for shard, service in there)
-        )
-        return SwarmResult(
-            outcomes,
-            [answer(service) for _, service in there],
-            [seat.name for seat in seats.seats.values() if seat.service is None],
-            interrupted,
-            learned_s,
-        )
+        found = await crowd.results()
+        return SwarmResult(found.outcomes, found.answers, found.absent, interrupted, learned_s)
     finally:
         if page is not None:
             await page.close()
-        await seats.close()
-        executor.shutdown(wait=False, cancel_futures=True)
+        await crowd.close()

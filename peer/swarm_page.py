@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from peer.admin import AdminServer
     from peer.admin_access import AdminAccess
     from peer.admin_input import FaultRequest
+    from peer.events import Event
     from peer.scenario import AnyChange
     from peer.seats import Seats
     from peer.service import AgentService
@@ -33,21 +34,21 @@ class SwarmPage:
         seats: Seats,
         until: Callable[[], str],
         access: AdminAccess,
-        say: Callable[[str], None],
+        note: Callable[[str], None],
     ) -> None:
-        """`until` says what the swarm runs for; `say` is told where the page is."""
+        """`until` says what the swarm runs for; `note` is told where the page is."""
         self.title = title
         self.watch = Watch(self)
         self._seats = seats
         self._until = until
         self._access = access
-        self._say = say
+        self._note = note
         self._server: AdminServer | None = None
 
     async def open(self) -> None:
         """Listen. Raises `wire.TransportError`."""
         self._server = await open_listener(self._access, compose(*self.watch.routes(), desk_routes(self)))
-        self._say(f"page: {self._server.url}")
+        self._note(f"page: {self._server.url}")
 
     async def close(self) -> None:
         """Nobody may ask any more."""
@@ -57,6 +58,18 @@ class SwarmPage:
     def guards(self) -> list[Coroutine[object, object, None]]:
         """To be awaited while agents run: they return only by raising."""
         return [] if self._server is None else [self._server.wait_failed()]
+
+    def look(self) -> None:
+        """At all agents."""
+        self.watch.look()
+
+    def tell(self, peer: PeerId, event: Event) -> None:
+        """Something happened to an agent."""
+        self.watch.tell(peer, event)
+
+    def say(self, text: str) -> None:
+        """Something happened."""
+        self.watch.say(text)
 
     # ---- what is watched: `peer.page.scene.Source`
 

@@ -8,23 +8,49 @@ import multiprocessing
 import os
 import signal
 import threading
-from typing import TYPE_CHECKING, TypeVar
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
+    from contextlib import AbstractContextManager
 
+P = ParamSpec("P")
+T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
+class Workers(Protocol):
+    """Processes, here or elsewhere, that do what is submitted, in that order."""
+
+    @property
+    def jobs(self) -> int:
+        """So many at once."""
+
+    @property
+    def lost(self) -> tuple[type[BaseException], ...]:
+        """What futures raise if a process was ended from outside."""
+
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        """What it gives, some time; all is pickled."""
+
+
+class WorkerProcesses(concurrent.futures.ProcessPoolExecutor):
+    """`Workers` on this machine."""
+
+    lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
+    jobs = 1
+
+
 @contextlib.contextmanager
-def worker_processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecutor]:
+def worker_processes(jobs: int) -> Iterator[WorkerProcesses]:
     """They end with this one, however it ends; and at once if what is done with them is given up."""
     before = set(multiprocessing.active_children())
     context = multiprocessing.get_context("spawn")  # nothing of this process is copied
-    with concurrent.futures.ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_end_with_parent
-    ) as processes:
+    with WorkerProcesses(jobs, mp_context=context, initializer=_end_with_parent) as processes:
+        processes.jobs = jobs
         try:
             yield processes
         except BaseException:
@@ -34,10 +60,10 @@ def worker_processes(jobs: int) -> Iterator[concurrent.futures.ProcessPoolExecut
 
 
 def as_done(
-    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], jobs: int
+    function: Callable[[ItemT], ResultT], items: Iterable[ItemT], workers: AbstractContextManager[Workers]
 ) -> Iterator[tuple[ItemT, ResultT]]:
     """Every item with what the function gives for it, as they are done; begun in their order."""
-    with worker_processes(jobs) as processes:
+    with workers as processes:
         pending = {processes.submit(function, item): item for item in items}
         for done in concurrent.futures.as_completed(pending):
             yield pending[done], done.result()

@@ -19,6 +19,7 @@ from peer.display import make_console
 from peer.jsonable import check_json, write_json
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.recorder import versions
+from peer.spread.workers import workers_of
 from peer.virtual_swarm import simulate
 from peer.worker_processes import as_done
 from wire import Exponential, FaultPlan
@@ -94,7 +95,7 @@ def main(options: argparse.Namespace) -> int:
     with Progress(console=console, disable=not console.is_terminal) as progress:
         bar = progress.add_task("measuring", total=len(wanted))
         # The longest, on the worst networks, are begun first.
-        for one, cell in as_done(partial(measure, scale), wanted[::-1], options.jobs):
+        for one, cell in as_done(partial(measure, scale), wanted[::-1], workers_of(options)):
             found[one] = cell
             progress.update(bar, advance=1, description=f"{cell.network}, {cell.method}")
     cells = [found[one] for one in wanted]

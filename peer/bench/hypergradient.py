@@ -47,6 +47,7 @@ from peer.exit_codes import INTERRUPTED
 from peer.figure_file import check_figure
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
+from peer.spread.workers import workers_of
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def main(options: argparse.Namespace) -> int:
         missing = [one for one in wanted if one not in measured]
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("measuring", total=len(wanted), completed=len(measured))
-            for one, curve in as_done(_measure, missing, options.jobs):
+            for one, curve in as_done(_measure, missing, workers_of(options)):
                 points = [[point.messages, point.bytes, point.error] for point in curve.points]
                 record.add(key_of(one), {"points": points})
                 measured[one] = curve

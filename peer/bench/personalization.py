@@ -35,6 +35,7 @@ from peer.jsonable import check_json, write_json
 from peer.options.data import SHARED_OUT
 from peer.recorder import versions
 from peer.rivals.registry import SETTINGS
+from peer.spread.workers import workers_of
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def main(options: argparse.Namespace) -> int:
     results = Results(options.record, resume=options.resume)
     began, interrupted = time.perf_counter(), False
     try:
-        _measure(plan, results, options.jobs, console)
+        _measure(plan, results, options, console)
     except KeyboardInterrupt:
         interrupted = True
         console.print(
@@ -170,7 +171,7 @@ def score_of(kept: Mapping[str, Any]) -> Score:
         raise HyperpushError("the record has a score with other fields; give another --record") from None
 
 
-def _measure(plan: Plan, results: Results, jobs: int, console: Console) -> None:
+def _measure(plan: Plan, results: Results, options: argparse.Namespace, console: Console) -> None:
     """First what settings are chosen by, then the rest."""
     columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
@@ -178,7 +179,7 @@ def _measure(plan: Plan, results: Results, jobs: int, console: Console) -> None:
             wanted = list(runs())
             missing = results.known(wanted)
             bar = progress.add_task(what, total=len(wanted), completed=len(wanted) - len(missing))
-            for one, score in as_done(perform, missing, jobs):
+            for one, score in as_done(perform, missing, workers_of(options)):
                 results.add(one, score)
                 progress.update(bar, advance=1, description=f"{what}: {one.network}, {one.method}")
 

@@ -19,6 +19,7 @@ from peer.errors import HyperpushError
 from peer.exit_codes import INTERRUPTED
 from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
+from peer.spread.workers import workers_of
 from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def main(options: argparse.Namespace) -> int:
         with Progress(console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("measuring", total=options.seeds, completed=len(outcomes))
             missing = [seed for seed in seeds if seed not in known]
-            for seed, outcome in as_done(measure, missing, options.jobs):
+            for seed, outcome in as_done(measure, missing, workers_of(options)):
                 record.add(str(seed), asdict(outcome))
                 outcomes.append(outcome)
                 progress.update(bar, advance=1, description=f"world {seed}")

@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from peer.chaos import machine
 from peer.chaos.mischief import Mischief
-from peer.chaos.page import ChaosPage
+from peer.chaos.page import Questions, by_hand
 from peer.chaos.process import Host
 from peer.chaos.record import Disbelieved, Exit, Life, Record
 from peer.chaos.scorecard import CHECKPOINT_S, ERROR_MAX, worst_error
 from peer.errors import HyperpushError
+from peer.page.many import ManyPage
 from peer.scenario import Join
 from wire.keys import SECRET_BYTES, KeyRing
 
@@ -112,14 +113,15 @@ class Director:
         )
 
         self._access = access
-        self._page = ChaosPage(
+        self._questions = Questions(self._hosts)
+        self._page = ManyPage(
             f"{len(plan.agents)} agents in {len(plan.members)} processes, {task}: chaos",
-            plan,
-            self._hosts,
+            plan.members,
+            self._questions.ask,
             there=self._there,
             peer_of=lambda agent: self._peers.get(agent, agent),
             now_s=self._now_s,
-            change=self._mischief.change,
+            change=lambda change: self._mischief.change(by_hand(change)),
         )
 
     async def run(self, stop: asyncio.Event) -> Record:
@@ -220,7 +222,7 @@ class Director:
             case "ready":
                 self._ready(*value)
             case "happened" | "answer":
-                self._page.heard(kind, value)
+                (self._page.heard if kind == "happened" else self._questions.answered)(*value)
             case "listening":
                 host.up.set()
                 if self._began_at < math.inf:

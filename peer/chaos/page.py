@@ -1,41 +1,20 @@
-"""The page of all agents of `hyperpush chaos`, who are in other processes: each is asked. An edge: asyncio.
-
-A process that is stopped or has ended answers nothing: its agents are not there until it does.
-"""
+"""What the page of `hyperpush chaos` asks its worker processes, and what it does to their agents. An edge."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import itertools
-import secrets
-import time
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import ProcessCollector
-
-from peer.admin import open_listener
-from peer.admin_groups import description_routes, health_routes
-from peer.admin_routes import compose
 from peer.chaos.plan import Trouble
-from peer.page.chronicle import Chronicle
-from peer.page.desk import ACTIONS, desk_routes
-from peer.page.routes import page_routes, shown_routes
-from peer.problem_details import RefusalError
 from peer.scenario import told
-from peer.status import AgentStatus
-from wire import FaultPlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
+    from collections.abc import Sequence
 
-    from peer.admin import AdminServer
-    from peer.admin_access import AdminAccess
-    from peer.admin_input import FaultRequest
-    from peer.chaos.plan import Plan
     from peer.chaos.process import Host
     from peer.scenario import AnyChange
-    from wire import PeerId
 
 ANSWER_S: Final = 1.0  # a process that takes longer is stopped, or has too much else to do
 
@@ -43,12 +22,14 @@ ANSWER_S: Final = 1.0  # a process that takes longer is stopped, or has too much
 class Questions:
     """What is asked of processes, until they answer."""
 
-    def __init__(self) -> None:
+    def __init__(self, hosts: Sequence[Host]) -> None:
+        self._hosts = hosts
         self._numbers = itertools.count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
 
-    async def ask(self, host: Host, what: str, about: object) -> Any:
-        """What the process answers; None if it does not in time."""
+    async def ask(self, process: int, what: str, about: object) -> Any:
+        """What this process answers; None if it does not in time."""
+        host = self._hosts[process]
         if not host.up.is_set():
             return None
         number = next(self._numbers)
@@ -67,142 +48,14 @@ class Questions:
             self._waiting[number].set_result(value)
 
 
-class ChaosPage:
-    """`open`, `close`; what processes tell comes in by `chronicle` and `questions`."""
-
-    def __init__(
-        self,
-        title: str,
-        plan: Plan,
-        hosts: Sequence[Host],
-        *,
-        there: Collection[str],
-        peer_of: Callable[[str], PeerId],
-        now_s: Callable[[], float],
-        change: Callable[[Trouble], None],
-    ) -> None:
-        """`there`: who is to be there; `now_s` is the time of the plan."""
-        self.chronicle = Chronicle()
-        self.questions = Questions()
-        self.began_at = time.monotonic()
-        self._title = title
-        self._plan = plan
-        self._hosts = hosts
-        self._there = there
-        self._peer_of = peer_of
-        self._now_s = now_s
-        self._change = change
-        self._run = secrets.token_hex(8)
-        self._server: AdminServer | None = None
-
-    async def open(self, access: AdminAccess) -> str:
-        """Listen; the URL. Raises `wire.TransportError`."""
-        collector = ProcessCollector(registry=None)
-        routes = (health_routes(list), description_routes(), page_routes(), shown_routes(self, collector))
-        self._server = await open_listener(access, compose(*routes, desk_routes(self)))
-        return self._server.url
-
-    async def close(self) -> None:
-        """Nobody may ask any more."""
-        if self._server is not None:
-            await self._server.close()
-
-    def guards(self) -> list[Coroutine[object, object, None]]:
-        """To be awaited meanwhile: they return only by raising."""
-        return [] if self._server is None else [self._server.wait_failed()]
-
-    def say(self, text: str) -> None:
-        """Something happened."""
-        self.chronicle.say(time.monotonic() - self.began_at, text)
-
-    def heard(self, what: str, value: Sequence[Any]) -> None:
-        """A process tells what has `happened` to an agent, or has an `answer`."""
-        if what == "answer":
-            self.questions.answered(*value)
-            return
-        peer, kind, text = value
-        self.chronicle.say(time.monotonic() - self.began_at, text, peer=peer, kind=kind)
-
-    # ---- what is watched: `peer.page.routes.Shown`
-
-    async def live(self, after_s: float, after_event: int) -> Mapping[str, object]:
-        """All that the processes answer, in the order of their numbers."""
-        agents = await self._look(after_s)
-        return {
-            "run": self._run,
-            "title": self._title,
-            "now_s": time.monotonic() - self.began_at,
-            "actions": ACTIONS,
-            "agents": agents,
-            "absent": self._absent([agent["status"]["peer"] for agent in agents]),
-            "events": self.chronicle.since(after_event),
-        }
-
-    async def statuses(self) -> tuple[list[AgentStatus], list[str]]:
-        """Of those whose processes answer."""
-        agents = await self._look(time.monotonic())
-        there = [AgentStatus.from_dict(agent["status"]) for agent in agents]
-        return there, self._absent([status.peer for status in there])
-
-    async def _look(self, after_s: float) -> list[Any]:
-        after = after_s if after_s > float("-inf") else None
-        answers = await asyncio.gather(*(self.questions.ask(host, "look", after) for host in self._hosts))
-        return [agent for answer in answers if answer is not None for agent in answer]
-
-    def _absent(self, seen: Collection[PeerId]) -> list[PeerId]:
-        return [peer for peer in self.names().values() if peer not in seen]
-
-    # ---- what may be done: `peer.page.desk.Desk`
-
-    def elapsed_s(self) -> float:
-        """Since all agents were started."""
-        return max(0.0, self._now_s())
-
-    def names(self) -> Mapping[str, PeerId]:
-        """By name in the plan: of the newest life."""
-        return {agent: self._peer_of(agent) for agent in self._plan.agents}
-
-    def is_there(self, agent: str) -> bool:
-        """Whether it is to be, dead process or not."""
-        return agent in self._there
-
-    async def told_faults(self, agents: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
-        """Of those whose processes answer."""
-        answers = await self._ask("faults", agents)
-        return {agent: found for answer in answers if answer for agent, found in answer.items()}
-
-    async def set_faults(self, agents: Sequence[str], change: FaultRequest) -> None:
-        """Raises `FaultPlanError`, also if a process does not answer."""
-        faults = None if change.faults is None else change.faults.to_dict()
-        for answer in await self._ask("set_faults", agents, change.to, faults, change.duration_s):
-            if answer is None or answer:
-                raise FaultPlanError(answer or "a process does not answer: ask again when it is back")
-
-    async def clear_faults(self, agents: Sequence[str], to: PeerId | None) -> int:
-        """Of those whose processes answer."""
-        return sum(answer or 0 for answer in await self._ask("clear", agents, to))
-
-    async def _ask(self, what: str, agents: Sequence[str], *more: object) -> list[Any]:
-        """Each process about its own agents among these."""
-        asked = []
-        for host in self._hosts:
-            own = [agent for agent in self._plan.members[host.number] if agent in agents]
-            if own:
-                asked.append(self.questions.ask(host, what, [own, *more] if more else own))
-        return await asyncio.gather(*asked)
-
-    def carry_out(self, change: AnyChange[str]) -> None:
-        """As a scenario would. Raises `RefusalError` before all have started."""
-        if self._now_s() < 0:
-            raise RefusalError(409, "agent", change.agent, "the swarm has not started yet: ask again then")
-        end_s = change.at_s + getattr(change, "duration_s", 0.0)
-        self._change(
-            Trouble(
-                "scenario",
-                change.at_s,
-                end_s,
-                agents=(change.agent,),
-                change=change,
-                text=f"by hand, {told(change)}",
-            )
-        )
+def by_hand(change: AnyChange[str]) -> Trouble:
+    """What people ask for on the page, as a trouble of the plan."""
+    end_s = change.at_s + getattr(change, "duration_s", 0.0)
+    return Trouble(
+        "scenario",
+        change.at_s,
+        end_s,
+        agents=(change.agent,),
+        change=change,
+        text=f"by hand, {told(change)}",
+    )

@@ -24,7 +24,6 @@ import asyncio
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import sys
 import time
@@ -39,15 +38,16 @@ from peer.events import EpochEntered, PeerQuarantined
 from peer.jsonable import jsonable
 from peer.key_files import read_key_ring
 from peer.member import Member
+from peer.page.hosted import HostedAgents
 from peer.page.watch import Watch
+from peer.running import answer, worker_threads
 from peer.seats import CommonTime
 from peer.service import AgentService
 from peer.settings import AgentSettings
 from peer.state import StateDirectory
-from peer.swarm import answer, worker_threads
 from peer.tasks import make_task
 from peer.until import Ending
-from wire import FaultChange, FaultPlan, FaultPlanError, LiveFaults
+from wire import FaultPlan, LiveFaults
 from wire.keys import peer_name
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ class Worker:
         self._faults = {name: LiveFaults(FaultPlan.from_dict(setup.faults)) for name in setup.agents}
         self._timed = {name: CommonTime(live) for name, live in self._faults.items()}
         self._watch = Watch(self, setup.program_began_at)
+        self._page = HostedAgents(self._watch.scene, self._faults, lambda name: self._timed[name].elapsed_s())
         self._ahead_s = 0.0
         self._executor = worker_threads()
         self._hosted: dict[str, Hosted] = {}
@@ -180,30 +181,9 @@ class Worker:
 
     async def _ask(self, value: Sequence[Any]) -> None:
         number, what, about = value
-        self.tell("answer", [number, getattr(self, f"_asked_{what}")(about)])
+        self.tell("answer", [number, self._page.answer(what, about)])
 
     # ---- what is asked for a page
-
-    def _asked_look(self, after_s: float | None) -> list[dict[str, object]]:
-        return self._watch.scene.agents(-math.inf if after_s is None else after_s)
-
-    def _asked_faults(self, names: Sequence[str]) -> dict[str, object]:
-        return {name: self._faults[name].to_dict() for name in names}
-
-    def _asked_set_faults(self, value: Sequence[Any]) -> str:
-        """ "" or why it cannot be."""
-        names, to, faults, duration_s = value
-        change = None if faults is None else FaultChange.from_dict(faults)
-        try:
-            for name in names:
-                self._faults[name].set(to, change, self._timed[name].elapsed_s(), duration_s)
-        except FaultPlanError as error:
-            return str(error)
-        return ""
-
-    def _asked_clear(self, value: Sequence[Any]) -> int:
-        names, to = value
-        return sum(self._faults[name].clear(to) for name in names)
 
     @property
     def title(self) -> str:

@@ -18,6 +18,7 @@ from peer.hunt.campaign import Record, Totals, WorkerEndedError, explain, judge_
 from peer.hunt.marks import EXPECTED
 from peer.hunt.trial import OnlookerError, Trial
 from peer.hunt.world import draw
+from peer.spread.workers import workers_of
 
 if TYPE_CHECKING:
     import argparse
@@ -44,7 +45,9 @@ def main(options: argparse.Namespace) -> int:
         columns = (*Progress.get_default_columns(), MofNCompleteColumn(), TimeElapsedColumn())
         with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
             bar = progress.add_task("hunting", total=len(seeds), completed=len(known))
-            for verdict in judge_all((seed for seed in seeds if seed not in known), options.jobs):
+            here = options.jobs == 1 and options.engine != "ray"
+            workers = None if here else workers_of(options)
+            for verdict in judge_all((seed for seed in seeds if seed not in known), workers):
                 record.add(verdict)
                 totals.add(verdict)
                 progress.update(bar, advance=1)

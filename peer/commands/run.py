@@ -29,12 +29,12 @@ from peer.options import (
     shard_of,
 )
 from peer.outcome import Outcome
+from peer.running import Running, answer, details, score, worker_threads
 from peer.scenario import told
-from peer.seats import Running
 from peer.service import AgentService
 from peer.service_manager import ServiceManager
 from peer.state import open_state
-from peer.swarm import answer, details, learn, score, worker_threads
+from peer.swarm import learn
 from peer.tasks import make_task
 from peer.trace.origins import of_task
 from wire import LiveFaults

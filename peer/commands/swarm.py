@@ -7,25 +7,25 @@ import time
 from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, listening_for_people, make_recorder, stopped_by_signals
+from peer.commands.crowds import Crowds
 from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, data_choice, ending, fault_plan
 from peer.outcome import Outcome
 from peer.scenario import member_names, told
-from peer.swarm import details, run_swarm
-from peer.swarm_page import SwarmPage
+from peer.swarm import run_swarm
 from peer.tasks import make_task
 from peer.trace.origins import of_task
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from peer.details import AgentDetails
     from peer.events import Event
     from peer.scenario import AnyChange
-    from peer.seats import Seats
-    from peer.service import AgentService
+    from peer.swarm import Crowd, Page, Tell, TellChange
     from peer.views import AgentView
     from wire import PeerId
 
@@ -45,7 +45,8 @@ def main(options: argparse.Namespace) -> int:
     changes = [told(change) for change in scenario.changes]
     config = {**config, "changes": changes}
     recorder = make_recorder(options, config, task, task.problems[0], console.print)
-    title = f"{options.agents} agents, {options.task}, {options.drop:.0%} of the messages lost"
+    crowds = Crowds(options)
+    title = f"{options.agents} agents{crowds.told}, {options.task}, {options.drop:.0%} of the messages lost"
 
     async def run() -> int:
         stop = asyncio.Event()
@@ -60,9 +61,8 @@ def main(options: argparse.Namespace) -> int:
                 display.show(views, end.progress)
                 recorder.record(views)
 
-            def inspect(services: Sequence[AgentService]) -> None:
-                over = end.reached or stop.is_set()
-                recorder.look(lambda: map(details, services), last=over)
+            def inspect(details: Callable[[], Iterable[AgentDetails]]) -> None:
+                recorder.look(details, last=end.reached or stop.is_set())
 
             def on_change(change: AnyChange[str]) -> None:
                 display.say(told(change))
@@ -72,16 +72,21 @@ def main(options: argparse.Namespace) -> int:
                 display.tell(peer, event)
                 recorder.event(peer, event)
 
-            def make_page(seats: Seats) -> SwarmPage:
+            def make_crowd(tell: Tell, tell_change: TellChange) -> Crowd:
+                return crowds.make(
+                    *(task, settings, choice, faults, scenario),
+                    on_event=tell,
+                    on_change=tell_change,
+                    traces=traces,
+                    say=display.say,
+                )
+
+            def make_page(crowd: Crowd) -> Page:
                 assert access is not None
-                return SwarmPage(title, seats, end.describe, access, display.note)
+                return crowds.page(title, crowd, end, access, display.note)
 
             found = await run_swarm(
-                task,
-                settings,
-                faults=faults,
-                scenario=scenario,
-                seed=options.seed,
+                make_crowd,
                 ending=end,
                 stop=stop,
                 observe=observe,
@@ -89,7 +94,6 @@ def main(options: argparse.Namespace) -> int:
                 on_event=on_event,
                 on_change=on_change,
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
-                traces=traces,
                 make_page=None if access is None else make_page,
             )
         for line in (cut_short(scenario, found.learned_s), not_scored(found.absent)):
@@ -112,6 +116,7 @@ def main(options: argparse.Namespace) -> int:
         return 0
 
     try:
-        return asyncio.run(run())
+        with crowds.entered():
+            return asyncio.run(run())
     finally:
         recorder.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from collections import Counter
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
@@ -20,9 +19,11 @@ from peer.worker_processes import worker_processes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from peer.hunt.world import World
+    from peer.worker_processes import Workers
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -65,25 +66,28 @@ def elsewhere(function: Callable[P, T], *arguments: P.args, **keywords: P.kwargs
             os.environ[HASH_SEED] = before
 
 
-def judge_all(seeds: Iterable[int], jobs: int) -> Iterator[Verdict]:
-    """In the order in which they are done. Raises WorkerEndedError, which names those that were not."""
-    if jobs == 1:
+def judge_all(seeds: Iterable[int], workers: AbstractContextManager[Workers] | None) -> Iterator[Verdict]:
+    """In the order in which they are done; without workers, here.
+
+    Raises WorkerEndedError, which names those that were not.
+    """
+    if workers is None:
         yield from map(judge, seeds)
         return
     todo = iter(seeds)
     under_way: dict[concurrent.futures.Future[Verdict], int] = {}
-    with worker_processes(jobs) as processes:
+    with workers as processes:
         while True:
             try:
                 for seed in todo:
                     under_way[processes.submit(judge, seed)] = seed
-                    if len(under_way) >= AHEAD * jobs:
+                    if len(under_way) >= AHEAD * processes.jobs:
                         break
                 if not under_way:
                     return
                 done, _ = concurrent.futures.wait(under_way, return_when=concurrent.futures.FIRST_COMPLETED)
                 verdicts = [one.result() for one in done]
-            except BrokenProcessPool:
+            except processes.lost:
                 raise WorkerEndedError(
                     "a process was ended from outside (killed, or out of memory) while one of the seeds "
                     f"{', '.join(map(str, sorted(under_way.values())))} was judged; a campaign with --record "

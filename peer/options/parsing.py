@@ -16,6 +16,7 @@ from peer.errors import HyperpushError
 from peer.options.benches import BENCH_OPTIONS
 from peer.options.chaos import CHAOS_OPTIONS
 from peer.options.data import DATA_OPTIONS
+from peer.options.engine import ENGINE_OPTIONS
 from peer.options.estimators import ESTIMATOR_OPTIONS, FLAGS, REAL
 from peer.options.export import EXPORT_OPTIONS
 from peer.options.faults import FAULT_SETTING_OPTIONS
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
-    *EXPORT_OPTIONS,
+    *(*EXPORT_OPTIONS, *ENGINE_OPTIONS),
     *(*TOOL_OPTIONS, *FAULT_SETTING_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
@@ -109,6 +110,7 @@ GROUPS: Final = {  # as in `Option.group`: title and explanation
     "faults": ("faults of the links, made on purpose", None),
     "end": ("end", None),
     "results": ("results", None),
+    "processes": ("where it runs", None),
 }
 
 

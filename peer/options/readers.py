@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 from peer.data.choice import checked_model
 from peer.data.scheme import Scheme, parse_scheme
 from peer.errors import SettingError
-from peer.options.names import EXPORT_FORMATS
+from peer.options.names import ENGINES, EXPORT_FORMATS
 from peer.until import Goal, parse_goal
 from wire import (
     PEER_ID_BYTES_MAX,
@@ -55,6 +55,13 @@ def log_format(given: object) -> str:
     """How a run says what happens."""
     if given not in LOG_FORMATS:
         refuse(given, f"give {' or '.join(LOG_FORMATS)}")
+    return str(given)
+
+
+def engine(given: object) -> str:
+    """What runs the processes of a command."""
+    if given not in ENGINES:
+        refuse(given, f"give {' or '.join(ENGINES)}")
     return str(given)
 
 

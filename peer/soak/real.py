@@ -16,12 +16,13 @@ import torch
 from peer.baselines import never
 from peer.outcome import Kind
 from peer.quadratic import QuadraticProblem, closed_form
+from peer.running import worker_threads
 from peer.scenario import Kill, Restart, Scenario, member_names
 from peer.seats import Seats
 from peer.settings import AgentSettings
 from peer.soak import virtual
 from peer.soak.virtual import DOWN, tracking, who_restarts
-from peer.swarm import learn, worker_threads
+from peer.swarm import learn
 from peer.until import Ending
 from wire import FaultPlan, Uniform
 

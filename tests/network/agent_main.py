@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from peer.cli import main
+from peer.running import answer, view
 from peer.service import AgentService
-from peer.swarm import answer, view
 
 WRITE_EVERY_S = 0.25
 

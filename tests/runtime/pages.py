@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from peer.admin_access import AdminAccess
+from peer.here import AgentsHere
 from peer.swarm import run_swarm
 from peer.swarm_page import SwarmPage
 from peer.tasks import make_task
@@ -20,7 +21,7 @@ from wire import FaultPlan
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
-    from peer.seats import Seats
+    from peer.swarm import Tell, TellChange
 
 LEARNING = dataclasses.replace(SETTINGS, tick_s=0.05, evaluate_every=5, warm_up_ticks=None)
 
@@ -60,18 +61,24 @@ async def visited(agents: int, task: str = "synthetic", drop: float = 0.0) -> As
     pages: list[SwarmPage] = []
     made = make_task(task, agents, 0, "bias" if task != "synthetic" else "none")
 
-    def make_page(seats: Seats) -> SwarmPage:
-        pages.append(
-            SwarmPage("a swarm", seats, lambda: "no end", AdminAccess("127.0.0.1", 0), told.set_result)
-        )
-        return pages[0]
-
-    running = asyncio.create_task(
-        run_swarm(
+    def make_crowd(tell: Tell, tell_change: TellChange) -> AgentsHere:
+        return AgentsHere(
             made.among(list(range(agents))),
             dataclasses.replace(LEARNING, **made.settings),
             faults=FaultPlan(drop=drop),
             seed=0,
+            on_event=tell,
+            on_change=tell_change,
+        )
+
+    def make_page(crowd: AgentsHere) -> SwarmPage:
+        access = AdminAccess("127.0.0.1", 0)
+        pages.append(SwarmPage("a swarm", crowd.seats, lambda: "no end", access, told.set_result))
+        return pages[0]
+
+    running = asyncio.create_task(
+        run_swarm(
+            make_crowd,
             ending=Ending(),
             stop=stop,
             observe=lambda _: None,

@@ -15,7 +15,7 @@ from peer.assembly import decode, encode
 from peer.events import PeerDeparted
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.reaching import ASKED_MAX
-from peer.seats import Running
+from peer.running import Running
 from peer.swarm import learn
 from peer.until import Ending
 from tests.runtime.agents import (

@@ -1,0 +1,74 @@
+"""A Ray cluster: one that is there, or one of this machine that ends with this program. An edge: Ray.
+
+What Ray calls a CPU is a promise, not a core. In a cluster of our own there are as many as are asked for; in
+one that others use as well they are counted, and what does not fit is refused at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import math
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from peer.errors import HyperpushError, SettingError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ADDRESS: Final = "RAY_ADDRESS"
+USAGE_STATISTICS: Final = "RAY_USAGE_STATS_ENABLED"
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Connected. `ray` is the module."""
+
+    ray: Any
+    is_own: bool  # of this machine, and of this program alone
+
+    def require(self, count: int, cpus: float, memory: int | None, what: str) -> None:
+        """Raises `HyperpushError` if there never is room for so many, each with so much."""
+        total = self.ray.cluster_resources()
+        for name, each, option in (("CPU", cpus, "actor-cpus"), ("memory", memory or 0, "actor-memory")):
+            if each and count * each > total.get(name, 0.0) * (1 + 1e-9):
+                raise HyperpushError(
+                    f"{count} {what} need {count * each:g} {name}, and the Ray cluster has "
+                    f"{total.get(name, 0.0):g}; add machines, or give less with --{option}"
+                )
+
+    @property
+    def cpus(self) -> int:
+        """In all of it."""
+        return max(1, math.floor(float(self.ray.cluster_resources().get("CPU", 1.0))))
+
+
+@contextlib.contextmanager
+def cluster(address: str | None, cpus: float) -> Iterator[Cluster]:
+    """The one at this address, or that Ray knows of; else one of this machine, with at least so many CPUs.
+
+    To be entered before an event loop runs: Ray takes signals, of which loops take theirs back. Raises
+    `SettingError`.
+    """
+    os.environ.setdefault(USAGE_STATISTICS, "0")  # nothing is told to anybody, unless somebody wants it
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError:
+        raise SettingError("engine", "ray", "it needs Ray: pip install 'hyperpush[ray]'") from None
+    address = address or os.environ.get(ADDRESS)
+    cores = max(os.cpu_count() or 1, math.ceil(cpus))
+    own = {} if address else {"num_cpus": cores, "include_dashboard": False}
+    try:
+        ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        if address:
+            remedy = f"{reason}; give that of a Ray head, or leave it out"
+            raise SettingError("ray_address", address, remedy) from None
+        raise SettingError("engine", "ray", f"Ray does not start here: {reason}") from None
+    try:
+        yield Cluster(ray, not address)
+    finally:
+        ray.shutdown()
