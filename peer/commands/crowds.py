@@ -38,9 +38,7 @@ class Crowds:
         if self._uses_ray and options.processes > 1:
             raise SettingError("processes", options.processes, "with --engine ray give --agents-per-actor")
         if self._sizes() != [options.agents] and options.trace is not None:
-            remedy = (
-                "agents in other processes write no traces: leave out --trace, or --processes and --engine"
-            )
+            remedy = "agents of other processes write none: leave it out, or --processes and --engine"
             raise SettingError("trace", str(options.trace), remedy)
 
     @property

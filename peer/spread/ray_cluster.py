@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import math
 import os
+import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 ADDRESS: Final = "RAY_ADDRESS"
 USAGE_STATISTICS: Final = "RAY_USAGE_STATS_ENABLED"
+REACHED_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ def cluster(address: str | None, cpus: float) -> Iterator[Cluster]:
     except ImportError:
         raise SettingError("engine", "ray", "it needs Ray: pip install 'hyperpush[ray]'") from None
     address = address or os.environ.get(ADDRESS)
+    if address:
+        _check_that_somebody_listens(address)
     cores = max(os.cpu_count() or 1, math.ceil(cpus))
     own = {} if address else {"num_cpus": cores, "include_dashboard": False}
     try:
@@ -72,3 +76,15 @@ def cluster(address: str | None, cpus: float) -> Iterator[Cluster]:
         yield Cluster(ray, not address)
     finally:
         ray.shutdown()
+
+
+def _check_that_somebody_listens(address: str) -> None:
+    """Ray itself would wait for minutes. Raises `SettingError`."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not (host and port.isdecimal()):
+        return  # a word of Ray's, such as auto
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=REACHED_S).close()
+    except (OSError, OverflowError) as error:
+        remedy = f"nobody listens there ({error}); give that of a Ray head, or leave it out"
+        raise SettingError("ray_address", address, remedy) from None

@@ -59,9 +59,10 @@ take = Inbox.take
 
 
 def hoard(self: Any, epoch: int) -> Any:
-    """Something of what was taken is never forgotten."""
+    """Something of what was taken is never forgotten: enough to tell in a process that has done much else."""
     taken = take(self, epoch)
-    vars(self).setdefault("hoard", deque()).extend((push.epoch, push.sequence) for push in taken)
+    of_each = [(push.epoch, push.sequence, [copy]) for push in taken for copy in range(8)]
+    vars(self).setdefault("hoard", deque()).extend(of_each)
     return taken
 
 

@@ -14,7 +14,7 @@ from peer.lockstep import HEADER_BYTES, RATES, Graph, LockstepNetwork, make_grap
 from tests.oracles.hypergradients import mean_shares
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(agents=st.integers(2, 7), seed=st.integers(0, 10**6), fanout=st.none() | st.integers(1, 3))
 def test_known_links_keep_mass_and_the_average_is_found(agents: int, seed: int, fanout: int | None) -> None:
     """Column-stochastic: sums of values and of weights stay; every estimate tends to the mean."""

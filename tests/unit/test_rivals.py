@@ -154,7 +154,7 @@ def test_what_is_no_crowd_is_refused() -> None:
 # ---- links
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(
     agents=st.integers(2, 6),
     drop=st.sampled_from([0.0, 0.3, 0.6]),
