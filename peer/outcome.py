@@ -9,7 +9,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -95,6 +94,8 @@ class Outcome:
         if len(differences) < 2 or math.isnan(mean):
             return Comparison(mean, math.nan, math.nan)
         error = statistics.stdev(differences) / math.sqrt(len(differences))
+        from scipy.special import stdtrit  # 17 MB, which no agent needs that still learns
+
         reach = float(stdtrit(len(differences) - 1, (1 + CONFIDENCE) / 2)) * error
         return Comparison(mean, mean - reach, mean + reach)
 

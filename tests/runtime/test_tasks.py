@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 
 from peer.errors import SettingError
 from peer.settings import AgentSettings
 from peer.tasks import Answer, make_task
-from peer.tasks.digits import IMAGES_PER_DEVICE_MIN, make_module, split_digits
+from peer.tasks.digits import IMAGES_PER_DEVICE_MIN, make_module, read_digits, split_digits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,6 +24,19 @@ IMAGES = 1797
 
 def rows(inputs: torch.Tensor, targets: torch.Tensor) -> list[tuple[float, ...]]:
     return [(*image.tolist(), label) for image, label in zip(inputs, targets.tolist(), strict=True)]
+
+
+def test_digits_are_read_without_loading_scikit_learn_or_else_by_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    loads = "import sys; from peer.tasks import make_task; make_task('digits', 2, 0, 'bias')"
+    told = "print([name for name in ('sklearn', 'scipy') if name in sys.modules])"
+    command = [sys.executable, "-c", f"{loads}; {told}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"
+    read = read_digits()
+    monkeypatch.setattr("peer.tasks.digits.FILE", "elsewhere")
+    by_package = read_digits()
+    assert np.array_equal(read.inputs, by_package.inputs)
+    assert np.array_equal(read.labels, by_package.labels)
+    assert read.labels.dtype == by_package.labels.dtype
 
 
 def test_every_image_is_on_exactly_one_device() -> None:
