@@ -5,6 +5,11 @@ Three time scales stay apart while rate times curvature times settling time is w
 (Hyper step). The curvature is that of a secant, between means over windows no shorter than the settling time:
 what hypergradients have changed by, to what hyperparameters have. Until one is known no step is longer than a
 small share of the hyperparameters themselves.
+
+Hypergradients also change by themselves, most of all while the model learns fast. What looks like a curvature
+then may be a thousand times the true one, and as steps become short, everything else that changes looks like
+one, too. Therefore it is forgotten fast while hypergradients stay what they are: whoever moves, and has
+nearly as far to go as before, may move faster.
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ FIRST_MOVE = 0.0025  # root mean square of a first step, to that of the hyperpar
 FORGETS = 0.1  # weight of a curvature that is lower than the last; a higher one counts at once
 FORGETS_FIRST = 0.5  # in the first windows the model learns so fast that hypergradients change by themselves,
 FIRST_WINDOWS = 3
+STEADY = 0.7  # share of a hypergradient that is left after a window: its end is not near
 GROWS_MAX = 2.0  # times, from window to window
 MOVE_MAX = 0.05  # as FIRST_MOVE, of any step: hypergradients of an adjoint that runs away have any length
 STILL = 1e-7  # share of the hyperparameters: less is rounding
@@ -71,9 +77,11 @@ class HyperRate:
             length = float(moved.norm())
             if length > STILL * (1.0 + float(means[1].norm())):
                 along = float(torch.dot(changed, moved)) / length**2
-                curvature = max(along, ACROSS * float(changed.norm()) / length)
+                before = self._means[0]
+                is_steady = bool(torch.dot(means[0], before) >= STEADY * torch.dot(before, before))
+                curvature = max(along, 0.0 if is_steady else ACROSS * float(changed.norm()) / length)
                 self._windows += 1
-                forgets = FORGETS_FIRST if self._windows <= FIRST_WINDOWS else FORGETS
+                forgets = FORGETS_FIRST if is_steady or self._windows <= FIRST_WINDOWS else FORGETS
                 falls = curvature < self._curvature
                 self._curvature += (forgets if falls else 1.0) * (curvature - self._curvature)
                 wanted = STABLE / (self._curvature * settling_ticks) if self._curvature > 0.0 else math.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -34,9 +35,10 @@ class ModuleProblem:
     never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy); with
     personal weights it must take `reduction="none"` as well and then give one loss per sample. The training
     loss also has `weight_decay / 2 * |parameters|^2`. `personalization` says what is personal, and thereby
-    what `model`, `hyperparameters` and `local` are (`peer.personalization`). Batches are drawn without
-    replacement, epoch by epoch, from a generator seeded with `seed`; sets no larger than `batch_size` are
-    used whole.
+    what `model`, `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to
+    be within `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`);
+    inf: nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
+    with `seed`; sets no larger than `batch_size` are used whole.
 
     Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
     `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
@@ -55,6 +57,7 @@ class ModuleProblem:
         loss: Callable[..., Tensor] = nn.functional.cross_entropy,
         personalization: Personalization | None = None,
         weight_decay: float = 0.0,
+        prior_deviation: float = 1.0,
         batch_size: int = 64,
         seed: int = 0,
     ) -> None:
@@ -66,10 +69,15 @@ class ModuleProblem:
             raise ProblemError(f"batch_size is {batch_size}; give 1 or more samples")
         if not weight_decay >= 0:
             raise ProblemError(f"weight_decay is {weight_decay}; give 0 or a number above it")
+        if not prior_deviation > 0:
+            raise ProblemError(
+                f"prior_deviation is {prior_deviation}; give a number above 0, or inf for no prior"
+            )
         self._module = module
         self._train, self._validation, self._test = train, validation, test
         self._loss = loss
         self._weight_decay = weight_decay
+        self._prior_deviation = prior_deviation
         self._batch_size = batch_size
         self._seed = seed
         self.parameters: Named = {  # of the module, before anything is personal
@@ -112,8 +120,19 @@ class ModuleProblem:
     def outer_loss(
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
-        """Validation loss of what predicts."""
-        return self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
+        """Validation loss of what predicts, and what the deviation of hyperparameters costs.
+
+        |h - h_0|^2 / (2 prior_deviation^2 n) for n validation samples: n times the sum is, where the loss is
+        a negative log-likelihood, that of the posterior for normal deviations. With many samples it does not
+        matter; with few, hyperparameters would otherwise learn these by heart.
+        """
+        loss = self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
+        if not hyperparameters or self._prior_deviation == math.inf:
+            return loss
+        initial = self.hyperparameters
+        squares = [(tensor - initial[name]).square().sum() for name, tensor in hyperparameters.items()]
+        samples = len(self._validation[1])
+        return loss + torch.stack(squares).sum().to(loss.dtype) / (2 * self._prior_deviation**2 * samples)
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""
@@ -209,6 +228,7 @@ class ModuleProblem:
             loss=self._loss,
             personalization=self._personalization,
             weight_decay=self._weight_decay,
+            prior_deviation=self._prior_deviation,
             batch_size=self._batch_size,
             seed=self._seed,
         )

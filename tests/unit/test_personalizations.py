@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import peer
 from peer.derivatives import derivatives
+from peer.errors import ProblemError
 from peer.personalization import personalization
 from peer.snapshot import Snapshot
 from peer.tensors import pack as to_bytes
@@ -152,7 +153,7 @@ def test_at_first_nothing_is_changed(name: str) -> None:
 
 
 def test_a_mixture_predicts_the_log_of_the_mixed_probabilities() -> None:
-    problem = tiny_problem("mixture:3")
+    problem = tiny_problem("mixture:3", prior_deviation=math.inf)
     inputs, targets, _ = next(problem.outer_batches())
     module = tiny_module()
     weights = torch.tensor([0.5, -1.0, 0.2], dtype=torch.float64)
@@ -187,7 +188,7 @@ def test_learners_begin_unlike_and_equal_at_all_agents() -> None:
 
 
 def test_weights_have_mean_one_over_all_samples_and_only_training_feels_them() -> None:
-    problem = tiny_problem("class-weights+sample-weights")
+    problem = tiny_problem("class-weights+sample-weights", prior_deviation=math.inf)
     h = moved(problem.hyperparameters, 3)
     inputs, targets, _ = next(problem.batches())
     of_classes = 10 ** torch.tanh(h["class-weights.score"] / math.log(10))
@@ -205,6 +206,25 @@ def test_weights_have_mean_one_over_all_samples_and_only_training_feels_them() -
     outer = next(problem.outer_batches())
     assert torch.equal(problem.outer_loss(problem.model, h, outer), plain.outer_loss(plain.model, {}, outer))
     assert torch.equal(plain.sample_weights({}), torch.ones(COUNT, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("deviation", [0.5, 1.0])
+def test_a_deviation_costs_as_much_as_the_prior_says_whatever_the_batch(deviation: float) -> None:
+    """Normal, around the initial values, shared out over all validation samples."""
+    problem = tiny_problem("logits", prior_deviation=deviation)
+    without = tiny_problem("logits", prior_deviation=math.inf)
+    h = {name: tensor + 0.3 for name, tensor in problem.hyperparameters.items()}
+    inputs, targets = problem.validation_set
+    for samples in (COUNT, 2):
+        batch = (inputs[:samples], targets[:samples])
+        cost = problem.outer_loss(problem.model, h, batch) - without.outer_loss(problem.model, h, batch)
+        assert float(cost) == pytest.approx(2 * CLASSES * 0.09 / (2 * deviation**2 * COUNT))
+
+
+@pytest.mark.parametrize("deviation", [0.0, -1.0, math.nan])
+def test_a_prior_has_a_width(deviation: float) -> None:
+    with pytest.raises(ProblemError, match="give a number above 0, or inf for no prior"):
+        tiny_problem("bias", prior_deviation=deviation)
 
 
 # ---- derivatives
@@ -439,7 +459,7 @@ def test_losses_are_those_that_the_papers_write() -> None:
     strength = 4 * torch.sigmoid(torch.tensor(-2.0, dtype=torch.float64))
 
     def prefixed(name: str) -> tuple[ModuleProblem, Point, Named]:
-        problem = tiny_problem(name)
+        problem = tiny_problem(name, prior_deviation=math.inf)
         at = point(problem)
         own = {
             key.removeprefix("proximal.").removeprefix("interpolation.own."): t for key, t in at[2].items()
