@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import torch
+
 from peer.personalization.contract import OwnCopy, Personalization
 from peer.personalization.strength import Strength
 
@@ -19,28 +21,29 @@ INITIAL_STRENGTH = 0.1
 
 
 class Proximal(Personalization):
-    """The own model z minimises f(z) + strength / 2 |z - x|^2 and predicts; the shared x minimises f.
+    """The own model x + d minimises f(x + d) + strength / 2 |d|^2 and predicts; the shared x minimises f.
 
-    Local variables `proximal.NAME`, which begin as the shared model; hyperparameter `proximal.strength`
-    (`peer.personalization.strength`).
+    It is kept as its difference d from the shared model: whatever that learns from others the own model has
+    at once, also between two ticks of a slow agent. Local variables `proximal.NAME`, zeros; hyperparameter
+    `proximal.strength` (`peer.personalization.strength`).
     """
 
     name = "proximal"
 
     def bind(self, ground: Ground) -> OwnCopy:
-        """z = x: nothing is changed."""
+        """d = 0: nothing is changed."""
         return _Proximal(ground)
 
 
 class _Proximal(OwnCopy):
     def __init__(self, ground: Ground) -> None:
         self._strength = Strength("proximal", INITIAL_STRENGTH, ground.outputs)
-        local = {PREFIX + name: tensor.clone() for name, tensor in ground.parameters.items()}
+        local = {PREFIX + name: torch.zeros_like(tensor) for name, tensor in ground.parameters.items()}
         super().__init__(self._strength.hyperparameters, local)
 
     def personal(self, parameters: Named, hyperparameters: Named, local: Named) -> Named:
         del hyperparameters
-        return {name: local[PREFIX + name] for name in parameters}
+        return {name: tensor + local[PREFIX + name] for name, tensor in parameters.items()}
 
     def meaning(self, hyperparameters: Named) -> Named:
         return self._strength.meaning(hyperparameters)
@@ -49,5 +52,5 @@ class _Proximal(OwnCopy):
         self, objective: Callable[[Named], Tensor], parameters: Named, hyperparameters: Named, local: Named
     ) -> Tensor:
         own = self.personal(parameters, hyperparameters, local)
-        pairs = ((own[name], tensor) for name, tensor in parameters.items())
+        pairs = ((local[name], initial) for name, initial in self.local.items())
         return objective(own) + self._strength.pull(hyperparameters, pairs)

@@ -466,7 +466,8 @@ def test_losses_are_those_that_the_papers_write() -> None:
         }
         return problem, at, own
 
-    problem, (x, h, z), own = prefixed("proximal")
+    problem, (x, h, z), differences = prefixed("proximal")
+    own = {name: x[name] + difference for name, difference in differences.items()}
     losses = bound(problem)
     assert losses.local is not None
     expected = plain.inner(own, {}, {}) + strength / 2 * (pack(own) - pack(x)).square().sum()
