@@ -31,6 +31,7 @@ FIRST_MOVE = 0.0025  # root mean square of a first step, to that of the hyperpar
 FORGETS = 0.1  # weight of a curvature that is lower than the last; a higher one counts at once
 FORGETS_FIRST = 0.5  # in the first windows the model learns so fast that hypergradients change by themselves,
 FIRST_WINDOWS = 3
+GROWN_MAX = 1.5  # times longer than in the window before, and still steady
 STEADY = 0.7  # share of a hypergradient that is left after a window: its end is not near
 GROWS_MAX = 2.0  # times, from window to window
 MOVE_MAX = 0.05  # as FIRST_MOVE, of any step: hypergradients of an adjoint that runs away have any length
@@ -77,8 +78,7 @@ class HyperRate:
             length = float(moved.norm())
             if length > STILL * (1.0 + float(means[1].norm())):
                 along = float(torch.dot(changed, moved)) / length**2
-                before = self._means[0]
-                is_steady = bool(torch.dot(means[0], before) >= STEADY * torch.dot(before, before))
+                is_steady = _is_steady(self._means[0], means[0])
                 curvature = max(along, 0.0 if is_steady else ACROSS * float(changed.norm()) / length)
                 self._windows += 1
                 forgets = FORGETS_FIRST if is_steady or self._windows <= FIRST_WINDOWS else FORGETS
@@ -95,6 +95,13 @@ class HyperRate:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from there. Raises SnapshotError."""
         set_state(self, state)
+
+
+def _is_steady(before: Tensor, now: Tensor) -> bool:
+    """Whether a hypergradient points where it did and is nearly as long: neither at its end nor swinging."""
+    square = float(torch.dot(before, before))
+    is_left = float(torch.dot(now, before)) >= STEADY * square > 0.0
+    return is_left and float(torch.dot(now, now)) <= GROWN_MAX**2 * square
 
 
 def _rms(vector: Tensor) -> float:

@@ -120,19 +120,23 @@ class ModuleProblem:
     def outer_loss(
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
-        """Validation loss of what predicts, and what the deviation of hyperparameters costs.
-
-        |h - h_0|^2 / (2 prior_deviation^2 n) for n validation samples: n times the sum is, where the loss is
-        a negative log-likelihood, that of the posterior for normal deviations. With many samples it does not
-        matter; with few, hyperparameters would otherwise learn these by heart.
-        """
+        """Validation loss of what predicts, and the `prior`."""
         loss = self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
         if not hyperparameters or self._prior_deviation == math.inf:
             return loss
+        return loss + self.prior(hyperparameters).to(loss.dtype)
+
+    def prior(self, hyperparameters: Named) -> Tensor:
+        """What the deviation of hyperparameters costs: |h - h_0|^2 / (2 prior_deviation^2 n), shape ().
+
+        n validation samples times the outer loss is, where the loss is a negative log-likelihood, that of the
+        posterior for normal deviations. With many samples it does not matter; with few, hyperparameters would
+        otherwise learn these by heart.
+        """
         initial = self.hyperparameters
         squares = [(tensor - initial[name]).square().sum() for name, tensor in hyperparameters.items()]
-        samples = len(self._validation[1])
-        return loss + torch.stack(squares).sum().to(loss.dtype) / (2 * self._prior_deviation**2 * samples)
+        width = 2 * self._prior_deviation**2 * len(self._validation[1])
+        return torch.stack(squares).sum() / width if squares else torch.zeros(())
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""

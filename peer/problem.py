@@ -37,6 +37,8 @@ class BilevelProblem(Protocol[BatchT]):
     * `local_loss(model, hyperparameters, batch, local)`: what the local variables minimise, if it is not the
       inner loss (DESIGN (3)).
     * `derivatives(model, hyperparameters, adjoint)`: closed-form products instead of autograd.
+    * `prior(hyperparameters)`: the part of `outer_loss` that is no loss of samples, of shape (). What is told
+      as validation loss is without it.
     * `metrics(model, hyperparameters)`: named floats for people, such as test accuracies. With `local`, those
       are given as keyword argument `local`.
     """
@@ -89,6 +91,13 @@ class HasMeaning(Protocol):
 
     def meaning(self, hyperparameters: Named) -> Named:
         """Numbers by what they are called; they are only shown."""
+
+
+@runtime_checkable
+class HasPrior(Protocol):
+    """A problem whose outer loss has a part of the hyperparameters alone, which is no loss of validation."""
+
+    def prior(self, hyperparameters: Named) -> Tensor: ...  # noqa: D102  (see above)
 
 
 @runtime_checkable

@@ -233,8 +233,10 @@ class Seats(Changes):
     def _renew(self, seat: Seat) -> None:
         """Somebody new is to come."""
         seat.state = ephemeral(os.urandom(SECRET_BYTES))
-        name = next_life(seat.key, seat.lives) if seat.lives else seat.key
-        seat.name = name if self._keys is None else peer_name(name, seat.state.identity.fingerprint)
+        if self._keys is not None:  # another fingerprint is another name, of which faults know the rest
+            seat.name = peer_name(seat.key, seat.state.identity.fingerprint)
+        else:
+            seat.name = next_life(seat.key, seat.lives) if seat.lives else seat.key
 
     async def _join(self, seat: Seat) -> None:
         service = await self._start(seat, founder=False)

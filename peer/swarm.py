@@ -199,7 +199,9 @@ async def run_swarm(
     crowd = make_crowd(tell, changed)
     try:
         page = None if make_page is None else make_page(crowd)
-        await crowd.open()
+        if not await _opened(crowd, stop):
+            found = await crowd.results()
+            return SwarmResult(found.outcomes, found.answers, found.absent, interrupted=True, learned_s=0.0)
         if page is not None:
             await page.open()
         watched = [] if page is None else page.guards()
@@ -215,3 +217,16 @@ async def run_swarm(
         if page is not None:
             await page.close()
         await crowd.close()
+
+
+async def _opened(crowd: Crowd, stop: asyncio.Event) -> bool:
+    """Whether all are there; False if it was stopped before."""
+    opening, stopper = asyncio.create_task(crowd.open()), asyncio.create_task(stop.wait())
+    await asyncio.wait({opening, stopper}, return_when=asyncio.FIRST_COMPLETED)
+    stopper.cancel()
+    if opening.done():
+        opening.result()
+        return True
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    return False

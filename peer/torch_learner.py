@@ -25,6 +25,7 @@ from peer.problem import (
     HasLocalLoss,
     HasMetrics,
     HasOuterBatches,
+    HasPrior,
 )
 from peer.snapshot import Snapshot, SnapshotError
 from peer.tensors import FlatLayout, TensorAlgebra
@@ -96,10 +97,16 @@ class TorchLearner(Generic[BatchT]):
             self.layout.flatten(found.model_gradient),
             self.layout.flatten(found.adjoint_gradient),
             found.training_loss,
-            found.validation_loss,
+            found.validation_loss - self._prior(),
             self._step_local(found, float(local_step_size)),
             None if found.probe_product is None else self.layout.flatten(found.probe_product),
         )
+
+    def _prior(self) -> float:
+        """What belongs to the outer loss and to no validation sample."""
+        if not isinstance(self.problem, HasPrior):
+            return 0.0
+        return float(self.problem.prior(self.hyperparameters))
 
     def _step_local(self, found: Derivatives, step_size: float) -> bool:
         """Descend with the local variables and their adjoint, if that leaves them finite; whether it did."""

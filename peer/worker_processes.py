@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +20,8 @@ P = ParamSpec("P")
 T = TypeVar("T")
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+FOR_THE_PARENT: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 class Workers(Protocol):
@@ -43,6 +45,14 @@ class WorkerProcesses(concurrent.futures.ProcessPoolExecutor):
     lost: tuple[type[BaseException], ...] = (BrokenProcessPool,)
     jobs = 1
 
+    def submit(self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
+        """The first call begins the processes: what Ctrl-C and SIGTERM end is this one, which ends them."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, FOR_THE_PARENT)
+        try:
+            return super().submit(function, *arguments, **options)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 @contextlib.contextmanager
 def worker_processes(jobs: int) -> Iterator[WorkerProcesses]:
@@ -55,7 +65,7 @@ def worker_processes(jobs: int) -> Iterator[WorkerProcesses]:
             yield processes
         except BaseException:
             for child in set(multiprocessing.active_children()) - before:
-                child.terminate()
+                child.kill()
             raise
 
 
@@ -70,8 +80,10 @@ def as_done(
 
 
 def _end_with_parent() -> None:
-    """Ctrl-C is for the parent to hear; without it there is nothing to do here."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Ctrl-C and SIGTERM are for the parent to hear; without it there is nothing to do here."""
+    for number in FOR_THE_PARENT:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, FOR_THE_PARENT)
     parent = multiprocessing.parent_process()
     assert parent is not None
 

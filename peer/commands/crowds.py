@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from peer.errors import SettingError
@@ -37,7 +39,7 @@ class Crowds:
         self._crew: Crew | None = None
         if self._uses_ray and options.processes > 1:
             raise SettingError("processes", options.processes, "with --engine ray give --agents-per-actor")
-        if self._sizes() != [options.agents] and options.trace is not None:
+        if self._is_spread and options.trace is not None:
             remedy = "agents of other processes write none: leave it out, or --processes and --engine"
             raise SettingError("trace", str(options.trace), remedy)
 
@@ -110,11 +112,11 @@ class Crowds:
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
         settlements = [
             Settlement(
-                options.task,
+                options.task.resolve() if isinstance(options.task, Path) else options.task,
                 options.agents,
                 options.seed,
                 options.personalization,
-                choice,
+                replace(choice, data_dir=choice.data_dir and choice.data_dir.resolve()),
                 settings,
                 faults,
                 tuple(range(start, start + size)),

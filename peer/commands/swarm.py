@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from peer.details import AgentDetails
     from peer.events import Event
+    from peer.recorder import Recorder
     from peer.scenario import AnyChange
     from peer.swarm import Crowd, Page, Tell, TellChange
     from peer.views import AgentView
@@ -34,6 +36,7 @@ def main(options: argparse.Namespace) -> int:
     """Run it; returns the exit code."""
     began = time.monotonic()
     console = make_console(options.log_format)
+    crowds = Crowds(options)
     names = member_names(options.agents)
     scenario = read_scenario(options.scenario, names)
     faults, choice = scenario.plan(fault_plan(options)), data_choice(options)
@@ -44,11 +47,9 @@ def main(options: argparse.Namespace) -> int:
     config = configuration(options, settings, faults, end)
     changes = [told(change) for change in scenario.changes]
     config = {**config, "changes": changes}
-    recorder = make_recorder(options, config, task, task.problems[0], console.print)
-    crowds = Crowds(options)
     title = f"{options.agents} agents{crowds.told}, {options.task}, {options.drop:.0%} of the messages lost"
 
-    async def run() -> int:
+    async def run(recorder: Recorder) -> int:
         stop = asyncio.Event()
         origin = of_task(task, options.agents, options.seed, options.personalization, choice)
         with (
@@ -115,8 +116,7 @@ def main(options: argparse.Namespace) -> int:
         recorder.finish(outcome, found.answers)
         return 0
 
-    try:
-        with crowds.entered():
-            return asyncio.run(run())
-    finally:
-        recorder.close()
+    with crowds.entered():
+        recorder = make_recorder(options, config, task, task.problems[0], console.print)
+        with contextlib.closing(recorder):
+            return asyncio.run(run(recorder))

@@ -55,8 +55,10 @@ class Source(Protocol):
 class Scene:
     """Times are seconds since the program began, and given by whoever calls."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, agents: int | None = None) -> None:
+        """`agents`: of the whole page, if others of them are elsewhere."""
         self.source = source
+        self._agents = agents
         self.run = secrets.token_hex(8)  # so that a page sees that another program answers
         self._curves: dict[PeerId, History] = {}
         self._pictures: dict[PeerId, History] = {}
@@ -100,7 +102,7 @@ class Scene:
         peer, learner = service.record.peer, service.learner
         self._room_for(peer)
         status = self.source.status_of(service)
-        if len(self.source.services()) > ALL_LINKS_AGENTS_MAX:
+        if (self._agents or len(self.source.services())) > ALL_LINKS_AGENTS_MAX:
             status = replace(status, links=tuple(link for link in status.links if matters(link)))
         return {
             "status": status.to_dict(),

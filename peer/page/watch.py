@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 class Watch:
     """`look` often, `tell` and `say` what happens; `routes` answer whoever asks."""
 
-    def __init__(self, source: Source, began_at: float | None = None) -> None:
-        """`began_at` is a monotonic time, of this machine, that others count from as well."""
-        self.scene = Scene(source)
+    def __init__(self, source: Source, began_at: float | None = None, agents: int | None = None) -> None:
+        """`began_at` is a monotonic time, of this machine, that others count from as well.
+
+        `agents`: of the whole page, if others of them are elsewhere.
+        """
+        self.scene = Scene(source, agents)
         self._health = Health()
         self._began = time.monotonic() if began_at is None else began_at
 

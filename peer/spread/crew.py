@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+import asyncio
+from typing import Any, Protocol, TypeVar
 
 from peer.errors import HyperpushError
+
+T = TypeVar("T")
 
 
 class PlaceLostError(HyperpushError):
     """A process has ended, or cannot be reached: what it hosted is gone."""
+
+
+async def patiently(answer: asyncio.Future[T]) -> T:
+    """What is answered. Whoever is cancelled meanwhile leaves the call alone: it is under way elsewhere."""
+    answer.add_done_callback(_is_heard)
+    return await asyncio.shield(answer)
+
+
+def _is_heard(answer: asyncio.Future[T]) -> None:
+    """Nobody may be there any more to hear of an error."""
+    if not answer.cancelled():
+        answer.exception()
 
 
 class Crew(Protocol):

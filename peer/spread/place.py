@@ -58,7 +58,8 @@ class Settlement:
     threads: int  # that compute
     listen_host: str = LOOPBACK
     keys: KeyRing | None = None  # with them messages are sealed
-    page_began_s: float = 0.0  # so long ago
+    page_began_at: float | None = None  # by the clock of this machine, if all are on one
+    page_age_s: float = 0.0  # else, when this is sent
 
     def make_task(self) -> Task:
         """The same in every process. Raises `SettingError`."""
@@ -97,6 +98,10 @@ class Place:
 
         Raises `SettingError`, `wire.TransportError`.
         """
+        came_at = time.monotonic()
+        began_at = (
+            came_at - settlement.page_age_s if settlement.page_began_at is None else settlement.page_began_at
+        )
         self._task = task = await asyncio.to_thread(settlement.make_task)
         self._executor = worker_threads(settlement.threads)
         self._seats = Seats(
@@ -114,7 +119,7 @@ class Place:
             keys=settlement.keys,
         )
         seats = self._seats.seats
-        self._watch = Watch(self, time.monotonic() - settlement.page_began_s)
+        self._watch = Watch(self, began_at, settlement.agents)
         faults = {name: seat.faults for name, seat in seats.items()}
         self._page = HostedAgents(self._watch.scene, faults, lambda name: seats[name].timed.elapsed_s())
         self._small = asyncio.create_task(stay_small())
@@ -170,8 +175,10 @@ class Place:
     async def close(self) -> None:
         """Nothing of the agents is left."""
         if self._task is not None:
-            self._small.cancel()
-            await asyncio.gather(self._small, return_exceptions=True)
+            running = self._seats.running.tasks  # of those who were not to say goodbye
+            for task in (self._small, *running):
+                task.cancel()
+            await asyncio.gather(self._small, *running, return_exceptions=True)
             await self._seats.close()
             self._executor.shutdown(wait=False, cancel_futures=True)
 

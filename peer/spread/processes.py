@@ -1,27 +1,34 @@
-"""The processes of a swarm on this machine. An edge: processes, threads."""
+"""The processes of a swarm on this machine. An edge: processes, threads.
+
+Calls and answers pass as bytes of `pickle`: tensors would otherwise pass as shared memory, by descriptors, of
+which there are few.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import pickle
 import threading
-from concurrent.futures.process import BrokenProcessPool
+import traceback
 from typing import TYPE_CHECKING, Any
 
-from peer.spread.crew import PlaceLostError
+from peer.errors import HyperpushError
+from peer.spread.crew import PlaceLostError, patiently
 from peer.spread.place import LOOPBACK, Servant
 from peer.worker_processes import worker_processes
+from wire import TransportError
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
+    from peer.worker_processes import WorkerProcesses
 
 
 class ProcessCrew:
     """A `peer.spread.crew.Crew`: a process that has ended is begun anew by the next call."""
 
     def __init__(self) -> None:
-        self._processes: dict[int, tuple[contextlib.ExitStack, ProcessPoolExecutor]] = {}
+        self._processes: dict[int, tuple[contextlib.ExitStack, WorkerProcesses]] = {}
 
     is_local = True
 
@@ -38,13 +45,18 @@ class ProcessCrew:
             stack = contextlib.ExitStack()
             self._processes[number] = (stack, stack.enter_context(worker_processes(1)))
         stack, process = self._processes[number]
+        asked = pickle.dumps((method, arguments, options))
         try:
-            return await asyncio.wrap_future(process.submit(_call, method, arguments, options))
-        except BrokenProcessPool:
+            answer = await patiently(asyncio.wrap_future(process.submit(_call, asked)))
+        except process.lost:
             if self._processes.get(number, (None,))[0] is stack:
                 del self._processes[number]
                 stack.close()
             raise PlaceLostError("its process has ended") from None
+        error, found = pickle.loads(answer)  # noqa: S301  (of a process of ours)
+        if error is not None:
+            raise error
+        return found
 
     async def close(self) -> None:
         """End all, whatever they do."""
@@ -65,9 +77,18 @@ def _end(stack: contextlib.ExitStack) -> None:
 # ---- in such a process
 
 
-def _call(method: str, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
+def _call(asked: bytes) -> bytes:
+    method, arguments, options = pickle.loads(asked)  # noqa: S301  (of the process that has begun this one)
     loop, servant = _here()
-    return asyncio.run_coroutine_threadsafe(servant.call(method, *arguments, **options), loop).result()
+    found = error = None
+    try:
+        call = servant.call(method, *arguments, **options)
+        found = asyncio.run_coroutine_threadsafe(call, loop).result()
+    except Exception as raised:
+        error = raised
+        if not isinstance(raised, HyperpushError | TransportError):
+            raised.add_note("In its process:\n" + "".join(traceback.format_exception(raised)))
+    return pickle.dumps((error, found))
 
 
 @functools.cache

@@ -34,12 +34,24 @@ class Cluster:
     def require(self, count: int, cpus: float, memory: int | None, what: str) -> None:
         """Raises `HyperpushError` if there never is room for so many, each with so much."""
         total = self.ray.cluster_resources()
+        machines = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
         for name, each, option in (("CPU", cpus, "actor-cpus"), ("memory", memory or 0, "actor-memory")):
+            largest = max((machine.get(name, 0.0) for machine in machines), default=0.0)
+            if each > largest:
+                raise HyperpushError(
+                    f"each of {count} {what} needs {each:g} {name}, and no machine of the cluster has more "
+                    f"than {largest:g}; give less with --{option}"
+                )
             if each and count * each > total.get(name, 0.0) * (1 + 1e-9):
                 raise HyperpushError(
                     f"{count} {what} need {count * each:g} {name}, and the Ray cluster has "
                     f"{total.get(name, 0.0):g}; add machines, or give less with --{option}"
                 )
+
+    def free(self) -> str:
+        """What nobody has taken, for people."""
+        there = self.ray.available_resources()
+        return ", ".join(f"{there.get(name, 0.0):g} {name}" for name in ("CPU", "memory"))
 
     @property
     def cpus(self) -> int:
@@ -49,7 +61,7 @@ class Cluster:
 
 @contextlib.contextmanager
 def cluster(address: str | None, cpus: float) -> Iterator[Cluster]:
-    """The one at this address, or that Ray knows of; else one of this machine, with at least so many CPUs.
+    """The one at this address, or that Ray knows of; else one of this machine, with so many CPUs.
 
     To be entered before an event loop runs: Ray takes signals, of which loops take theirs back. Raises
     `SettingError`.
@@ -62,8 +74,7 @@ def cluster(address: str | None, cpus: float) -> Iterator[Cluster]:
     address = address or os.environ.get(ADDRESS)
     if address:
         _check_that_somebody_listens(address)
-    cores = max(os.cpu_count() or 1, math.ceil(cpus))
-    own = {} if address else {"num_cpus": cores, "include_dashboard": False}
+    own = {} if address else {"num_cpus": math.ceil(cpus), "include_dashboard": False}
     try:
         ray.init(address=address or "local", log_to_driver=False, logging_level="error", **own)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from peer.errors import HyperpushError
-from peer.spread.crew import PlaceLostError
+from peer.spread.crew import PlaceLostError, patiently
 from peer.spread.place import LOOPBACK, Servant
 from wire import TransportError
 
 if TYPE_CHECKING:
     from peer.spread.ray_cluster import Cluster
+
+OPEN_S: Final = 300.0  # for all actors to be there; a machine may have to be had first
 
 
 class PlaceActor:
@@ -50,17 +52,24 @@ class RayCrew:
     async def open(self, places: int) -> None:
         """Each in an actor of its own."""
         self._cluster.require(places, self._cpus, self._memory, "actors")
-        kind = self._cluster.ray.remote(PlaceActor)
-        options = {"num_cpus": self._cpus, "memory": self._memory, "max_restarts": -1}
-        self._actors = [kind.options(**options).remote() for _ in range(places)]
+        self._actors = [self._begin() for _ in range(places)]
+        addresses = [self._asked(number, actor.address.remote()) for number, actor in enumerate(self._actors)]
+        try:
+            async with asyncio.timeout(OPEN_S):
+                await asyncio.gather(*addresses)
+        except TimeoutError:
+            raise HyperpushError(
+                f"Ray has not begun {places} actors within {OPEN_S:g} s; of each kind it has free now: "
+                f"{self._cluster.free()}; wait until others are done, or give less with --actor-cpus"
+            ) from None
 
     async def listen_host(self, number: int) -> str:
         """Loopback, or the address of its machine."""
-        return LOOPBACK if self.is_local else await self._asked(self._actors[number].address.remote())
+        return LOOPBACK if self.is_local else await self._asked(number, self._actors[number].address.remote())
 
     async def call(self, number: int, method: str, *arguments: Any, **options: Any) -> Any:
         """What is under way when an actor ends is not asked for again."""
-        return await self._asked(self._actors[number].call.remote(method, arguments, options))
+        return await self._asked(number, self._actors[number].call.remote(method, arguments, options))
 
     async def close(self) -> None:
         """Ray ends them all."""
@@ -68,11 +77,21 @@ class RayCrew:
             self._cluster.ray.kill(actor)
         self._actors = []
 
-    async def _asked(self, answer: Any) -> Any:
+    def _begin(self) -> Any:
+        options = {"num_cpus": self._cpus, "memory": self._memory, "max_restarts": -1}
+        return self._cluster.ray.remote(PlaceActor).options(**options).remote()
+
+    async def _asked(self, number: int, answer: Any) -> Any:
         try:
-            return await asyncio.wrap_future(answer.future())
-        except self._errors.RayActorError:
-            raise PlaceLostError("its actor has ended, or cannot be reached") from None
+            return await patiently(asyncio.wrap_future(answer.future()))
+        except self._errors.ActorUnavailableError:
+            raise PlaceLostError("its actor cannot be reached") from None
+        except self._errors.RayActorError as error:
+            self._actors[number] = self._begin()  # for the case that Ray has given it up
+            reason = str(error).strip().splitlines()
+            raise PlaceLostError(
+                f"its actor has ended ({reason[0] if reason else 'no reason is known'})"
+            ) from None
         except self._errors.RayTaskError as error:
             if isinstance(error.cause, HyperpushError | TransportError):
                 raise error.cause from None

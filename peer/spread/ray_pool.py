@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
+from peer.errors import HyperpushError
 from peer.spread.ray_cluster import cluster
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
 
     from peer.spread.ray_cluster import Cluster
 
@@ -27,11 +28,23 @@ class RayPool:
         self.jobs = max(1, int(cluster.cpus // cpus))
         cluster.require(1, cpus, None, "job")
         self._perform = cluster.ray.remote(num_cpus=cpus)(_perform)
-        self._errors = errors
 
     def submit(self, function: Callable[P, T], /, *arguments: P.args, **options: P.kwargs) -> Future[T]:
-        """What it gives, some time. A job whose process ends is begun anew, three times at most."""
-        future: Future[T] = self._perform.remote(partial(function, *arguments, **options)).future()
+        """What it gives, some time. A job whose process has ended is begun anew, as Ray has it."""
+        future: Future[T] = Future()
+
+        def settle(done: Future[T]) -> None:
+            error = done.exception()
+            cause = getattr(error, "cause", None)
+            if isinstance(cause, HyperpushError):  # else with the traceback of there
+                error = cause
+            if error is not None:
+                future.set_exception(error)
+            else:
+                future.set_result(done.result())
+
+        answer: Future[T] = self._perform.remote(partial(function, *arguments, **options)).future()
+        answer.add_done_callback(settle)
         return future
 
 

@@ -42,7 +42,8 @@ DETAILS_EVERY_S: Final = 1.0
 AGAIN_S: Final = 1.0  # until a process is tried again that could not be had
 END_S: Final = 30.0  # a process that has not said goodbye by then is given up
 CLOSE_S: Final = 5.0
-CHANGE_S: Final = 5.0
+LOOK_S: Final = 5.0  # who takes longer is not there until it answers
+TELL_S: Final = 5.0
 ANSWER_S: Final = 1.0  # a process that takes longer for a page is stopped, or has too much else to do
 
 
@@ -88,7 +89,9 @@ class Spread(Changes):
         ]
         late = {change.agent for change in scenario.changes if isinstance(change, Join)}
         self.there = {name for host in self.hosts for name in host.seats} - late  # who is to be
-        self.tasks: list[asyncio.Task[None]] = []
+        self._following: list[asyncio.Task[None]] = []
+        self._doing: set[asyncio.Task[None]] = set()  # changes under way
+        self._over = asyncio.Event()
         self._host_of = {name: host for host in self.hosts for name in host.seats}
         self._crew = crew
         self._lives: dict[str, int] = {}
@@ -96,6 +99,7 @@ class Spread(Changes):
         self.made_at = time.monotonic()  # from which the times of a page count
         self._began_at: float | None = None
         self._keys: KeyRing | None = None
+        self._fingerprint = ""  # of the task, as agents know it
         self._on_event = on_event
         self._on_change = on_change
         self._say = say
@@ -112,10 +116,16 @@ class Spread(Changes):
         """The time of faults and changes; below 0 before all are there."""
         return -1.0 if self._began_at is None else time.monotonic() - self._began_at
 
+    @property
+    def tasks(self) -> Collection[asyncio.Task[None]]:
+        """Whoever follows a process, and what is being done."""
+        return [*self._following, *self._doing]
+
     def name_of(self, seat: str) -> PeerId:
         """Of the agent that has it, or that had it last."""
+        there = self._host_of[seat].names.get(seat)
         record = self._records.get(seat)
-        return seat if record is None else record.peer
+        return there or (seat if record is None else record.peer)
 
     def views(self) -> list[AgentView]:
         """As of the last look at each process."""
@@ -132,15 +142,24 @@ class Spread(Changes):
         heard = await asyncio.gather(*(self._settle(host, founders=True) for host in self.hosts))
         members = [record for records in heard for record in records]
         self._began_at = time.monotonic()
-        await asyncio.gather(
-            *(self._crew.call(host.number, "begin", members, 0.0, founders=True) for host in self.hosts)
-        )
+        begun = [self._call(host, "begin", members, 0.0, founders=True) for host in self.hosts]
+        await asyncio.gather(*begun)
         for host in self.hosts:
             host.is_up = True
-            follow = self._follow(host)
-            self.tasks.append(asyncio.create_task(follow, name=host.told()))
+            self._following.append(asyncio.create_task(self._follow(host), name=host.told()))
 
     async def carry_out(self, change: AnyChange[str]) -> None:
+        """Begin to do it: what a process takes for it, or that it is being replaced, keeps nobody waiting."""
+        doing = asyncio.create_task(self._carry_out(change), name=change.agent)
+        self._doing.add(doing)
+        doing.add_done_callback(self._done)
+
+    def _done(self, doing: asyncio.Task[None]) -> None:
+        """What has failed stays, for whoever looks at `tasks`."""
+        if not doing.cancelled() and doing.exception() is None:
+            self._doing.discard(doing)
+
+    async def _carry_out(self, change: AnyChange[str]) -> None:
         """As `peer.seats.Seats` does; who is in a process that has ended is gone already."""
         seat, host = change.agent, self._host_of[change.agent]
         async with host.changing:
@@ -153,9 +172,8 @@ class Spread(Changes):
             if isinstance(change, Restart):
                 self._lives[seat] = self._lives.get(seat, 0) + 1
             if host.is_up:
-                with contextlib.suppress(PlaceLostError, TimeoutError):  # whoever follows it will see
-                    async with asyncio.timeout(CHANGE_S):
-                        record = await self._crew.call(host.number, "change", change)
+                with contextlib.suppress(PlaceLostError):  # whoever follows it will see
+                    record = await self._crew.call(host.number, "change", change)
                     if record is not None:
                         self._records[seat] = record
                         await self._introduce(host, [record])
@@ -171,7 +189,14 @@ class Spread(Changes):
 
     async def end(self) -> None:
         """Let all say goodbye; raises what went wrong in one of them."""
-        await _cancel(self.tasks)
+        self._over.set()
+        tasks = self.tasks
+        if tasks:  # let what is under way come through: events are told only once
+            await asyncio.wait(tasks, timeout=LOOK_S)
+        for task in tasks:
+            if task.done():
+                task.result()
+        await self._stop()
         ended = await self._all("end", END_S)
         for number, (shards, events) in ended.items():
             self._ended[number] = shards
@@ -186,15 +211,27 @@ class Spread(Changes):
         for number in sorted(found):
             outcomes += found[number][0]
             answers += found[number][1]
-        scored = {outcome.id for outcome in outcomes}
-        names = [self.name_of(seat) for host in self.hosts for seat in host.seats]
-        return Results(outcomes, answers, [name for name in names if name not in scored])
+        scored = {shard for number in found for shard in self._ended[number]}
+        seats = [pair for host in self.hosts for pair in zip(host.seats, host.settlement.shards, strict=True)]
+        return Results(
+            outcomes, answers, [self.name_of(seat) for seat, shard in seats if shard not in scored]
+        )
 
     async def close(self) -> None:
         """No process is left."""
-        await _cancel(self.tasks)
-        await self._all("close", CLOSE_S)
-        await self._crew.close()
+        await self._stop()
+        try:
+            await self._all("close", CLOSE_S)
+        finally:
+            await self._crew.close()
+
+    async def _stop(self) -> None:
+        tasks = self.tasks
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._following.clear()
+        self._doing.clear()
 
     # ---- processes
 
@@ -204,28 +241,50 @@ class Spread(Changes):
             host.settlement,
             listen_host=await self._crew.listen_host(host.number),
             keys=self._keys,
-            page_began_s=time.monotonic() - self.made_at,
+            page_began_at=self.made_at if self._crew.is_local else None,
+            page_age_s=time.monotonic() - self.made_at,
         )
-        records: list[PeerRecord] = await self._crew.call(
-            host.number, "settle", settlement, dict(self._lives), absent, founders=founders
+        records: list[PeerRecord] = await self._call(
+            host, "settle", settlement, dict(self._lives), absent, founders=founders
         )
+        for record in records:
+            self._fingerprint = self._fingerprint or record.fingerprint
+            if record.fingerprint != self._fingerprint:
+                raise HyperpushError(
+                    f"{host.told()} has another task than the others, of the same name: its data, its file "
+                    "or its version of hyperpush differ; let all machines have the same"
+                )
         present = [seat for seat in host.seats if seat in self.there]
         self._records |= zip(present, records, strict=True)
         return records
 
+    async def _call(self, host: Host, method: str, *arguments: Any, **options: Any) -> Any:
+        """Raises PlaceLostError that names the process."""
+        try:
+            return await self._crew.call(host.number, method, *arguments, **options)
+        except PlaceLostError as error:
+            raise PlaceLostError(f"{host.told()}: {error}") from None
+
     async def _follow(self, host: Host) -> None:
         """Look at it again and again; if it has ended, let another one take its place. Bugs are raised."""
         looked_s = -DETAILS_EVERY_S
-        while True:
+        while not self._over.is_set():
             now = time.monotonic()
             due = self._wants_details and now >= looked_s + DETAILS_EVERY_S
+            looking = asyncio.create_task(self._crew.call(host.number, "look", details=due))
             try:
-                self._take(host, await self._crew.call(host.number, "look", details=due))
+                if not (await asyncio.wait({looking}, timeout=LOOK_S))[0]:
+                    self._say(f"{host.told()} does not answer")
+                    host.views, host.details, host.names = (), (), {}
+                self._take(host, await looking)
             except PlaceLostError as error:
                 await self._replace(host, error)
+            finally:
+                looking.cancel()
             if due:
                 looked_s = now
-            await asyncio.sleep(OBSERVE_EVERY_S)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._over.wait(), OBSERVE_EVERY_S)
 
     def _take(self, host: Host, seen: Look) -> None:
         host.views, host.names = seen.views, seen.names
@@ -243,9 +302,9 @@ class Spread(Changes):
                 async with host.changing:
                     await self._come_back(host)
                 break
-            except (TransportError, HyperpushError) as again:
+            except (TransportError, HyperpushError, OSError, MemoryError) as again:
                 if str(again) != why:
-                    self._say(f"{host.told()}: {again}")
+                    self._say(f"it cannot be begun: {again}")
                 why = str(again)
             await asyncio.sleep(AGAIN_S)
         self._say(f"{host.told()} is back")
@@ -256,8 +315,7 @@ class Spread(Changes):
         own = await self._settle(host, founders=False)
         there = {name for other in self.hosts for name in other.names.values()}
         others = [record for record in self._records.values() if record.peer in there]
-        call = self._crew.call
-        await call(host.number, "begin", [*own, *others], self.elapsed_s, founders=False)
+        await self._call(host, "begin", [*own, *others], self.elapsed_s, founders=False)
         host.is_up = True
         await self._introduce(host, own)
 
@@ -266,20 +324,27 @@ class Spread(Changes):
         others = [other for other in self.hosts if other is not host and other.is_up]
         there = {name for other in others for name in other.names.values()}
         known = [record for record in self._records.values() if record.peer in there]
-        calls = [self._crew.call(other.number, "found", records) for other in others]
-        await asyncio.gather(*calls, self._crew.call(host.number, "found", known), return_exceptions=True)
+
+        async def tell(other: Host, news: Sequence[PeerRecord]) -> None:
+            with contextlib.suppress(PlaceLostError, TimeoutError):  # whoever follows it will see
+                async with asyncio.timeout(TELL_S):
+                    await self._crew.call(other.number, "found", news)
+
+        await asyncio.gather(tell(host, known), *(tell(other, records) for other in others))
 
     async def _all(self, method: str, limit_s: float | None, *arguments: Any) -> dict[int, Any]:
         """What every process gives that is there; who does not in time is given up. Bugs are raised."""
 
         async def one(host: Host) -> Any:
+            calling = asyncio.create_task(self._crew.call(host.number, method, *arguments))
             try:
-                async with asyncio.timeout(limit_s):
-                    return await self._crew.call(host.number, method, *arguments)
+                if (await asyncio.wait({calling}, timeout=limit_s))[0]:
+                    return calling.result()
+                self._say(f"{host.told()} does not answer within {limit_s:g} s, and is given up")
             except PlaceLostError as error:
                 self._say(f"{host.told()}: {error}")
-            except TimeoutError:
-                self._say(f"{host.told()} does not answer within {limit_s:g} s, and is given up")
+            finally:
+                calling.cancel()
             host.is_up = False
             return None
 
@@ -290,10 +355,3 @@ class Spread(Changes):
     def _tell(self, events: Collection[tuple[PeerId, Any]]) -> None:
         for peer, event in events:
             self._on_event(peer, event)
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    tasks.clear()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from peer.baselines import never, train_alone
-from peer.problem import HasLocal, HasOuterBatches
+from peer.problem import HasLocal, HasOuterBatches, HasPrior
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -73,7 +73,8 @@ def losses(problem: BilevelProblem[Any], answer: Answer) -> dict[str, float]:
         more = {"local": own} if local is not None else {}
         with torch.no_grad():
             found = [float(problem.outer_loss(model, hyperparameters, batch, **more)) for batch in batches]
-        return sum(found) / len(found)
+            prior = float(problem.prior(hyperparameters)) if isinstance(problem, HasPrior) else 0.0
+        return sum(found) / len(found) - prior
 
     return {
         "initial": mean(problem.model, problem.hyperparameters, local or {}),

@@ -19,7 +19,7 @@ import pytest
 from peer.admin_access import AdminAccess
 from peer.cli import main
 from peer.data.choice import DataChoice
-from peer.errors import SettingError
+from peer.errors import HyperpushError, SettingError
 from peer.events import EpochEntered
 from peer.problem_details import RefusalError
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, told
@@ -53,7 +53,7 @@ class LoopCrew:
         self.servants: dict[int, Servant] = {}
         self.begun: list[int] = []
         self.refuses = [0, 0]  # calls of each place that come to nothing
-        self.slow: set[str] = set()  # methods that are never answered
+        self.slow: set[tuple[int, str]] = set()  # methods of a place that are never answered
 
     async def open(self, places: int) -> None:
         assert places == 2
@@ -65,7 +65,7 @@ class LoopCrew:
         if self.refuses[number]:
             self.refuses[number] -= 1
             raise PlaceLostError("nobody answers")
-        if method in self.slow:
+        if (number, method) in self.slow:
             await asyncio.Event().wait()
         if number not in self.servants:
             self.begun.append(number)
@@ -86,6 +86,10 @@ class LoopCrew:
         await servant._place.close()
 
     async def close(self) -> None:
+        """Sockets of processes that are ended are closed by the system."""
+        for servant in self.servants.values():
+            if servant._place is not None:
+                await servant._place.close()
         self.servants.clear()
 
 
@@ -279,20 +283,61 @@ async def test_the_page_of_all_asks_every_process() -> None:
         await swarm.until(lambda: len(swarm.views) == 3)
         assert (await ask("GET", "/v1/live"))["absent"] == ["agent-2"]
         assert (await ask("POST", "/v1/agents/agent-2/kill"))["status"] == 409
-        swarm.crew.slow.add("ask")
+        swarm.crew.slow |= {(0, "ask"), (1, "ask")}
         assert (await ask("GET", "/v1/live"))["agents"] == []
 
 
-async def test_a_process_that_does_not_answer_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("END_S", "CLOSE_S", "CHANGE_S"):
+async def test_a_process_that_does_not_answer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("END_S", "CLOSE_S", "LOOK_S", "TELL_S"):
         monkeypatch.setattr(f"peer.spread.spread.{name}", 0.2)
     crew = LoopCrew()
-    async with watched(crew, Kill("agent-0", 0.3)) as swarm:
-        crew.slow |= {"change", "end"}
-        await swarm.until(lambda: bool(swarm.changes))
+    async with watched(crew, Kill("agent-0", 0.3), Kill("agent-2", 0.5)) as swarm:
+        await swarm.until(lambda: len(swarm.views) == AGENTS)
+        crew.slow |= {(0, method) for method in ("change", "look", "end")}
+        await swarm.until(lambda: swarm.changes == ["0.5 s: agent-2 is killed"])
+        await swarm.until(lambda: swarm.names() == ["agent-3"])
+        assert "process 0 (agent-0 to agent-1) does not answer" in swarm.said
+        assert list(await swarm.learned()) == ["agent-3"]
+        assert (await swarm.result).absent == ["agent-0", "agent-1", "agent-2"]
+        assert "process 0 (agent-0 to agent-1) does not answer within 0.2 s, and is given up" in swarm.said
+
+
+async def test_who_stops_it_before_all_are_there_does_not_wait() -> None:
+    crew = LoopCrew()
+    crew.slow.add((1, "settle"))
+    async with watched(crew) as swarm:
+        await swarm.until(lambda: crew.begun == [0])
         assert await swarm.learned() == {}
         assert (await swarm.result).absent == ["agent-0", "agent-1", "agent-2", "agent-3"]
-        assert "process 0 (agent-0 to agent-1) does not answer within 0.2 s, and is given up" in swarm.said
+
+
+async def test_another_task_of_the_same_name_is_refused() -> None:
+    crew = LoopCrew()
+    real = crew.call
+
+    async def call(number: int, method: str, *arguments: Any, **options: Any) -> Any:
+        found = await real(number, method, *arguments, **options)
+        if (number, method) == (1, "settle"):
+            found = [dataclasses.replace(record, fingerprint="another") for record in found]
+        return found
+
+    crew.call = call  # type: ignore[method-assign]
+    async with watched(crew) as swarm:
+        with pytest.raises(HyperpushError, match="has another task than the others, of the same name"):
+            await swarm.result
+
+
+async def test_an_actor_that_could_not_be_reached_for_a_while_is_settled_anew() -> None:
+    """Its former agents are ended there: nobody is twice in the swarm."""
+    crew = LoopCrew()
+    async with watched(crew) as swarm:
+        await swarm.until(lambda: len(swarm.views) == AGENTS)
+        place = crew.servants[1]._place
+        assert place is not None
+        former = place._seats.running.tasks
+        crew.refuses[1] = 1
+        await swarm.until(lambda: "agent-3+1" in swarm.names())
+        assert all(task.done() for task in former)
 
 
 async def test_a_bug_of_an_agent_ends_all(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,17 +351,25 @@ async def test_a_bug_of_an_agent_ends_all(monkeypatch: pytest.MonkeyPatch) -> No
             await swarm.result
 
 
-async def test_real_processes_one_of_which_is_killed() -> None:
+async def test_real_processes_one_of_which_is_killed_and_one_stopped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async with watched(ProcessCrew(), limit_s=4 * LIMIT_S) as swarm:
         await swarm.until(lambda: settled(swarm, residual=1e-2))
         _, process = swarm.crew._processes[0]
         (pid,) = process._processes
         os.kill(pid, signal.SIGKILL)
         await swarm.until(lambda: "agent-0+1" in swarm.names() and settled(swarm))
-        errors = await swarm.learned()
-        assert list(errors) == ["agent-0+1", "agent-1+1", "agent-2", "agent-3"]
-        assert max(errors.values()) < 1e-3
         assert "process 0 (agent-0 to agent-1): its process has ended; it is begun anew, " in swarm.said[0]
+        monkeypatch.setattr("peer.spread.spread.END_S", 1.0)
+        monkeypatch.setattr("peer.spread.spread.LOOK_S", 0.2)
+        _, process = swarm.crew._processes[1]
+        (stopped,) = process._processes
+        os.kill(stopped, signal.SIGSTOP)
+        errors = await swarm.learned()
+        assert list(errors) == ["agent-0+1", "agent-1+1"], "who is stopped is given up"
+        with pytest.raises(ProcessLookupError):
+            os.kill(stopped, 0)
 
 
 def test_the_command_tells_where_agents_are(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
