@@ -296,6 +296,7 @@ class Spread(Changes):
         host.is_up = False
         host.views, host.details, host.names = (), (), {}
         why = str(error)
+        self._renew(host)
         self._say(f"{host.told()}: {why}; it is begun anew, its agents as others")
         while True:
             try:
@@ -309,13 +310,20 @@ class Spread(Changes):
             await asyncio.sleep(AGAIN_S)
         self._say(f"{host.told()} is back")
 
-    async def _come_back(self, host: Host) -> None:
+    def _renew(self, host: Host) -> None:
+        """Whoever is in it next is somebody else."""
         for seat in host.seats:
             self._lives[seat] = self._lives.get(seat, 0) + 1
+
+    async def _come_back(self, host: Host) -> None:
         own = await self._settle(host, founders=False)
         there = {name for other in self.hosts for name in other.names.values()}
         others = [record for record in self._records.values() if record.peer in there]
-        await self._call(host, "begin", [*own, *others], self.elapsed_s, founders=False)
+        try:
+            await self._call(host, "begin", [*own, *others], self.elapsed_s, founders=False)
+        except PlaceLostError:
+            self._renew(host)  # somebody may have heard of them already
+            raise
         host.is_up = True
         await self._introduce(host, own)
 

@@ -220,13 +220,13 @@ async def test_who_was_in_a_process_that_ended_comes_back_as_another_and_the_ans
     crew = LoopCrew()
     async with watched(crew) as swarm:
         await swarm.until(lambda: settled(swarm, residual=1e-3))
-        crew.refuses[1] = 2  # also when it is to begin anew: that life is over as well
+        crew.refuses[1] = 2  # also when it is to begin anew
         await crew.lose(1)
-        await swarm.until(lambda: {"agent-2+2", "agent-3+2"} <= set(swarm.names()))
+        await swarm.until(lambda: {"agent-2+1", "agent-3+1"} <= set(swarm.names()))
         assert crew.begun == [0, 1, 1]
         await swarm.until(lambda: settled(swarm))
         errors = await swarm.learned()
-        assert list(errors) == ["agent-0", "agent-1", "agent-2+2", "agent-3+2"]
+        assert list(errors) == ["agent-0", "agent-1", "agent-2+1", "agent-3+1"]
         assert max(errors.values()) < 1e-3
         told = "\n".join(swarm.said)
         assert "process 1 (agent-2 to agent-3): " in told
