@@ -43,7 +43,7 @@ PERSONAL: Final = "personalization"
 # Of our agents: as many as every other method has settings.
 CHOICES: Final = (
     *("logits", "head", "interpolation", "proximal"),
-    *("interpolation+logits", "mixture:3+logits"),
+    *("proximal+logits", "mixture:3+logits"),
 )
 NO_NETWORK: Final = "none"  # where it makes no difference
 TUNED_WITH: Final = 0  # the seed with which settings are chosen: of the split, the links and the batches
