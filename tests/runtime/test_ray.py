@@ -34,7 +34,7 @@ def own() -> Iterator[Cluster]:
 async def test_four_actors_of_eight_agents_one_of_which_ray_begins_anew(own: Cluster) -> None:
     shares = [tuple(range(start, start + AGENTS // ACTORS)) for start in range(0, AGENTS, AGENTS // ACTORS)]
     crew = RayCrew(own, 1.0, None)
-    async with watched(crew, shares=shares, tick_s=0.05, limit_s=6 * LIMIT_S) as swarm:
+    async with watched(crew, shares=shares, tick_s=0.1, limit_s=20 * LIMIT_S) as swarm:
         await swarm.until(lambda: settled(swarm, AGENTS, residual=0.1))
         own.ray.kill(crew._actors[3], no_restart=False)  # its process ends at once
         await swarm.until(lambda: "agent-31+1" in swarm.names() and settled(swarm, AGENTS, residual=3e-3))

@@ -19,9 +19,8 @@ import pytest
 from peer.admin_access import AdminAccess
 from peer.cli import main
 from peer.data.choice import DataChoice
-from peer.errors import HyperpushError, SettingError
+from peer.errors import HyperpushError
 from peer.events import EpochEntered
-from peer.problem_details import RefusalError
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, told
 from peer.spread.crew import PlaceLostError
 from peer.spread.page import SpreadPage
@@ -32,7 +31,6 @@ from peer.swarm import run_swarm
 from peer.until import Ending
 from tests.runtime.agents import LIMIT_S, LOOK_S, SETTINGS
 from wire import FaultPlan
-from wire.errors import TransportError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -397,17 +395,3 @@ def test_what_does_not_go_together_is_refused(
 ) -> None:
     assert main(["swarm", "--agents", "3", *arguments]) == 2
     assert told in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        SettingError("agents", 3, "give more"),
-        RefusalError(409, "agent", "a", "it is there"),
-        PlaceLostError("gone"),
-        TransportError("port 1 is taken"),
-    ],
-)
-def test_errors_come_through_from_other_processes(error: Exception) -> None:
-    again = pickle.loads(pickle.dumps(error))  # noqa: S301  (our own)
-    assert (type(again), str(again), vars(again)) == (type(error), str(error), vars(error))
