@@ -2,11 +2,14 @@
 
 A straight line is laid through the samples by least squares, a warm-up left out: the first tenth, and more if
 tables take longer to fill. A row grows if the line rises by more than is allowed, and by more than chance
-explains: RANDOM standard errors. What spans orders of magnitude (errors, sums) is judged by its logarithm.
+explains: RANDOM standard errors. A number that wanders stays for a while where it came to: the more alike its
+distances from the line are from sample to sample, the fewer samples count. What spans orders of magnitude
+(errors, sums) is judged by its logarithm.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from array import array
 from collections import defaultdict
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 WARM_UP = 0.1  # share of the work
 SAMPLES_MIN = 8  # after the warm-up; fewer say nothing
 RANDOM = 4.0  # standard errors
+CORRELATION_MAX = 0.98  # a hundred samples in which nothing else is to be seen count as one
 TINY = 1e-300  # takes the place of 0 in logarithms
 
 
@@ -75,13 +79,21 @@ class Line:
 
 
 def straight_line(xs: Sequence[float], ys: Sequence[float]) -> Line:
-    """By least squares, through three points or more that do not all have one x."""
+    """By least squares, through three points or more that do not all have one x.
+
+    The standard error is that of n (1 - r) / (1 + r) samples, for a correlation r of neighbouring distances:
+    so many independent ones tell as much as n of a first-order autoregressive series.
+    """
     count = len(xs)
     x_mean, y_mean = math.fsum(xs) / count, math.fsum(ys) / count
     spread = math.fsum((x - x_mean) ** 2 for x in xs)
     slope = math.fsum((x - x_mean) * (y - y_mean) for x, y in zip(xs, ys, strict=True)) / spread
-    rest = math.fsum((y - y_mean - slope * (x - x_mean)) ** 2 for x, y in zip(xs, ys, strict=True))
-    return Line(slope, math.sqrt(rest / (count - 2) / spread))
+    distances = [y - y_mean - slope * (x - x_mean) for x, y in zip(xs, ys, strict=True)]
+    rest = math.fsum(distance**2 for distance in distances)
+    alike = math.fsum(one * next_ for one, next_ in itertools.pairwise(distances)) / rest if rest else 0.0
+    correlation = min(max(alike, 0.0), CORRELATION_MAX)
+    few = (1.0 + correlation) / (1.0 - correlation)
+    return Line(slope, math.sqrt(rest / (count - 2) / spread * few))
 
 
 @dataclass(frozen=True, slots=True)

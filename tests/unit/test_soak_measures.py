@@ -10,6 +10,7 @@ import pytest
 from peer.soak.measures import (
     BLOCKS,
     ERROR,
+    OTHER_TABLE,
     SPACING,
     SPEED,
     Finding,
@@ -38,7 +39,12 @@ def test_the_line_is_that_of_least_squares() -> None:
     assert (line.slope, line.error) == (2.0, 0.0)
     line = straight_line([0.0, 1.0, 2.0], [0.0, 3.0, 0.0])
     assert line.slope == 0.0
-    assert line.error == pytest.approx(math.sqrt(6.0 / 1 / 2))
+    assert line.error == pytest.approx(math.sqrt(6.0 / 1 / 2)), "neighbours are on opposite sides"
+    line = straight_line([0.0, 1.0, 2.0, 3.0], [0.0, 1.0, 1.0, 0.0])
+    assert line.slope == 0.0
+    assert line.error == pytest.approx(math.sqrt(1.0 / 2 / 5)), (
+        "distances -1/2, 1/2, 1/2, -1/2: r = -1/4, as 0"
+    )
 
 
 def test_a_planted_leak_is_found() -> None:
@@ -50,6 +56,23 @@ def test_a_planted_leak_is_found() -> None:
     assert found.verdict == "grows"
     assert found.slope == pytest.approx(2_000.0, rel=0.1)
     assert (found.first, found.last) == (leaking[0], leaking[-1])
+
+
+# Peers known by hearsay alone, of fifty agents in ten million agent-ticks: another number after each restart.
+WANDERED = (
+    *(108, *[118] * 4, *[103] * 4, *[97] * 4, *[84] * 4, *[80] * 8, *[78] * 4, *[74] * 4, *[73] * 4),
+    *(*[88] * 4, *[86] * 4, *[88] * 4, *[98] * 4, *[101] * 4, *[104] * 4, *[96] * 4, *[92] * 4, *[98] * 4),
+    *(*[102] * 4, *[89] * 8, *[102] * 4, *[109] * 4, *[106] * 5),
+)
+
+
+def test_what_wanders_does_not_grow() -> None:
+    """Found by a soak: the table was said to grow, by as much as it had shrunk before."""
+    row = Row("entries", *OTHER_TABLE)
+    later = list(map(float, WANDERED[7:]))
+    xs = [0.1 * number for number in range(len(later))]
+    assert not judge(row, xs, later).verdict
+    assert judge(row, xs, [y + 8.0 * x for x, y in zip(xs, later, strict=True)]).verdict == "grows"
 
 
 def test_a_planted_slowing_is_found() -> None:
