@@ -34,6 +34,7 @@ from peer.hunt.shrink import run
 from peer.hunt.trial import Trial, Verdict
 from peer.hunt.world import Trouble, draw
 from peer.sources import code
+from peer.worker_processes import worker_processes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,8 +47,8 @@ VERDICTS = [Verdict(seed, "digest", marks={"LinkDeaf": seed}, settled_s=float(se
 
 def test_verdicts_do_not_depend_on_the_number_of_processes() -> None:
     """Each twentieth world is run twice, and has to give the same digest."""
-    one = list(judge_all(range(19, 22), 1))
-    two = sorted(judge_all(range(19, 22), 2), key=lambda verdict: verdict.seed)
+    one = list(judge_all(range(19, 22), None))
+    two = sorted(judge_all(range(19, 22), worker_processes(2)), key=lambda verdict: verdict.seed)
     assert one == two
     assert [verdict.seed for verdict in one] == [19, 20, 21]
 
@@ -55,7 +56,7 @@ def test_verdicts_do_not_depend_on_the_number_of_processes() -> None:
 def test_nothing_is_wrong_in_two_hundred_worlds() -> None:
     """The campaign before a release has ten thousand: `hyperpush hunt --seeds 10000`."""
     totals = Totals()
-    for verdict in judge_all(range(200), os.cpu_count() or 1):
+    for verdict in judge_all(range(200), worker_processes(os.cpu_count() or 1)):
         totals.add(verdict)
     assert not totals.violations, "\n".join(line for seed in totals.violations for line in explain(seed))
     missing = [mark for mark in EXPECTED if not totals.marks[mark]]
@@ -166,7 +167,7 @@ def test_a_process_that_is_killed_is_told_with_the_seeds_under_way(monkeypatch: 
     monkeypatch.setattr("peer.hunt.campaign.judge", ended)
     found = []
     with pytest.raises(WorkerEndedError, match=r"seeds .*\b2\b.* --resume"):
-        found += judge_all(range(4), 2)
+        found += judge_all(range(4), worker_processes(2))
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL, signal.SIGINT])

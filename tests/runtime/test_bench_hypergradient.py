@@ -189,9 +189,9 @@ def test_the_command_prints_writes_and_draws(
     done: list[tuple[Task, bool]] = []
 
     def here(
-        function: object, wanted: list[tuple[Task, bool]], jobs: int
+        function: object, wanted: list[tuple[Task, bool]], workers: object
     ) -> Iterator[tuple[tuple[Task, bool], Curve]]:
-        assert jobs == 1
+        assert workers is not None
         for one in wanted:
             task, whole = one
             if not whole and task.length >= 10:

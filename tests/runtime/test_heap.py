@@ -78,7 +78,7 @@ async def test_agents_that_learn_give_memory_back(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(heap, "give_back", watched)
     monkeypatch.setattr(swarm, "GIVE_BACK_EVERY_S", 0.0)
-    task = asyncio.create_task(swarm._stay_small())
+    task = asyncio.create_task(swarm.stay_small())
     async with asyncio.timeout(60):
         await done.wait()
     task.cancel()

@@ -195,7 +195,7 @@ async def test_a_bug_in_an_agent_that_was_killed_is_not_lost(monkeypatch: pytest
             raise ZeroDivisionError("a bug in the agent")
 
         monkeypatch.setattr(service.agent, "handle_timer", broken)
-        await asyncio.wait(seats.running.tasks.values())
+        await asyncio.wait(seats.running.tasks)
         await seats.work(0.0)
         assert seats.running.services == []
         with pytest.raises(ZeroDivisionError, match="a bug in the agent"):

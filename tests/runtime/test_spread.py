@@ -22,7 +22,7 @@ from peer.data.choice import DataChoice
 from peer.errors import HyperpushError
 from peer.events import EpochEntered
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, told
-from peer.spread.crew import PlaceLostError
+from peer.spread.crew import PlaceLostError, patiently
 from peer.spread.page import SpreadPage
 from peer.spread.place import LOOPBACK, Servant, Settlement
 from peer.spread.processes import ProcessCrew
@@ -50,6 +50,7 @@ class LoopCrew:
         self.is_local = is_local
         self.servants: dict[int, Servant] = {}
         self.begun: list[int] = []
+        self._calling: set[asyncio.Future[Any]] = set()
         self.refuses = [0, 0]  # calls of each place that come to nothing
         self.slow: set[tuple[int, str]] = set()  # methods of a place that are never answered
 
@@ -70,7 +71,10 @@ class LoopCrew:
             self.servants[number] = Servant()
         servant = self.servants[number]
         sent, named = pickle.loads(pickle.dumps((arguments, options)))  # noqa: S301  (our own)
-        found = await servant.call(method, *sent, **named)
+        calling = asyncio.ensure_future(servant.call(method, *sent, **named))
+        self._calling.add(calling)
+        calling.add_done_callback(self._calling.discard)
+        found = await patiently(calling)
         if self.servants.get(number) is not servant:
             raise PlaceLostError("its process has ended")
         return pickle.loads(pickle.dumps(found))  # noqa: S301  (our own)
@@ -85,6 +89,7 @@ class LoopCrew:
 
     async def close(self) -> None:
         """Sockets of processes that are ended are closed by the system."""
+        await asyncio.gather(*self._calling, return_exceptions=True)
         for servant in self.servants.values():
             if servant._place is not None:
                 await servant._place.close()
