@@ -473,3 +473,11 @@ def test_links_are_known_or_silent() -> None:
     assert [readers.links(how) for how in ("known", "silent")] == ["known", "silent"]
     with pytest.raises(SettingError, match="give known or silent"):
         readers.links("loud")
+
+
+def test_work_is_done_by_processes_or_by_ray() -> None:
+    command = ["swarm", "--engine"]
+    assert complete(split(["swarm"]), {}).engine == "processes"
+    assert complete(split([*command, "ray"]), {}).engine == "ray"
+    with pytest.raises(SettingError, match="'dask' is not possible; give processes or ray"):
+        complete(split([*command, "dask"]), {})
