@@ -479,5 +479,5 @@ def test_work_is_done_by_processes_or_by_ray() -> None:
     command = ["swarm", "--engine"]
     assert complete(split(["swarm"]), {}).engine == "processes"
     assert complete(split([*command, "ray"]), {}).engine == "ray"
-    with pytest.raises(SettingError, match="'dask' is not possible; give processes or ray"):
+    with pytest.raises(HyperpushError, match="--engine: 'dask' is not possible; give processes or ray"):
         complete(split([*command, "dask"]), {})
