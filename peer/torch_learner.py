@@ -60,6 +60,7 @@ class TorchLearner(Generic[BatchT]):
         self.local_adjoint = {name: torch.zeros_like(tensor) for name, tensor in self.local.items()}
         self.hypergradient = {name: torch.zeros_like(t) for name, t in self.hyperparameters.items()}
         self._batches: Batches[BatchT] = Batches(iter(problem.batches()))
+        self._of_prior = problem.prior if isinstance(problem, HasPrior) else None
         self._outer_batches: Batches[BatchT] | None = None
         if isinstance(problem, HasOuterBatches):
             self._outer_batches = Batches(iter(problem.outer_batches()))
@@ -104,9 +105,7 @@ class TorchLearner(Generic[BatchT]):
 
     def _prior(self) -> float:
         """What belongs to the outer loss and to no validation sample."""
-        if not isinstance(self.problem, HasPrior):
-            return 0.0
-        return float(self.problem.prior(self.hyperparameters))
+        return 0.0 if self._of_prior is None else float(self._of_prior(self.hyperparameters))
 
     def _step_local(self, found: Derivatives, step_size: float) -> bool:
         """Descend with the local variables and their adjoint, if that leaves them finite; whether it did."""

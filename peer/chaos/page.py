@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from peer.chaos.plan import Trouble
+from peer.page.many import ANSWER_S
 from peer.scenario import told
 
 if TYPE_CHECKING:
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
     from peer.chaos.process import Host
     from peer.scenario import AnyChange
-
-ANSWER_S: Final = 1.0  # a process that takes longer is stopped, or has too much else to do
 
 
 class Questions:

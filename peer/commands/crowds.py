@@ -35,7 +35,6 @@ class Crowds:
         """Raises `SettingError` for options that do not go together."""
         self._options = options
         self._uses_ray = options.engine == "ray"
-        self._stack = contextlib.ExitStack()
         self._crew: Crew | None = None
         if self._uses_ray and options.processes > 1:
             raise SettingError("processes", options.processes, "with --engine ray give --agents-per-actor")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from prometheus_client import ProcessCollector
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from peer.admin_input import FaultRequest
     from peer.scenario import AnyChange
     from wire import PeerId
+
+ANSWER_S: Final = 1.0  # a process that takes longer is stopped, or has too much else to do
 
 
 class ManyPage:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from peer.errors import HyperpushError
+from peer.page.many import ANSWER_S
 from peer.scenario import Join, Kill, Leave, Restart, member_names
 from peer.seats import Changes, hindrance
 from peer.spread.crew import PlaceLostError
@@ -44,7 +45,6 @@ END_S: Final = 30.0  # a process that has not said goodbye by then is given up
 CLOSE_S: Final = 5.0
 LOOK_S: Final = 5.0  # who takes longer is not there until it answers
 TELL_S: Final = 5.0
-ANSWER_S: Final = 1.0  # a process that takes longer for a page is stopped, or has too much else to do
 
 
 @dataclass(slots=True)
@@ -317,10 +317,8 @@ class Spread(Changes):
 
     async def _come_back(self, host: Host) -> None:
         own = await self._settle(host, founders=False)
-        there = {name for other in self.hosts for name in other.names.values()}
-        others = [record for record in self._records.values() if record.peer in there]
         try:
-            await self._call(host, "begin", [*own, *others], self.elapsed_s, founders=False)
+            await self._call(host, "begin", own, self.elapsed_s, founders=False)
         except PlaceLostError:
             self._renew(host)  # somebody may have heard of them already
             raise
