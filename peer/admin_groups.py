@@ -20,18 +20,18 @@ from peer.problem_details import RefusalError
 from wire import FaultPlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiohttp import web
 
     from wire import LiveFaults
 
 
-def health_routes(problems: Callable[[], Sequence[str]]) -> Routes:
+def health_routes(problems: Callable[[], Awaitable[Sequence[str]]]) -> Routes:
     """Whether it answers, and agents work; `problems` must tell no secret."""
 
     async def get(_asked: Asked) -> web.Response:
-        found = problems()
+        found = await problems()
         return json_answer({"ok": not found, "problems": found}, 503 if found else 200)
 
     return {"/healthz": {"GET": Route(get, public=True)}}

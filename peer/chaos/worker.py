@@ -105,7 +105,12 @@ class Worker:
         self._faults = {name: LiveFaults(FaultPlan.from_dict(setup.faults)) for name in setup.agents}
         self._timed = {name: CommonTime(live) for name, live in self._faults.items()}
         self._watch = Watch(self, setup.program_began_at, len(setup.agents))
-        self._page = HostedAgents(self._watch.scene, self._faults, lambda name: self._timed[name].elapsed_s())
+        self._page = HostedAgents(
+            self._watch.scene,
+            self._watch.health,
+            self._faults,
+            lambda name: self._timed[name].elapsed_s(),
+        )
         self._ahead_s = 0.0
         self._executor = worker_threads()
         self._hosted: dict[str, Hosted] = {}

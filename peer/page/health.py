@@ -40,6 +40,29 @@ class Health:
         ]
 
 
+class Silence:
+    """Of processes that are asked for the problems of their agents, and may answer nothing."""
+
+    def __init__(self) -> None:
+        self._since: dict[int, float] = {}  # by number: the first question without an answer
+
+    def problems(self, at_s: float, answers: Sequence[Sequence[str] | None]) -> list[str]:
+        """Of each process' agents; those of one that is silent do not work after STALLED_S.
+
+        Until then it may be one that is begun anew.
+        """
+        found: list[str] = []
+        for number, answer in enumerate(answers):
+            if answer is not None:
+                self._since.pop(number, None)
+                found += answer
+                continue
+            silent_s = at_s - self._since.setdefault(number, at_s)
+            if silent_s >= STALLED_S:
+                found.append(f"a process of agents has not answered for {math.floor(silent_s)} s")
+        return found
+
+
 def not_ready(statuses: Sequence[AgentStatus], absent: Sequence[str]) -> list[str]:
     """Why these agents do not learn with all others yet, naming nobody: strangers may ask. Empty if they do.
 

@@ -17,6 +17,7 @@ from peer.admin_groups import description_routes, health_routes
 from peer.admin_routes import compose
 from peer.page.chronicle import Chronicle
 from peer.page.desk import ACTIONS, desk_routes
+from peer.page.health import Silence
 from peer.page.routes import page_routes, shown_routes
 from peer.problem_details import RefusalError
 from peer.status import AgentStatus
@@ -68,12 +69,18 @@ class ManyPage:
         self._now_s = now_s
         self._change = change
         self._run = secrets.token_hex(8)
+        self._silence = Silence()
         self._server: AdminServer | None = None
 
     async def open(self, access: AdminAccess) -> str:
         """Listen; the URL. Raises `wire.TransportError`."""
         collector = ProcessCollector(registry=None)
-        routes = (health_routes(list), description_routes(), page_routes(), shown_routes(self, collector))
+        routes = (
+            health_routes(self._problems),
+            description_routes(),
+            page_routes(),
+            shown_routes(self, collector),
+        )
         self._server = await open_listener(access, compose(*routes, desk_routes(self)))
         return self._server.url
 
@@ -95,6 +102,12 @@ class ManyPage:
         self.chronicle.say(time.monotonic() - self.began_at, text, peer=peer, kind=kind)
 
     # ---- what is watched: `peer.page.routes.Shown`
+
+    async def _problems(self) -> list[str]:
+        answers = await asyncio.gather(
+            *(self._ask_one(number, "problems", None) for number in range(len(self._members)))
+        )
+        return self._silence.problems(time.monotonic(), answers)
 
     async def live(self, after_s: float, after_event: int) -> Mapping[str, object]:
         """All that the processes answer, in the order of their numbers."""

@@ -32,7 +32,7 @@ class Watch:
         `agents`: of the whole page, if others of them are elsewhere.
         """
         self.scene = Scene(source, agents)
-        self._health = Health()
+        self.health = Health()
         self._began = time.monotonic() if began_at is None else began_at
 
     def elapsed_s(self) -> float:
@@ -44,7 +44,7 @@ class Watch:
         now_s = self.elapsed_s()
         self.scene.look(now_s)
         services = self.scene.source.services()
-        self._health.look(now_s, {service.record.peer: _mark(service) for service in services})
+        self.health.look(now_s, {service.record.peer: _mark(service) for service in services})
 
     def tell(self, peer: PeerId, event: Event) -> None:
         """Something happened to an agent."""
@@ -53,6 +53,10 @@ class Watch:
     def say(self, text: str) -> None:
         """Something happened."""
         self.scene.chronicle.say(self.elapsed_s(), text)
+
+    async def problems(self) -> list[str]:
+        """Why not all agents work, naming nobody."""
+        return self.health.problems()
 
     async def live(self, after_s: float, after_event: int) -> Mapping[str, object]:
         """`peer.page.routes.Shown`."""
@@ -65,7 +69,7 @@ class Watch:
     def routes(self) -> list[Routes]:
         """Of every listener."""
         return [
-            health_routes(self._health.problems),
+            health_routes(self.problems),
             description_routes(),
             page_routes(),
             shown_routes(self, ProcessCollector(registry=None)),

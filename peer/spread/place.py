@@ -121,7 +121,9 @@ class Place:
         seats = self._seats.seats
         self._watch = Watch(self, began_at, settlement.agents)
         faults = {name: seat.faults for name, seat in seats.items()}
-        self._page = HostedAgents(self._watch.scene, faults, lambda name: seats[name].timed.elapsed_s())
+        self._page = HostedAgents(
+            self._watch.scene, self._watch.health, faults, lambda name: seats[name].timed.elapsed_s()
+        )
         self._small = asyncio.create_task(stay_small())
         return await self._seats.listen(absent, founders=founders)
 

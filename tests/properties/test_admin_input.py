@@ -19,6 +19,7 @@ from peer.admin_groups import fault_routes, health_routes, status_routes
 from peer.admin_input import bearer_matches, read_fault_request, read_peer
 from peer.admin_routes import compose
 from peer.errors import SettingError
+from tests.fuzz.admin_sockets import no_problems
 from wire import FaultPlan, LiveFaults
 from wire.addresses import host_is_loopback
 
@@ -93,7 +94,7 @@ class Target:
         self.trouble: list[dict[str, object]] = []
         self.answered = self.changed = 0
         routes = compose(
-            health_routes(list),
+            health_routes(no_problems),
             status_routes(lambda: {"peer": "a"}),
             fault_routes(self.faults, lambda: 1.0),
         )

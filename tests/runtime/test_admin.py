@@ -31,6 +31,7 @@ from peer.options import admin_address
 from peer.page.desk import desk_routes
 from peer.page.routes import page_routes, shown_routes
 from peer.problem_details import PROBLEM_TYPE
+from tests.fuzz.admin_sockets import no_problems
 from tests.unit.test_status import STATUS
 from wire import Constant, FaultPlan, LinkFaults, LiveFaults, TransportError
 
@@ -54,7 +55,7 @@ class Bench:
         self.faults = LiveFaults(FaultPlan(drop=0.1))
         host = options.pop("host", "127.0.0.1")
         routes = compose(
-            health_routes(list),
+            health_routes(no_problems),
             description_routes(),
             status_routes(lambda: self.told),
             fault_routes(self.faults, lambda: self.now),
@@ -184,7 +185,7 @@ async def test_a_route_may_have_names_in_its_path_a_limit_and_so_many_places() -
 
 def test_two_groups_do_not_answer_the_same() -> None:
     with pytest.raises(AssertionError, match="two groups answer /healthz"):
-        compose(health_routes(list), health_routes(list))
+        compose(health_routes(no_problems), health_routes(no_problems))
 
 
 async def test_faults_are_shown_set_and_cleared() -> None:

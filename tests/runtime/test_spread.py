@@ -266,7 +266,7 @@ async def test_beyond_this_machine_messages_are_sealed_and_names_are_proved() ->
         assert keys != {()}
 
 
-async def test_the_page_of_all_asks_every_process() -> None:
+async def test_the_page_of_all_asks_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
     async with watched(LoopCrew(), page=True) as swarm, aiohttp.ClientSession() as session:
         url = await swarm.url
 
@@ -286,8 +286,13 @@ async def test_the_page_of_all_asks_every_process() -> None:
         await swarm.until(lambda: len(swarm.views) == 3)
         assert (await ask("GET", "/v1/live"))["absent"] == ["agent-2"]
         assert (await ask("POST", "/v1/agents/agent-2/kill"))["status"] == 409
+        assert await ask("GET", "/healthz") == {"ok": True, "problems": []}
+        monkeypatch.setattr("peer.page.health.STALLED_S", 0.0)
+        assert len((await ask("GET", "/healthz"))["problems"]) == 3, "agents that stand still are told of"
         swarm.crew.slow |= {(0, "ask"), (1, "ask")}
         assert (await ask("GET", "/v1/live"))["agents"] == []
+        silent = ["a process of agents has not answered for 0 s"] * 2
+        assert await ask("GET", "/healthz") == {"ok": False, "problems": silent}
 
 
 async def test_a_process_that_does_not_answer_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:

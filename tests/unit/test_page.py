@@ -30,7 +30,7 @@ from peer.events import (
 from peer.metrics import FAMILIES, NEIGHBOURS_MAX, exposition
 from peer.module_problem import ModuleProblem
 from peer.page.chronicle import EVENTS_MAX, TEXT_MAX, Chronicle
-from peer.page.health import STALLED_S, Health, not_ready
+from peer.page.health import STALLED_S, Health, Silence, not_ready
 from peer.page.history import CURVES_MAX, History
 from peer.page.picture import NUMBERS_MAX, PICTURES_MAX, curves, pictures
 from peer.personalization.contract import Part
@@ -220,6 +220,17 @@ def test_who_makes_no_ticks_does_not_work() -> None:
     assert health.problems() == [f"an agent has not gone on for {STALLED_S:.0f} s"]
     health.look(STALLED_S + 1.0, {"a": 2, "c": 1})
     assert health.problems() == [], "who is gone is not waited for, nor who had to wait"
+
+
+def test_a_process_is_not_healthy_that_has_been_silent_for_two_minutes() -> None:
+    silence = Silence()
+    assert silence.problems(0.0, [[], ["an agent"], None]) == ["an agent"]
+    assert silence.problems(STALLED_S - 1.0, [None, [], None]) == []
+    assert silence.problems(STALLED_S, [None, [], None]) == [
+        f"a process of agents has not answered for {STALLED_S:.0f} s"
+    ]
+    assert silence.problems(STALLED_S + 1.0, [None, [], []]) == [], "it has come back"
+    assert silence.problems(2 * STALLED_S, [[], [], None]) == [], "silent anew"
 
 
 def test_who_learns_with_others_is_ready() -> None:
