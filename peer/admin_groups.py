@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from peer.admin_input import read_fault_request, read_peer
 from peer.admin_routes import Asked, Route, Routes, json_answer
+from peer.fault_words import cleared_on_links, set_on_links
 from peer.problem_details import RefusalError
 from wire import FaultPlanError
 
@@ -63,8 +64,13 @@ def status_routes(status: Callable[[], Mapping[str, object]]) -> Routes:
     return {"/v1/status": {"GET": Route(get)}}
 
 
-def fault_routes(faults: LiveFaults, elapsed: Callable[[], float]) -> Routes:
-    """What its links do to its messages; `elapsed` is the time of the fault plan, in seconds."""
+def fault_routes(
+    faults: LiveFaults, elapsed: Callable[[], float], say: Callable[[str], None] = lambda _: None
+) -> Routes:
+    """What its links do to its messages; `elapsed` is the time of the fault plan, in seconds.
+
+    `say` is told what somebody changes, in words.
+    """
 
     def told(**more: object) -> web.Response:
         return json_answer({"elapsed_s": elapsed(), **faults.to_dict(), **more})
@@ -78,9 +84,14 @@ def fault_routes(faults: LiveFaults, elapsed: Callable[[], float]) -> Routes:
             faults.set(change.to, change.faults, elapsed(), change.duration_s)
         except FaultPlanError as error:
             raise RefusalError(409, "faults", None, str(error)) from None
+        say(set_on_links(None, change.to, change.faults, change.duration_s))
         return told()
 
     async def delete(asked: Asked) -> web.Response:
-        return told(cleared=faults.clear(read_peer(asked.request.query.get("to"))))
+        to = read_peer(asked.request.query.get("to"))
+        cleared = faults.clear(to)
+        if cleared:
+            say(cleared_on_links(None, to))
+        return told(cleared=cleared)
 
     return {"/v1/faults": {"GET": Route(get), "PUT": Route(put), "DELETE": Route(delete)}}

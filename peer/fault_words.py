@@ -22,7 +22,7 @@ from wire.link_faults import FAULT_KEYS
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from wire import Delay, FaultPlan, FaultWindow
+    from wire import Delay, FaultPlan, FaultWindow, PeerId
 
 WORDS: Final = {
     "drop": "drop",
@@ -113,6 +113,24 @@ def describe(faults: LinkFaults | FaultChange | None) -> str:
     if limit is not None:
         words.append(f"bandwidth {UNLIMITED if limit == math.inf else bandwidth_text(limit)}")
     return ", ".join(words) or "no faults"
+
+
+def set_on_links(
+    source: PeerId | None, to: PeerId | None, faults: FaultChange | None, duration_s: float | None
+) -> str:
+    """What somebody has set on the links from `source` (None: from all) to `to`, likewise; for people."""
+    lasting = "" if duration_s is None else f" for {duration_s:g} s"
+    return f"{_those_links(source, to)}: {describe(faults)}{lasting}"
+
+
+def cleared_on_links(source: PeerId | None, to: PeerId | None) -> str:
+    """That somebody has taken back what was set on them."""
+    return f"{_those_links(source, to)}: as they were at first"
+
+
+def _those_links(source: PeerId | None, to: PeerId | None) -> str:
+    words = [*(["from", source] if source else []), *(["to", to] if to else [])]
+    return " ".join(["links", *words]) if words else "all links"
 
 
 def _delay_text(delay: float | Delay) -> str:

@@ -95,12 +95,16 @@ class Member:
         began = time.monotonic()
         routes = compose(
             status_routes(lambda: self.status_of(self.service).to_dict()),
-            fault_routes(faults, lambda: time.monotonic() - began),
+            fault_routes(faults, lambda: time.monotonic() - began, self._say_faults),
             *self.watch.routes(),
             predict_routes(self.service.personal_model),
         )
         self.admin = await open_listener(access, routes)
         return self.admin
+
+    def _say_faults(self, what: str) -> None:
+        self.watch.say(what)
+        self._say(what)
 
     async def close(self) -> None:
         """Say goodbye on the network and stop listening for people; the service is closed by its owner."""

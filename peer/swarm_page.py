@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from peer.admin_access import AdminAccess
     from peer.admin_input import FaultRequest
     from peer.events import Event
+    from peer.page.desk import TellFaults
     from peer.scenario import AnyChange
     from peer.seats import Seats
     from peer.service import AgentService
@@ -35,14 +36,19 @@ class SwarmPage:
         until: Callable[[], str],
         access: AdminAccess,
         note: Callable[[str], None],
+        on_faults: TellFaults = lambda _what, _live: None,
     ) -> None:
-        """`until` says what the swarm runs for; `note` is told where the page is."""
+        """`until` says what the swarm runs for; `note` is told where the page is.
+
+        `on_faults` is told what people do to links, as `peer.page.desk.Desk.tell_faults` is.
+        """
         self.title = title
         self.watch = Watch(self)
         self._seats = seats
         self._until = until
         self._access = access
         self._note = note
+        self._on_faults = on_faults
         self._server: AdminServer | None = None
 
     async def open(self) -> None:
@@ -117,6 +123,11 @@ class SwarmPage:
     async def clear_faults(self, agents: Sequence[str], to: PeerId | None) -> int:
         """Likewise."""
         return sum(self._seats.seats[agent].faults.clear(to) for agent in agents)
+
+    def tell_faults(self, what: str, live: Mapping[PeerId, Sequence[object]]) -> None:
+        """Whoever watches, and whoever keeps a record."""
+        self.say(what)
+        self._on_faults(what, live)
 
     def carry_out(self, change: AnyChange[str]) -> None:
         """With the next look at the agents."""

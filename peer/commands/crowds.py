@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from peer.admin_access import AdminAccess
     from peer.data.choice import DataChoice
+    from peer.page.desk import TellFaults
     from peer.scenario import Scenario
     from peer.settings import AgentSettings
     from peer.spread.crew import Crew
@@ -134,13 +135,19 @@ class Crowds:
         )
 
     def page(
-        self, title: str, crowd: Crowd, end: Ending, access: AdminAccess, note: Callable[[str], None]
+        self,
+        title: str,
+        crowd: Crowd,
+        end: Ending,
+        access: AdminAccess,
+        note: Callable[[str], None],
+        on_faults: TellFaults,
     ) -> Page:
-        """`note` is told where it is."""
+        """`note` is told where it is, `on_faults` what people do to links there."""
         if isinstance(crowd, AgentsHere):
-            return SwarmPage(title, crowd.seats, end.describe, access, note)
+            return SwarmPage(title, crowd.seats, end.describe, access, note, on_faults)
         from peer.spread.page import SpreadPage
         from peer.spread.spread import Spread
 
         assert isinstance(crowd, Spread)
-        return SpreadPage(title, crowd, access, note)
+        return SpreadPage(title, crowd, access, note, on_faults)

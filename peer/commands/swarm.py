@@ -21,9 +21,10 @@ from peer.trace.origins import of_task
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from peer.details import AgentDetails
+    from peer.display import Display
     from peer.events import Event
     from peer.recorder import Recorder
     from peer.scenario import AnyChange
@@ -57,6 +58,7 @@ def main(options: argparse.Namespace) -> int:
             make_display(console, title) as display,
             all_traces(options, origin, names, display.say, is_real=True) as traces,
         ):
+            listeners = Listeners(display, recorder)
 
             def observe(views: Sequence[AgentView]) -> None:
                 display.show(views, end.progress)
@@ -64,14 +66,6 @@ def main(options: argparse.Namespace) -> int:
 
             def inspect(details: Callable[[], Iterable[AgentDetails]]) -> None:
                 recorder.look(details, last=end.reached or stop.is_set())
-
-            def on_change(change: AnyChange[str]) -> None:
-                display.say(told(change))
-                recorder.change(change.agent, told(change))
-
-            def on_event(peer: PeerId, event: Event) -> None:
-                display.tell(peer, event)
-                recorder.event(peer, event)
 
             def make_crowd(tell: Tell, tell_change: TellChange) -> Crowd:
                 return crowds.make(
@@ -84,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
 
             def make_page(crowd: Crowd) -> Page:
                 assert access is not None
-                return crowds.page(title, crowd, end, access, display.note)
+                return crowds.page(title, crowd, end, access, display.note, listeners.faults)
 
             found = await run_swarm(
                 make_crowd,
@@ -92,8 +86,8 @@ def main(options: argparse.Namespace) -> int:
                 stop=stop,
                 observe=observe,
                 inspect=inspect,
-                on_event=on_event,
-                on_change=on_change,
+                on_event=listeners.event,
+                on_change=listeners.change,
                 on_scoring=lambda: display.say("scoring, and training every agent alone for comparison"),
                 make_page=None if access is None else make_page,
             )
@@ -120,3 +114,27 @@ def main(options: argparse.Namespace) -> int:
         recorder = make_recorder(options, config, task, task.problems[0], console.print)
         with contextlib.closing(recorder):
             return asyncio.run(run(recorder))
+
+
+class Listeners:
+    """The terminal and the record: both are told what happens while agents learn."""
+
+    def __init__(self, display: Display, recorder: Recorder) -> None:
+        self._display = display
+        self._recorder = recorder
+
+    def event(self, peer: PeerId, event: Event) -> None:
+        """To an agent."""
+        self._display.tell(peer, event)
+        self._recorder.event(peer, event)
+
+    def change(self, change: AnyChange[str]) -> None:
+        """A scenario, or somebody, does this to an agent."""
+        self._display.say(told(change))
+        self._recorder.change(change.agent, told(change))
+
+    def faults(self, what: str, live: Mapping[PeerId, Sequence[object]]) -> None:
+        """As `peer.page.desk.Desk.tell_faults` has it."""
+        self._display.say(what)
+        for peer, windows in live.items():
+            self._recorder.faults(peer, windows)

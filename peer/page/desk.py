@@ -8,23 +8,26 @@ POST   /v1/agents/{name}/{action}    kill, leave, restart; pause: {"for_s": 5}
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from peer.admin_input import read_agent_action, read_fault_request, read_peer
 from peer.admin_routes import Asked, Route, Routes, json_answer
+from peer.fault_words import cleared_on_links, set_on_links
 from peer.problem_details import RefusalError
 from peer.scenario import Kill, Leave, Pause, Restart
 from peer.seats import hindrance
 from wire import FaultPlanError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from aiohttp import web
 
     from peer.admin_input import FaultRequest
     from peer.scenario import AnyChange
     from wire import PeerId
+
+    TellFaults = Callable[[str, Mapping[PeerId, Sequence[object]]], None]
 
 ACTIONS: Final = ("pause", "leave", "kill", "restart")
 
@@ -41,7 +44,7 @@ class Desk(Protocol):
     def is_there(self, agent: str) -> bool:
         """Whether it is."""
 
-    async def told_faults(self, agents: Sequence[str]) -> Mapping[str, Mapping[str, object]]:
+    async def told_faults(self, agents: Sequence[str]) -> Mapping[str, Mapping[str, Any]]:
         """Of each of these, as `wire.LiveFaults.to_dict` writes them."""
 
     async def set_faults(self, agents: Sequence[str], change: FaultRequest) -> None:
@@ -49,6 +52,9 @@ class Desk(Protocol):
 
     async def clear_faults(self, agents: Sequence[str], to: PeerId | None) -> int:
         """As they were at first; how many changes were taken back."""
+
+    def tell_faults(self, what: str, live: Mapping[PeerId, Sequence[object]]) -> None:
+        """What somebody did to links, in words, and all that is set now on those from these agents."""
 
     def carry_out(self, change: AnyChange[str]) -> None:
         """Do this soon."""
@@ -64,6 +70,10 @@ def _fault_routes(desk: Desk) -> Routes:
         agents = await desk.told_faults(list(desk.names()))
         return json_answer({"elapsed_s": desk.elapsed_s(), "agents": agents, **more})
 
+    async def tell(sources: Sequence[str], what: str) -> None:
+        faults, names = await desk.told_faults(sources), desk.names()
+        desk.tell_faults(what, {names[name]: told["live"] for name, told in faults.items()})
+
     def those(name: PeerId | None) -> Sequence[str]:
         return list(desk.names()) if name is None else [_agent(desk, name)]
 
@@ -72,15 +82,21 @@ def _fault_routes(desk: Desk) -> Routes:
 
     async def put(asked: Asked) -> web.Response:
         change = read_fault_request(asked.body, with_source=True)
+        sources = those(change.source)
         try:
-            await desk.set_faults(those(change.source), change)
+            await desk.set_faults(sources, change)
         except FaultPlanError as error:
             raise RefusalError(409, "faults", None, str(error)) from None
+        await tell(sources, set_on_links(change.source, change.to, change.faults, change.duration_s))
         return await told()
 
     async def delete(asked: Asked) -> web.Response:
         source, to = (read_peer(asked.request.query.get(name), name) for name in ("from", "to"))
-        return await told(cleared=await desk.clear_faults(those(source), to))
+        sources = those(source)
+        cleared = await desk.clear_faults(sources, to)
+        if cleared:
+            await tell(sources, cleared_on_links(source, to))
+        return await told(cleared=cleared)
 
     return {"/v1/faults": {"GET": Route(get), "PUT": Route(put), "DELETE": Route(delete)}}
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from peer.admin import AdminServer
     from peer.admin_access import AdminAccess
     from peer.admin_input import FaultRequest
+    from peer.page.desk import TellFaults
     from peer.scenario import AnyChange
     from wire import PeerId
 
@@ -52,9 +53,12 @@ class ManyPage:
         peer_of: Callable[[str], PeerId],
         now_s: Callable[[], float],
         change: Callable[[AnyChange[str]], None],
+        on_faults: TellFaults = lambda _what, _live: None,
         began_at: float | None = None,
     ) -> None:
         """`members`: the agents of each process. `there`: who is to be there.
+
+        `on_faults` is told what people do to links, as `peer.page.desk.Desk.tell_faults` is.
 
         `now_s` is the time of faults and changes, below 0 before all have started. Times of the page count
         from `began_at`, a monotonic time, which the processes have to count from as well.
@@ -68,6 +72,7 @@ class ManyPage:
         self._peer_of = peer_of
         self._now_s = now_s
         self._change = change
+        self._on_faults = on_faults
         self._run = secrets.token_hex(8)
         self._silence = Silence()
         self._server: AdminServer | None = None
@@ -176,6 +181,11 @@ class ManyPage:
             if own:
                 asked.append(self._ask_one(number, what, [own, *more] if more else own))
         return await asyncio.gather(*asked)
+
+    def tell_faults(self, what: str, live: Mapping[PeerId, Sequence[object]]) -> None:
+        """Whoever watches, and whoever keeps a record."""
+        self.say(what)
+        self._on_faults(what, live)
 
     def carry_out(self, change: AnyChange[str]) -> None:
         """As a scenario would. Raises `RefusalError` before all have started."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
     from peer.admin_access import AdminAccess
     from peer.events import Event
+    from peer.page.desk import TellFaults
     from peer.spread.spread import Spread
     from wire import PeerId
 
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
 class SpreadPage:
     """A `peer.swarm.Page`; `note` is told where it is."""
 
-    def __init__(self, title: str, spread: Spread, access: AdminAccess, note: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        title: str,
+        spread: Spread,
+        access: AdminAccess,
+        note: Callable[[str], None],
+        on_faults: TellFaults = lambda _what, _live: None,
+    ) -> None:
         self._access = access
         self._note = note
         self._page = ManyPage(
@@ -30,6 +38,7 @@ class SpreadPage:
             peer_of=spread.name_of,
             now_s=lambda: spread.elapsed_s,
             change=spread.ask,
+            on_faults=on_faults,
             began_at=spread.made_at,
         )
 

@@ -53,12 +53,13 @@ class Bench:
         self.now = 5.0
         self.told: dict[str, object] = {"peer": "a", "residual": float("nan")}
         self.faults = LiveFaults(FaultPlan(drop=0.1))
+        self.said: list[str] = []
         host = options.pop("host", "127.0.0.1")
         routes = compose(
             health_routes(no_problems),
             description_routes(),
             status_routes(lambda: self.told),
-            fault_routes(self.faults, lambda: self.now),
+            fault_routes(self.faults, lambda: self.now, self.said.append),
             predict_routes(self._no_model),
             options.pop("routes", {}),
         )
@@ -207,6 +208,11 @@ async def test_faults_are_shown_set_and_cleared() -> None:
         status, told = await bench.ask("DELETE", "/v1/faults")
         assert told["live"] == []
         assert on_link(bench) == LinkFaults(0.1)
+        assert bench.said == [
+            "links to b: delay 0.02s for 30 s",
+            "all links: cut",
+            "all links: as they were at first",
+        ]
 
 
 @pytest.mark.parametrize(

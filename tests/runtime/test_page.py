@@ -55,6 +55,13 @@ async def test_faults_are_set_on_one_link_and_on_all() -> None:
         assert told["cleared"] == 1
         _, told = await visitor.ask("DELETE", "/v1/faults")
         assert told["cleared"] == 3
+        _, live = await visitor.ask("GET", "/v1/live")
+        assert [event["text"] for event in live["events"] if event["kind"] == "said"] == [
+            "links from agent-0 to agent-1: cut",
+            "all links: drop 0.5 for 60 s",
+            "links from agent-0 to agent-1: as they were at first",
+            "all links: as they were at first",
+        ]
         status, refused = await visitor.ask("PUT", "/v1/faults", json={**cut, "from": "agent-9"})
         assert (status, refused["field"]) == (404, "agent")
         assert "agent-2" in refused["remedy"]

@@ -106,6 +106,7 @@ class Watched:
         self.said: list[str] = []
         self.events: list[tuple[str, Any]] = []
         self.changes: list[str] = []
+        self.faults: list[tuple[str, Any]] = []
         self.views: Sequence[Any] = ()
         self.details: dict[str, Any] = {}
         self.stop = asyncio.Event()
@@ -142,7 +143,13 @@ class Watched:
 
         def make_page(spread: Spread) -> SpreadPage:
             access = AdminAccess("127.0.0.1", 0)
-            return SpreadPage("a swarm", spread, access, lambda line: self.url.set_result(line[6:]))
+            return SpreadPage(
+                "a swarm",
+                spread,
+                access,
+                lambda line: self.url.set_result(line[6:]),
+                lambda what, live: self.faults.append((what, live)),
+            )
 
         return await run_swarm(
             make,
@@ -282,6 +289,15 @@ async def test_the_page_of_all_asks_every_process(monkeypatch: pytest.MonkeyPatc
         answered = await ask("PUT", "/v1/faults", json=change)
         assert [bool(one["live"]) for one in answered["agents"].values()] == [False, False, False, True]
         assert (await ask("DELETE", "/v1/faults"))["cleared"] == 1
+        told = [one["text"] for one in (await ask("GET", "/v1/live"))["events"] if one["kind"] == "said"]
+        assert told[-2:] == [
+            "links from agent-3 to agent-0: drop 0.5 for 60 s",
+            "all links: as they were at first",
+        ]
+        assert [(what, sorted(live)) for what, live in swarm.faults] == [
+            (told[-2], ["agent-3"]),
+            (told[-1], swarm.names()),
+        ]
         assert (await ask("POST", "/v1/agents/agent-2/kill"))["asked"] == "kill"
         await swarm.until(lambda: len(swarm.views) == 3)
         assert (await ask("GET", "/v1/live"))["absent"] == ["agent-2"]

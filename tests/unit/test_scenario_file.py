@@ -9,7 +9,7 @@ import pytest
 
 from peer.commands.scenario import read_scenario
 from peer.errors import SettingError
-from peer.fault_words import describe, read_change
+from peer.fault_words import cleared_on_links, describe, read_change, set_on_links
 from peer.scenario import Join, Kill, Leave, Pause, Restart, Scenario, check_scenario, told
 from peer.scenario_file import parse_scenario
 from wire import Constant, FaultChange, FaultPlan, FaultWindow, LinkFaults, LogNormal
@@ -270,6 +270,13 @@ def test_faults_in_words() -> None:
     assert describe(change) == "drop 0, delay 0.0s, bandwidth unlimited"
     with pytest.raises(SettingError, match=r"faults\.dorp: 1 is not possible; there are only drop, delay_s"):
         read_change({"dorp": 1}, {key: key for key in FAULT_KEYS}, lambda name: f"faults.{name}")
+
+
+def test_what_people_do_to_links_in_words() -> None:
+    assert set_on_links("a", "b", None, 120.0) == "links from a to b: cut for 120 s"
+    assert set_on_links("a", None, FaultChange(drop=0.4), None) == "links from a: drop 0.4"
+    assert set_on_links(None, None, FaultChange(drop=0.4), None) == "all links: drop 0.4"
+    assert cleared_on_links(None, "b") == "links to b: as they were at first"
 
 
 def test_the_file_is_read_or_named(tmp_path: Path) -> None:
