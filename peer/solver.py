@@ -325,6 +325,8 @@ class Solver(Generic[V]):
             if evaluation.probe_product is not None:
                 tuner.product(evaluation.probe_product)
             model_gradient = algebra.to_mass(evaluation.model_gradient)
+            if not step:
+                tuner.felt(self.model.estimate, model_gradient, evaluation.training_loss, moving=moving)
             adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
             if sizes.damping:
                 adjoint_gradient = adjoint_gradient + adjoint * sizes.damping

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple
 from peer.algebra import Scalar, V
 from peer.averages import Averages
 from peer.snapshot import Snapshot, SnapshotError
+from peer.tuning.caution import CAUTION_MIN, Caution
 from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
 from peer.tuning.noise import FACTOR_MIN, Wandering
@@ -48,6 +49,8 @@ class Told(NamedTuple):
     scored: float = 0.0  # 1 if the two after it are known
     shared: float = 0.0  # test accuracy of the shared model
     personal: float = 0.0  # and of the personal one
+    knows_noise: float = 0.0  # 1 if the one after it was measured
+    caution: float = 0.0  # what steps should be multiplied by
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -91,6 +94,7 @@ class Tuning:
     steps: Steps
     measured: Measured | None = None  # None: nothing was, yet
     noise_factor: float = 1.0  # on the step, see `peer.tuning.noise`
+    caution: float = 1.0  # likewise, see `peer.tuning.caution`
     is_open: bool = True  # False: all steps were given
 
     def describe(self) -> str:
@@ -110,6 +114,7 @@ class Tuning:
             f"{found.curvature / found.motion_curvature:.3g}, averaging {found.gap:.2g} a tick, heard "
             f"{found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
             + (f", times {self.noise_factor:.2g} for noise" if self.noise_factor < 1.0 else "")
+            + (f", times {self.caution:.2g} for caution" if self.caution < 1.0 else "")
         )
 
 
@@ -124,6 +129,7 @@ class Tuner(Generic[V]):
         self._motion = MotionCurvature(algebra)
         self._along = AdjointCurvature(algebra)
         self._wandering = Wandering(algebra)
+        self._caution = Caution(algebra)
         self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
         self._sources: set[PeerId] = set()  # heard in this epoch
@@ -140,15 +146,16 @@ class Tuner(Generic[V]):
         """In how many ticks model and adjoint follow what moves them: a time constant of their slowest part.
 
         Of critical damping with momentum; without, what the step alone would give is not known, and one is
-        taken that serves well conditioned tasks.
+        taken that serves well conditioned tasks. Shorter steps with the same momentum take longer.
         """
-        return 1.0 / (1.0 - math.sqrt(max(float(self.tuning.steps.momentum), MOMENTUM_LEAST)))
+        momentum = max(float(self.tuning.steps.momentum), MOMENTUM_LEAST)
+        return 1.0 / (1.0 - math.sqrt(momentum)) / self.tuning.caution
 
     # ---- what outlives this process
 
     def snapshot(self) -> Snapshot[V]:
         """By how much noise has shortened steps: to find that takes hundreds of ticks, curvatures a few."""
-        return Snapshot({}, {"noise_factor": self._wandering.factor})
+        return Snapshot({}, {"noise_factor": self._wandering.factor, "caution": self._caution.values()})
 
     def restore(self, snapshot: Snapshot[V]) -> None:
         """Go on from there; older releases kept nothing. Raises `SnapshotError`."""
@@ -156,6 +163,9 @@ class Tuner(Generic[V]):
         if not isinstance(factor, int | float) or not FACTOR_MIN <= factor <= 1.0:
             raise SnapshotError(f"noise_factor is {factor!r} instead of a number from {FACTOR_MIN} to 1")
         self._wandering.factor = float(factor)
+        caution = snapshot.values.get("caution")
+        if isinstance(caution, dict):
+            self._caution.restore(caution)
 
     # ---- what comes in
 
@@ -218,6 +228,15 @@ class Tuner(Generic[V]):
         """It."""
         self._asked.take(product)
 
+    def felt(self, point: V, gradient: V, loss: float, *, moving: bool) -> None:
+        """The own training loss and its gradient where a tick begins; vectors are not changed later."""
+        if not self.chooses:
+            return
+        if moving:
+            self._caution.see(loss)
+        else:
+            self._caution.rest(point, gradient, self._largest.value)
+
     def scored(self, metrics: Mapping[str, float]) -> None:
         """Test accuracies, as tasks name them."""
         shared, personal = metrics.get("shared", math.nan), metrics.get("personal", math.nan)
@@ -259,10 +278,15 @@ class Tuner(Generic[V]):
             delay_ticks=max(0.0, swarm.delay_ticks / swarm.measures),
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
-        factor = self._wandering.factor
-        self.tuning = Tuning(
-            self._steps(step * factor, momentum, self.tuning.steps.damping), measured, factor
-        )
+        factor, caution = self._wandering.factor, self._common_caution(swarm)
+        steps = self._steps(step * factor * caution, momentum, self.tuning.steps.damping)
+        self.tuning = Tuning(steps, measured, factor, caution)
+
+    def _common_caution(self, swarm: Told) -> float:
+        """One for all: where some step far and others do not, momentum drives them apart."""
+        if swarm.knows_noise < KNOWN_LEAST:
+            return self._caution.factor
+        return min(max(swarm.caution / swarm.knows_noise, CAUTION_MIN), 1.0)
 
     def _damp(self) -> None:
         """As much as keeps the adjoint from running away, and no more for long."""
@@ -284,7 +308,9 @@ class Tuner(Generic[V]):
             return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest)
         largest = self._largest.value
         along = self._motion.within(largest, largest / CONDITION_MAX)
-        return Told(1.0, largest, along, self._heard, network.delay_ticks, *rest)
+        told = (1.0, largest, along, self._heard, network.delay_ticks)
+        caution = (0.0, 0.0) if self._caution.is_noisy is None else (1.0, self._caution.factor)
+        return Told(*told, *rest, *caution)
 
     def _steps(self, step: float, momentum: float, damping: Scalar) -> Steps:
         settings = self._settings

@@ -1,0 +1,116 @@
+"""Short steps where minibatches disagree, until they are seen to lead down.
+
+Curvature bounds the steps of an agent that knows the gradient. One that knows it from a minibatch is driven
+by noise as well, and long steps with momentum add that up: the loss rises where every single step would be
+stable, and where the loss is high noise is higher still. By how much two minibatches differ at one point
+tells how short to begin; the training loss tells whether longer steps still lead down.
+
+Compare Robbins and Monro (1951), whose steps get shorter by a schedule instead of by what is seen.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Generic
+
+from peer.algebra import V
+from peer.snapshot import SnapshotError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from peer.algebra import Algebra
+    from peer.snapshot import Plain
+
+EXACT = 1e-3  # of the gradient's square: gradients that differ by less are not of minibatches
+NOISE_BORNE = 0.2  # times the gradient's square: as much does no harm at full length
+CURVATURE_MARGIN = 2.0  # what power iteration has found after two products may be so much too low
+WINDOW_TICKS = 4
+LONGER = 1.5  # after a window that has led down
+SHORTER = 0.5  # after one that has led up
+CERTAIN = 3.0  # standard errors
+LOST = 0.1  # of all that has been gained so far: less is given back now and then, as hyperparameters move
+SPREAD_WEIGHT = 0.2  # of the newest window's variance
+BEST_FADES = 0.02  # of the way to the newest: losses change with hyperparameters, and with whoever joins
+CAUTION_MIN = 0.01
+
+
+class Caution(Generic[V]):
+    """What one agent would have steps multiplied by: 1 where gradients are exact, or as good as that."""
+
+    def __init__(self, algebra: Algebra[V]) -> None:
+        self._algebra = algebra
+        self._before: tuple[V, V] | None = None  # point and gradient of the last tick at rest
+        self.is_noisy: bool | None = None  # None: not known
+        self.factor = 1.0
+        self._losses: list[float] = []  # of this window
+        self._variance = 0.0  # of a loss within a window
+        self._start: float | None = None  # mean loss of the first window
+        self._best: float | None = None  # of the best
+
+    def rest(self, point: V, gradient: V, curvature: float) -> None:
+        """Where an agent is that does not step, and its own gradient there; neither is changed later.
+
+        Of two successive gradients that part counts which `curvature`, and the way that averaging has moved
+        the agent, do not explain. Once it is known whether there is noise, nothing is measured any more.
+        """
+        if self.is_noisy is not None:
+            return
+        before, self._before = self._before, (point, gradient)
+        if before is None:
+            return
+        way = self._algebra.norm(point - before[0])
+        unexplained = self._algebra.norm(gradient - before[1]) - CURVATURE_MARGIN * curvature * way
+        alike = self._algebra.dot(before[1], gradient)
+        if not math.isfinite(unexplained + alike):
+            return
+        noise, signal = max(0.0, unexplained) ** 2 / 2.0, max(0.0, alike)  # noise of the two is independent
+        if way > 0.0 and noise <= EXACT * signal:
+            return
+        self.is_noisy = noise > EXACT * signal
+        self._before = None
+        if self.is_noisy:
+            self.factor = min(1.0, max(CAUTION_MIN, NOISE_BORNE * signal / noise))
+
+    def see(self, loss: float) -> None:
+        """The training loss on the batch of a tick in which the agent steps."""
+        if not (self.is_noisy and math.isfinite(loss)):
+            return
+        self._losses.append(loss)
+        if len(self._losses) < WINDOW_TICKS:
+            return
+        mean = sum(self._losses) / WINDOW_TICKS
+        variance = sum((one - mean) ** 2 for one in self._losses) / (WINDOW_TICKS - 1)
+        self._losses.clear()
+        if self._start is None or self._best is None:
+            self._start, self._best, self._variance = mean, mean, variance
+            return
+        self._variance += SPREAD_WEIGHT * (variance - self._variance)
+        lost, gained = mean - self._best, self._start - self._best
+        if lost > max(CERTAIN * math.sqrt(self._variance / WINDOW_TICKS), LOST * gained):
+            self.factor = max(CAUTION_MIN, SHORTER * self.factor)
+        elif lost < 0.0:
+            self.factor = min(1.0, LONGER * self.factor)
+        self._best = min(mean, self._best + BEST_FADES * lost)
+
+    def values(self) -> dict[str, Plain]:
+        """All that was found out, for `restore`."""
+        found: dict[str, Plain] = {"is_noisy": self.is_noisy, "factor": self.factor}
+        return {**found, "variance": self._variance, "start": self._start, "best": self._best}
+
+    def restore(self, values: Mapping[str, Plain]) -> None:
+        """Go on from there. Raises `SnapshotError`."""
+        is_noisy, factor, variance, start, best = (
+            values.get(name) for name in ("is_noisy", "factor", "variance", "start", "best")
+        )
+        if not (is_noisy is None or isinstance(is_noisy, bool)):
+            raise SnapshotError(f"caution: is_noisy is {is_noisy!r} instead of true, false or null")
+        if not isinstance(factor, int | float) or not CAUTION_MIN <= factor <= 1.0:
+            raise SnapshotError(f"caution: factor is {factor!r} instead of a number from {CAUTION_MIN} to 1")
+        if not isinstance(variance, int | float) or not 0.0 <= variance < math.inf:
+            raise SnapshotError(f"caution: variance is {variance!r} instead of 0 or more")
+        for name, value in (("start", start), ("best", best)):
+            if not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
+                raise SnapshotError(f"caution: {name} is {value!r} instead of a number or null")
+        self.is_noisy, self.factor, self._variance = is_noisy, float(factor), float(variance)
+        self._start, self._best = start, best  # type: ignore[assignment]  (checked above)
