@@ -40,7 +40,15 @@ PURE_CORE = [
         *("outlet", "storage"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "unheard", "until"),
-        *("averages", "tuning/curvature", "tuning/mixing", "tuning/noise", "tuning/rule", "tuning/tuner"),
+        *(
+            "averages",
+            "tuning/caution",
+            "tuning/curvature",
+            "tuning/mixing",
+            "tuning/noise",
+            "tuning/rule",
+            "tuning/tuner",
+        ),
     )
 ]
 TORCH_SIDE = [

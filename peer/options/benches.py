@@ -12,6 +12,7 @@ EXACTNESS: Final = ("bench exactness",)
 WIRE: Final = ("bench wire",)
 HYPERGRADIENT: Final = ("bench hypergradient",)
 TUNING: Final = ("bench tuning",)
+TICK: Final = ("bench tick",)
 
 _PERSONALIZATION: Final = (
     Option(
@@ -174,10 +175,26 @@ BENCH_OPTIONS: Final = (
         default=3.0,
     ),
     Option(
+        name="models",
+        read=readers.text,
+        help="some of small (4,810 parameters), convolutional (2.3 million), large (10 million)",
+        commands=TICK,
+        metavar="A,B",
+        default="small,convolutional,large",
+    ),
+    Option(
+        name="seconds",
+        read=readers.positive,
+        help="for each model, beside what making its agents takes",
+        commands=TICK,
+        metavar="S",
+        default=20.0,
+    ),
+    Option(
         name="json",
         read=readers.path,
         help="write the table as JSON",
-        commands=(*EXACTNESS, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
+        commands=(*EXACTNESS, *TICK, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
         metavar="FILE",
     ),
     Option(

@@ -27,11 +27,12 @@ NOISE_BORNE = 0.2  # times the gradient's square: as much does no harm at full l
 CURVATURE_MARGIN = 2.0  # what power iteration has found after two products may be so much too low
 WINDOW_TICKS = 4
 LONGER = 1.5  # after a window that has led down
-SHORTER = 0.5  # after one that has led up
+SHORTER = 0.5  # after one that has led up, and where the loss still rises
 CERTAIN = 3.0  # standard errors
 LOST = 0.1  # of all that has been gained so far: less is given back now and then, as hyperparameters move
 SPREAD_WEIGHT = 0.2  # of the newest window's variance
 BEST_FADES = 0.02  # of the way to the newest: losses change with hyperparameters, and with whoever joins
+ANSWERED_FADES = 0.1  # likewise, of a rise that has made steps shorter
 CAUTION_MIN = 0.01
 
 
@@ -47,6 +48,7 @@ class Caution(Generic[V]):
         self._variance = 0.0  # of a loss within a window
         self._start: float | None = None  # mean loss of the first window
         self._best: float | None = None  # of the best
+        self._last = -math.inf  # of the newest
 
     def rest(self, point: V, gradient: V, curvature: float) -> None:
         """Where an agent is that does not step, and its own gradient there; neither is changed later.
@@ -87,11 +89,15 @@ class Caution(Generic[V]):
             return
         self._variance += SPREAD_WEIGHT * (variance - self._variance)
         lost, gained = mean - self._best, self._start - self._best
-        if lost > max(CERTAIN * math.sqrt(self._variance / WINDOW_TICKS), LOST * gained):
+        chance = CERTAIN * math.sqrt(self._variance / WINDOW_TICKS)
+        fades = BEST_FADES
+        if mean >= self._last and lost > max(chance, LOST * gained):
             self.factor = max(CAUTION_MIN, SHORTER * self.factor)
+            fades = ANSWERED_FADES
         elif lost < 0.0:
             self.factor = min(1.0, LONGER * self.factor)
-        self._best = min(mean, self._best + BEST_FADES * lost)
+        self._best = min(mean, self._best + fades * lost)
+        self._last = mean
 
     def values(self) -> dict[str, Plain]:
         """All that was found out, for `restore`."""
@@ -100,17 +106,22 @@ class Caution(Generic[V]):
 
     def restore(self, values: Mapping[str, Plain]) -> None:
         """Go on from there. Raises `SnapshotError`."""
-        is_noisy, factor, variance, start, best = (
-            values.get(name) for name in ("is_noisy", "factor", "variance", "start", "best")
-        )
+        is_noisy, factor, variance = (values.get(name) for name in ("is_noisy", "factor", "variance"))
         if not (is_noisy is None or isinstance(is_noisy, bool)):
             raise SnapshotError(f"caution: is_noisy is {is_noisy!r} instead of true, false or null")
         if not isinstance(factor, int | float) or not CAUTION_MIN <= factor <= 1.0:
             raise SnapshotError(f"caution: factor is {factor!r} instead of a number from {CAUTION_MIN} to 1")
         if not isinstance(variance, int | float) or not 0.0 <= variance < math.inf:
             raise SnapshotError(f"caution: variance is {variance!r} instead of 0 or more")
-        for name, value in (("start", start), ("best", best)):
-            if not (value is None or (isinstance(value, int | float) and math.isfinite(value))):
-                raise SnapshotError(f"caution: {name} is {value!r} instead of a number or null")
+        start, best = _loss(values, "start"), _loss(values, "best")
         self.is_noisy, self.factor, self._variance = is_noisy, float(factor), float(variance)
-        self._start, self._best = start, best  # type: ignore[assignment]  (checked above)
+        self._start, self._best = start, best
+
+
+def _loss(values: Mapping[str, Plain], name: str) -> float | None:
+    value = values.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or not math.isfinite(value):
+        raise SnapshotError(f"caution: {name} is {value!r} instead of a number or null")
+    return float(value)

@@ -123,6 +123,13 @@ def test_a_tenth_of_what_was_gained_may_be_given_back() -> None:
     assert see(caution, 1.3, spread=0.01) == [before * SHORTER]
 
 
+def test_a_loss_that_is_high_and_falls_changes_nothing() -> None:
+    caution = noisy()
+    before = see(caution, 3.0, 1.0, 2.0, spread=0.01)[-1]
+    assert see(caution, 1.9, 1.8, 1.7, spread=0.01) == [before] * 3
+    assert see(caution, 1.71, spread=0.01) == [before * SHORTER]
+
+
 def test_what_was_best_is_forgotten_slowly() -> None:
     """Else steps would never get longer again once hyperparameters have raised the training loss for good."""
     caution = noisy()
