@@ -151,12 +151,17 @@ class TorchLearner(Generic[BatchT]):
         )
 
     def local_step_size(self, at_most: Scalar) -> Scalar:
-        """At most LOCAL_STEP over the largest curvature of what they minimise, by power iteration."""
+        """At most LOCAL_STEP over the largest curvature of what they minimise, by power iteration.
+
+        Nothing, before that was measured: they would be led astray for good in their first few steps.
+        """
         self._measures_local = bool(self.local)
-        largest = self._local_curvature.value
-        if not self.local or largest == 0.0:
+        if not self.local:
             return at_most
-        return min(float(at_most), LOCAL_STEP / largest)
+        if not self._local_curvature.is_ready:
+            return 0.0
+        largest = self._local_curvature.value
+        return at_most if largest == 0.0 else min(float(at_most), LOCAL_STEP / largest)
 
     def _first_local_direction(self) -> Tensor:
         """The same at every start; of no kind that a loss could be flat along."""

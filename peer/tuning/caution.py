@@ -26,8 +26,10 @@ EXACT = 1e-3  # of the gradient's square: gradients that differ by less are not 
 NOISE_BORNE = 0.2  # times the gradient's square: as much does no harm at full length
 CURVATURE_MARGIN = 2.0  # what power iteration has found after two products may be so much too low
 WINDOW_TICKS = 4
-LONGER = 1.5  # after a window that has led down
+LONGER = 1.5  # after a window that has led down,
+A_LITTLE_LONGER = 1.05  # where steps half as long again as these have led up before
 SHORTER = 0.5  # after one that has led up, and where the loss still rises
+MUCH_SHORTER = 0.1  # where all that was gained is lost
 CERTAIN = 3.0  # standard errors
 LOST = 0.1  # of all that has been gained so far: less is given back now and then, as hyperparameters move
 SPREAD_WEIGHT = 0.2  # of the newest window's variance
@@ -49,6 +51,8 @@ class Caution(Generic[V]):
         self._start: float | None = None  # mean loss of the first window
         self._best: float | None = None  # of the best
         self._last = -math.inf  # of the newest
+        self._ceiling = LONGER  # half of the factor that has led up; beyond all before one has
+        self._is_retreating = False  # since then no window has led down
 
     def rest(self, point: V, gradient: V, curvature: float) -> None:
         """Where an agent is that does not step, and its own gradient there; neither is changed later.
@@ -92,30 +96,42 @@ class Caution(Generic[V]):
         chance = CERTAIN * math.sqrt(self._variance / WINDOW_TICKS)
         fades = BEST_FADES
         if mean >= self._last and lost > max(chance, LOST * gained):
-            self.factor = max(CAUTION_MIN, SHORTER * self.factor)
+            if not self._is_retreating:
+                self._ceiling = SHORTER * self.factor
+            self._is_retreating = True
+            shorter = SHORTER if mean < self._start else MUCH_SHORTER
+            self.factor = max(CAUTION_MIN, shorter * self.factor)
             fades = ANSWERED_FADES
         elif lost < 0.0:
-            self.factor = min(1.0, LONGER * self.factor)
+            self._is_retreating = False
+            longer = LONGER if LONGER * self.factor <= self._ceiling else A_LITTLE_LONGER
+            self.factor = min(1.0, longer * self.factor)
         self._best = min(mean, self._best + fades * lost)
         self._last = mean
 
     def values(self) -> dict[str, Plain]:
         """All that was found out, for `restore`."""
-        found: dict[str, Plain] = {"is_noisy": self.is_noisy, "factor": self.factor}
+        found: dict[str, Plain] = {"is_noisy": self.is_noisy, "factor": self.factor, "ceiling": self._ceiling}
         return {**found, "variance": self._variance, "start": self._start, "best": self._best}
 
     def restore(self, values: Mapping[str, Plain]) -> None:
         """Go on from there. Raises `SnapshotError`."""
-        is_noisy, factor, variance = (values.get(name) for name in ("is_noisy", "factor", "variance"))
+        is_noisy, variance = values.get("is_noisy"), values.get("variance")
         if not (is_noisy is None or isinstance(is_noisy, bool)):
             raise SnapshotError(f"caution: is_noisy is {is_noisy!r} instead of true, false or null")
-        if not isinstance(factor, int | float) or not CAUTION_MIN <= factor <= 1.0:
-            raise SnapshotError(f"caution: factor is {factor!r} instead of a number from {CAUTION_MIN} to 1")
+        factor, ceiling = _share(values, "factor", CAUTION_MIN, 1.0), _share(values, "ceiling", 0.0, LONGER)
         if not isinstance(variance, int | float) or not 0.0 <= variance < math.inf:
             raise SnapshotError(f"caution: variance is {variance!r} instead of 0 or more")
         start, best = _loss(values, "start"), _loss(values, "best")
-        self.is_noisy, self.factor, self._variance = is_noisy, float(factor), float(variance)
-        self._start, self._best = start, best
+        self.is_noisy, self.factor, self._ceiling = is_noisy, factor, ceiling
+        self._variance, self._start, self._best = float(variance), start, best
+
+
+def _share(values: Mapping[str, Plain], name: str, least: float, most: float) -> float:
+    value = values.get(name)
+    if not isinstance(value, int | float) or not least <= value <= most:
+        raise SnapshotError(f"caution: {name} is {value!r} instead of a number from {least:g} to {most:g}")
+    return float(value)
 
 
 def _loss(values: Mapping[str, Plain], name: str) -> float | None:

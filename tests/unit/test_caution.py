@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,16 @@ import peer
 from peer.settings import AgentSettings
 from peer.snapshot import Snapshot, SnapshotError
 from peer.tensors import TensorAlgebra
-from peer.tuning.caution import CAUTION_MIN, LONGER, NOISE_BORNE, SHORTER, WINDOW_TICKS, Caution
+from peer.tuning.caution import (
+    A_LITTLE_LONGER,
+    CAUTION_MIN,
+    LONGER,
+    MUCH_SHORTER,
+    NOISE_BORNE,
+    SHORTER,
+    WINDOW_TICKS,
+    Caution,
+)
 from peer.tuning.tuner import Network, Tuner
 from wire import Push
 
@@ -106,10 +116,24 @@ def test_steps_that_lead_down_get_longer_up_to_their_full_length() -> None:
 
 
 def test_steps_that_lead_up_get_shorter_but_never_nothing() -> None:
-    caution = noisy()
-    assert see(caution, 2.0, 3.0, 4.0)[1:] == [0.25 * SHORTER, 0.25 * SHORTER**2]
-    see(caution, *(5.0 + tick for tick in range(9)))
+    caution = noisy(1.0)
+    see(caution, 9.0, 1.0)
+    assert see(caution, 3.0, 5.0) == [SHORTER, SHORTER**2]
+    assert see(caution, 10.0) == [SHORTER**2 * MUCH_SHORTER], "all that was gained is lost"
+    see(caution, *(11.0 + tick for tick in range(9)))
     assert caution.factor == CAUTION_MIN
+
+
+def test_lengths_that_have_led_up_are_approached_slowly() -> None:
+    """As senders look for the capacity of a line: what was too much is not tried again at once."""
+    caution = noisy(0.4)
+    see(caution, 9.0, 1.0)
+    before = caution.factor
+    see(caution, 3.0, 5.0)
+    assert caution.factor == before * SHORTER**2
+    found = see(caution, *(0.9 - 0.1 * window for window in range(4)))
+    ratios = [later / sooner for sooner, later in pairwise([before * SHORTER**2, *found])]
+    assert ratios == pytest.approx([LONGER, A_LITTLE_LONGER, A_LITTLE_LONGER, A_LITTLE_LONGER])
 
 
 def test_a_rise_that_noise_explains_changes_nothing() -> None:
@@ -180,6 +204,7 @@ def test_it_is_kept_for_a_later_life() -> None:
         ("is_noisy", 1),
         ("factor", 0.0),
         ("factor", None),
+        ("ceiling", 2.0),
         ("variance", -1.0),
         ("variance", None),
         ("start", math.nan),
