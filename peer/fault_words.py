@@ -125,7 +125,7 @@ def set_on_links(
 
 def cleared_on_links(source: PeerId | None, to: PeerId | None) -> str:
     """That somebody has taken back what was set on them."""
-    return f"{_those_links(source, to)}: as they were at first"
+    return f"{_those_links(source, to)}: what was set is taken back"
 
 
 def _those_links(source: PeerId | None, to: PeerId | None) -> str:

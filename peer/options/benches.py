@@ -185,7 +185,7 @@ BENCH_OPTIONS: Final = (
     Option(
         name="seconds",
         read=readers.positive,
-        help="for each model, beside what making its agents takes",
+        help="of our ticks of each model; all of it takes up to twice as long",
         commands=TICK,
         metavar="S",
         default=20.0,

@@ -45,12 +45,16 @@ class Silence:
 
     def __init__(self) -> None:
         self._since: dict[int, float] = {}  # by number: the first question without an answer
+        self._asked_at = -math.inf
 
     def problems(self, at_s: float, answers: Sequence[Sequence[str] | None]) -> list[str]:
         """Of each process' agents; those of one that is silent do not work after STALLED_S.
 
-        Until then it may be one that is begun anew.
+        Until then it may be one that is begun anew. Whoever asks has to ask more often than that.
         """
+        if at_s - self._asked_at >= STALLED_S:
+            self._since.clear()  # nobody knows what has been between
+        self._asked_at = at_s
         found: list[str] = []
         for number, answer in enumerate(answers):
             if answer is not None:

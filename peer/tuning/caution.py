@@ -30,12 +30,15 @@ LONGER = 1.5  # after a window that has led down,
 A_LITTLE_LONGER = 1.05  # where steps half as long again as these have led up before
 SHORTER = 0.5  # after one that has led up, and where the loss still rises
 MUCH_SHORTER = 0.1  # where all that was gained is lost
+TRIES = 1.03  # after any other: chance alone must not shorten steps for good
 CERTAIN = 3.0  # standard errors
 LOST = 0.1  # of all that has been gained so far: less is given back now and then, as hyperparameters move
 SPREAD_WEIGHT = 0.2  # of the newest window's variance
 BEST_FADES = 0.02  # of the way to the newest: losses change with hyperparameters, and with whoever joins
 ANSWERED_FADES = 0.1  # likewise, of a rise that has made steps shorter
 CAUTION_MIN = 0.01
+CAUTION_FIRST = 0.03  # two gradients alone do not tell more
+BEYOND_ALL = 1e100  # of a loss: squares are still numbers
 
 
 class Caution(Generic[V]):
@@ -50,19 +53,23 @@ class Caution(Generic[V]):
         self._variance = 0.0  # of a loss within a window
         self._start: float | None = None  # mean loss of the first window
         self._best: float | None = None  # of the best
-        self._last = -math.inf  # of the newest
+        self._last: float | None = None  # of the newest
         self._ceiling = LONGER  # half of the factor that has led up; beyond all before one has
         self._is_retreating = False  # since then no window has led down
 
+    def forget(self) -> None:
+        """The agent moves by itself, or by what it hears, before it rests again."""
+        self._before = None
+
     def rest(self, point: V, gradient: V, curvature: float) -> None:
-        """Where an agent is that does not step, and its own gradient there; neither is changed later.
+        """Where an agent is that does not step, and its own gradient there, which is not changed later.
 
         Of two successive gradients that part counts which `curvature`, and the way that averaging has moved
         the agent, do not explain. Once it is known whether there is noise, nothing is measured any more.
         """
         if self.is_noisy is not None:
             return
-        before, self._before = self._before, (point, gradient)
+        before, self._before = self._before, (self._algebra.copy(point), gradient)
         if before is None:
             return
         way = self._algebra.norm(point - before[0])
@@ -70,17 +77,22 @@ class Caution(Generic[V]):
         alike = self._algebra.dot(before[1], gradient)
         if not math.isfinite(unexplained + alike):
             return
-        noise, signal = max(0.0, unexplained) ** 2 / 2.0, max(0.0, alike)  # noise of the two is independent
+        # Batches are drawn without replacement: of a few to an epoch, noise is overestimated.
+        noise, signal = max(0.0, unexplained) ** 2 / 2.0, max(0.0, alike)
         if way > 0.0 and noise <= EXACT * signal:
             return
         self.is_noisy = noise > EXACT * signal
         self._before = None
         if self.is_noisy:
-            self.factor = min(1.0, max(CAUTION_MIN, NOISE_BORNE * signal / noise))
+            self.factor = min(1.0, max(CAUTION_FIRST, NOISE_BORNE * signal / noise))
 
     def see(self, loss: float) -> None:
         """The training loss on the batch of a tick in which the agent steps."""
-        if not (self.is_noisy and math.isfinite(loss)):
+        self.forget()
+        if not abs(loss) < BEYOND_ALL:
+            self.factor = max(CAUTION_MIN, MUCH_SHORTER * self.factor)
+            return
+        if not self.is_noisy:
             return
         self._losses.append(loss)
         if len(self._losses) < WINDOW_TICKS:
@@ -88,31 +100,35 @@ class Caution(Generic[V]):
         mean = sum(self._losses) / WINDOW_TICKS
         variance = sum((one - mean) ** 2 for one in self._losses) / (WINDOW_TICKS - 1)
         self._losses.clear()
-        if self._start is None or self._best is None:
-            self._start, self._best, self._variance = mean, mean, variance
+        if self._start is None or self._best is None or self._last is None:
+            self._start = self._best = self._last = mean
+            self._variance = variance
             return
+        chance = CERTAIN * math.sqrt(self._variance / WINDOW_TICKS)  # before a rise adds its own
         self._variance += SPREAD_WEIGHT * (variance - self._variance)
         lost, gained = mean - self._best, self._start - self._best
-        chance = CERTAIN * math.sqrt(self._variance / WINDOW_TICKS)
         fades = BEST_FADES
         if mean >= self._last and lost > max(chance, LOST * gained):
             if not self._is_retreating:
                 self._ceiling = SHORTER * self.factor
             self._is_retreating = True
-            shorter = SHORTER if mean < self._start else MUCH_SHORTER
+            shorter = MUCH_SHORTER if gained > chance and mean > self._start + chance else SHORTER
             self.factor = max(CAUTION_MIN, shorter * self.factor)
             fades = ANSWERED_FADES
         elif lost < 0.0:
             self._is_retreating = False
             longer = LONGER if LONGER * self.factor <= self._ceiling else A_LITTLE_LONGER
             self.factor = min(1.0, longer * self.factor)
+        else:
+            self.factor = min(1.0, TRIES * self.factor)
         self._best = min(mean, self._best + fades * lost)
         self._last = mean
 
     def values(self) -> dict[str, Plain]:
         """All that was found out, for `restore`."""
         found: dict[str, Plain] = {"is_noisy": self.is_noisy, "factor": self.factor, "ceiling": self._ceiling}
-        return {**found, "variance": self._variance, "start": self._start, "best": self._best}
+        found = {**found, "is_retreating": self._is_retreating, "variance": self._variance}
+        return {**found, "start": self._start, "best": self._best, "last": self._last}
 
     def restore(self, values: Mapping[str, Plain]) -> None:
         """Go on from there. Raises `SnapshotError`."""
@@ -122,9 +138,10 @@ class Caution(Generic[V]):
         factor, ceiling = _share(values, "factor", CAUTION_MIN, 1.0), _share(values, "ceiling", 0.0, LONGER)
         if not isinstance(variance, int | float) or not 0.0 <= variance < math.inf:
             raise SnapshotError(f"caution: variance is {variance!r} instead of 0 or more")
-        start, best = _loss(values, "start"), _loss(values, "best")
+        start, best, last = (_loss(values, name) for name in ("start", "best", "last"))
         self.is_noisy, self.factor, self._ceiling = is_noisy, factor, ceiling
-        self._variance, self._start, self._best = float(variance), start, best
+        self._variance, self._start, self._best, self._last = float(variance), start, best, last
+        self._is_retreating = values.get("is_retreating") is True
 
 
 def _share(values: Mapping[str, Plain], name: str, least: float, most: float) -> float:

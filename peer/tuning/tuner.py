@@ -49,7 +49,7 @@ class Told(NamedTuple):
     scored: float = 0.0  # 1 if the two after it are known
     shared: float = 0.0  # test accuracy of the shared model
     personal: float = 0.0  # and of the personal one
-    knows_noise: float = 0.0  # 1 if the one after it was measured
+    is_noisy: float = 0.0  # 1 if the one after it counts: gradients are of minibatches
     caution: float = 0.0  # what steps should be multiplied by
 
     @property
@@ -164,14 +164,18 @@ class Tuner(Generic[V]):
             raise SnapshotError(f"noise_factor is {factor!r} instead of a number from {FACTOR_MIN} to 1")
         self._wandering.factor = float(factor)
         caution = snapshot.values.get("caution")
-        if isinstance(caution, dict):
-            self._caution.restore(caution)
+        if caution is None:
+            return
+        if not isinstance(caution, dict):
+            raise SnapshotError(f"caution is {caution!r} instead of a table")
+        self._caution.restore(caution)
 
     # ---- what comes in
 
     def enter_epoch(self) -> None:
         """Sums begin anew; what was measured stays."""
         self.averages.enter_epoch()
+        self._caution.forget()
         self._sources.clear()
         self.pause()
 
@@ -284,9 +288,9 @@ class Tuner(Generic[V]):
 
     def _common_caution(self, swarm: Told) -> float:
         """One for all: where some step far and others do not, momentum drives them apart."""
-        if swarm.knows_noise < KNOWN_LEAST:
+        if swarm.is_noisy < KNOWN_LEAST:
             return self._caution.factor
-        return min(max(swarm.caution / swarm.knows_noise, CAUTION_MIN), 1.0)
+        return min(max(swarm.caution / swarm.is_noisy, CAUTION_MIN), 1.0)
 
     def _damp(self) -> None:
         """As much as keeps the adjoint from running away, and no more for long."""
@@ -309,7 +313,7 @@ class Tuner(Generic[V]):
         largest = self._largest.value
         along = self._motion.within(largest, largest / CONDITION_MAX)
         told = (1.0, largest, along, self._heard, network.delay_ticks)
-        caution = (0.0, 0.0) if self._caution.is_noisy is None else (1.0, self._caution.factor)
+        caution = (1.0, self._caution.factor) if self._caution.is_noisy else (0.0, 0.0)
         return Told(*told, *rest, *caution)
 
     def _steps(self, step: float, momentum: float, damping: Scalar) -> Steps:

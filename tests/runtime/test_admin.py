@@ -211,7 +211,7 @@ async def test_faults_are_shown_set_and_cleared() -> None:
         assert bench.said == [
             "links to b: delay 0.02s for 30 s",
             "all links: cut",
-            "all links: as they were at first",
+            "all links: what was set is taken back",
         ]
 
 

@@ -59,8 +59,8 @@ async def test_faults_are_set_on_one_link_and_on_all() -> None:
         assert [event["text"] for event in live["events"] if event["kind"] == "said"] == [
             "links from agent-0 to agent-1: cut",
             "all links: drop 0.5 for 60 s",
-            "links from agent-0 to agent-1: as they were at first",
-            "all links: as they were at first",
+            "links from agent-0 to agent-1: what was set is taken back",
+            "all links: what was set is taken back",
         ]
         status, refused = await visitor.ask("PUT", "/v1/faults", json={**cut, "from": "agent-9"})
         assert (status, refused["field"]) == (404, "agent")

@@ -292,7 +292,7 @@ async def test_the_page_of_all_asks_every_process(monkeypatch: pytest.MonkeyPatc
         told = [one["text"] for one in (await ask("GET", "/v1/live"))["events"] if one["kind"] == "said"]
         assert told[-2:] == [
             "links from agent-3 to agent-0: drop 0.5 for 60 s",
-            "all links: as they were at first",
+            "all links: what was set is taken back",
         ]
         assert [(what, sorted(live)) for what, live in swarm.faults] == [
             (told[-2], ["agent-3"]),

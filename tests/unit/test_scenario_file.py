@@ -276,7 +276,7 @@ def test_what_people_do_to_links_in_words() -> None:
     assert set_on_links("a", "b", None, 120.0) == "links from a to b: cut for 120 s"
     assert set_on_links("a", None, FaultChange(drop=0.4), None) == "links from a: drop 0.4"
     assert set_on_links(None, None, FaultChange(drop=0.4), None) == "all links: drop 0.4"
-    assert cleared_on_links(None, "b") == "links to b: as they were at first"
+    assert cleared_on_links(None, "b") == "links to b: what was set is taken back"
 
 
 def test_the_file_is_read_or_named(tmp_path: Path) -> None:
