@@ -202,7 +202,9 @@ class Liveness:
     def _measure_round_trip(self, life: Life, sender: Heartbeat, tick_s: float, now: float) -> None:
         heard = self.heard_of_us(sender.peer)
         sent_at = None if heard is None else self._beat_at.get(heard.heartbeat)
-        if heard is not None and sent_at is not None and heard.age_ticks < AGE_TICKS_MAX:
+        if sent_at is None or sent_at < self._woke_at:  # a clock that was set since would be all of the trip
+            return
+        if heard is not None and heard.age_ticks < AGE_TICKS_MAX:
             trip_s = max(0.0, now - sent_at - heard.age_ticks * tick_s)
             known = life.round_trip_s
             life.round_trip_s = trip_s if known is None else known + ROUND_TRIP_WEIGHT * (trip_s - known)

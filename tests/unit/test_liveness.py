@@ -505,6 +505,17 @@ def test_a_clock_that_was_set_makes_no_heartbeat_slow() -> None:
     assert found.lives["a"].beat_s() == pytest.approx(1.0)
 
 
+def test_a_clock_that_was_set_makes_no_trip_long() -> None:
+    """Found by the hunt: links that seemed to take six minutes made an agent tick every 20 s."""
+    found = liveness(100)
+    found.slept(645.0, 745.5)
+    found.hear(says(1, hears=(heard("b", 99),)), 1.0, 746.0)
+    assert found.typical_delay_s() == 0.0, "sent before"
+    found.beat(746.5)
+    found.hear(says(2, hears=(heard("b", 101),)), 1.0, 747.5)
+    assert found.typical_delay_s() == pytest.approx(0.5), "sent since then"
+
+
 def test_who_is_known_by_others_and_does_not_say_whom_it_hears_seems_deaf() -> None:
     """Found by review: a ghost without words was pushed to for ever."""
     found = liveness()
