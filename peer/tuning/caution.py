@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 EXACT = 1e-3  # of the gradient's square: gradients that differ by less are not of minibatches
 NOISE_BORNE = 0.2  # times the gradient's square: as much does no harm at full length
-CURVATURE_MARGIN = 2.0  # what power iteration has found after two products may be so much too low
+CURVATURE_MARGIN = 2.0  # what power iteration has found may be so much too low
 WINDOW_TICKS = 4
 LONGER = 1.5  # after a window that has led down,
 A_LITTLE_LONGER = 1.05  # where steps half as long again as these have led up before
@@ -65,7 +65,8 @@ class Caution(Generic[V]):
         """Where an agent is that does not step, and its own gradient there, which is not changed later.
 
         Of two successive gradients that part counts which `curvature`, and the way that averaging has moved
-        the agent, do not explain. Once it is known whether there is noise, nothing is measured any more.
+        the agent, do not explain; infinity explains all. Once it is known whether there is noise, nothing is
+        measured any more.
         """
         if self.is_noisy is not None:
             return
@@ -73,7 +74,8 @@ class Caution(Generic[V]):
         if before is None:
             return
         way = self._algebra.norm(point - before[0])
-        unexplained = self._algebra.norm(gradient - before[1]) - CURVATURE_MARGIN * curvature * way
+        explained = CURVATURE_MARGIN * curvature * way if way > 0.0 else 0.0
+        unexplained = self._algebra.norm(gradient - before[1]) - explained
         alike = self._algebra.dot(before[1], gradient)
         if not math.isfinite(unexplained + alike):
             return

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
 
 CONDITION_MAX = 1e4  # no momentum is worth more
+PROBES_SURE = 8  # after which the largest curvature is known within a factor of two; after one it is not
 UNLIKE_MAX = 30.0  # times the own curvature: no average is believed beyond
 KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told something yet
 HEARD_SMOOTHING = 0.05  # weight of the newest tick
@@ -239,7 +240,8 @@ class Tuner(Generic[V]):
         if moving:
             self._caution.see(loss)
         else:
-            self._caution.rest(point, gradient, self._largest.value)
+            known = self._largest.probes >= PROBES_SURE
+            self._caution.rest(point, gradient, self._largest.value if known else math.inf)
 
     def scored(self, metrics: Mapping[str, float]) -> None:
         """Test accuracies, as tasks name them."""

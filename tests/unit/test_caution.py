@@ -94,7 +94,9 @@ def test_what_curvature_explains_is_no_noise() -> None:
     assert undecided.is_noisy is None
     assert undecided.factor == 1.0
     assert rested(*(2.0 * point for point in points), points=points, curvature=0.5).is_noisy
-    undecided.rest(points[-1], 2.0 * points[-1], 2.0)
+    unsure = rested(*(2.0 * point for point in points), points=points, curvature=math.inf)
+    assert unsure.is_noisy is None, "curvature is not known yet"
+    undecided.rest(points[-1], 2.0 * points[-1], math.inf)
     assert undecided.is_noisy is False, "at one point at last"
 
 
