@@ -109,10 +109,7 @@ class ManyPage:
     # ---- what is watched: `peer.page.routes.Shown`
 
     async def _problems(self) -> list[str]:
-        answers = await asyncio.gather(
-            *(self._ask_one(number, "problems", None) for number in range(len(self._members)))
-        )
-        return self._silence.problems(time.monotonic(), answers)
+        return self._silence.problems(time.monotonic(), await self._ask_all("problems", None))
 
     async def live(self, after_s: float, after_event: int) -> Mapping[str, object]:
         """All that the processes answer, in the order of their numbers."""
@@ -135,10 +132,14 @@ class ManyPage:
 
     async def _look(self, after_s: float) -> list[Any]:
         after = after_s if after_s > float("-inf") else None
-        answers = await asyncio.gather(
-            *(self._ask_one(number, "look", after) for number in range(len(self._members)))
-        )
+        answers = await self._ask_all("look", after)
         return [agent for answer in answers if answer is not None for agent in answer]
+
+    async def _ask_all(self, what: str, about: object) -> list[Any]:
+        """Every process; None for each that does not answer."""
+        return await asyncio.gather(
+            *(self._ask_one(number, what, about) for number in range(len(self._members)))
+        )
 
     def _absent(self, seen: Collection[PeerId]) -> list[PeerId]:
         return [peer for peer in self.names().values() if peer not in seen]
