@@ -20,6 +20,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING, NamedTuple
 
+from peer.introductions import is_introduction
 from peer.lives import Life, who_is_forgotten, who_makes_room
 from wire import Heard, Heartbeat, peer_mark
 from wire.messages import AGE_TICKS_MAX, HEARS_MAX
@@ -145,7 +146,7 @@ class Liveness:
     def _take_hearsay(self, told: Heartbeat, teller: PeerId, now: float) -> list[News]:
         """Note what one peer says of another, if it is newer than what is known."""
         peer = told.peer
-        if peer == self._own:
+        if peer == self._own or is_introduction(told):
             return []
         life = self.lives.get(peer)
         if life is None:

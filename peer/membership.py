@@ -1,6 +1,6 @@
 """Who takes part and who is pushed to: one agent's view of the swarm.
 
-    named (discovery, a scenario) --> contacts: beacons are sent there, ever more rarely
+    named (discovery, a scenario) --> contacts: beacons are sent there, ever more rarely; others are told
     heartbeats heard to rise      --> alive: may become neighbours
     silent, or said goodbye       --> gone: no neighbours of the next epoch, contacts again
     deaf                          --> alive, but not pushed to by this agent: it does not hear us
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from peer.bypasses import ALL_ARE_KNOWN, Bypasses
 from peer.events import Event, LinkDeaf, LinkHeard, PeerArrived, PeerDeparted, PeerQuarantined
+from peer.introductions import Introductions, is_introduction
 from peer.liveness import Liveness, News
 from peer.peer_table import PeerTable
 from peer.topology import out_neighbours, predecessors
@@ -98,6 +99,7 @@ class Membership:
         self._predecessors: frozenset[PeerId] = frozenset()  # in this epoch
         self._to_be_told: frozenset[PeerId] = frozenset()  # in this epoch or the next one
         self._newly_found: list[tuple[PeerId, str]] = []
+        self._introductions = Introductions()
 
     # ---- what is told
 
@@ -107,11 +109,12 @@ class Membership:
             self.liveness.name(peer, incarnation, now)
             self._arrive(peer, incarnation, now)
 
-    def find(self, peer: PeerId, now: float) -> None:
+    def find(self, peer: PeerId, now: float, address: str) -> None:
         """Discovery says that somebody listens there; whether it takes part is told by its heartbeat."""
         contact = self._contacts.get(peer)
         if peer != self._own and (contact is None or self.peers.incarnation(peer) is None):
-            self._contact(peer, now)
+            self._introductions.note(peer, address, now)
+            self._contact(peer, now, address)
 
     def remove(self, peer: PeerId, incarnation: int | None) -> None:
         """Somebody who must know says that this peer, up to this incarnation, is no more."""
@@ -130,10 +133,19 @@ class Membership:
         if self.peers.incarnation(push.sender) == push.incarnation:
             for news in self.liveness.hear_of(others, push.sender, now):
                 self._believe(news, now, push.sender)
+            for told in filter(is_introduction, others):
+                self._introduce(told, now)
         contact = self._contacts.get(push.sender)
         dead = self.peers.incarnation(push.sender) is None
         if contact is None or (dead and contact.due_at > now + self._beacon_ticks * self._pace.typical_s()):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
+
+    def _introduce(self, told: Heartbeat, now: float) -> None:
+        """Somebody has found this peer and never heard it; names of nobody make nobody else give way."""
+        is_new = told.peer != self._own and told.peer not in self._contacts
+        has_room = len(self._contacts) < PEERS_KNOWN_MAX
+        if is_new and has_room and self._introductions.note(told.peer, told.address, now):
+            self._contact(told.peer, now, told.address)
 
     def time(self, push: Push[V]) -> None:
         """Note how fast the sender of a message says that it ticks."""
@@ -155,6 +167,7 @@ class Membership:
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         self.liveness.tick_s = typical_s
+        self._introductions.tick(self.liveness.lives, typical_s, now)
         for peer in self.liveness.silent(self.peers.alive(), typical_s, now):
             if peer not in self.liveness.lives:
                 self.remove(peer, None)  # forgotten for want of room
@@ -324,7 +337,8 @@ class Membership:
 
     def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
         """What every message tells of who lives."""
-        return self.liveness.digest(address, left=left, accuses=self._accused)
+        told = self.liveness.digest(address, left=left, accuses=self._accused)
+        return told + self._introductions.next_told()
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""
@@ -365,7 +379,7 @@ class Membership:
         self._deaf.pop(peer, None)
         self._events.append(PeerDeparted(peer))
 
-    def _contact(self, peer: PeerId, now: float) -> None:
+    def _contact(self, peer: PeerId, now: float, address: str = "") -> None:
         """Begin (again) to tell this peer that we live; the dead one with the longest wait makes room."""
         if peer not in self._contacts:
             while len(self._contacts) >= PEERS_KNOWN_MAX:
@@ -374,7 +388,7 @@ class Membership:
                     return
                 del self._contacts[max(dead, key=lambda known: (self._contacts[known].due_at, known))]
             life = self.liveness.lives.get(peer)
-            self._newly_found.append((peer, life.address if life is not None else ""))
+            self._newly_found.append((peer, address if life is None else life.address or address))
         self._contacts[peer] = Contact(now)
 
 

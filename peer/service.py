@@ -178,7 +178,7 @@ class AgentService:
             return True
         if not self._reacher.found(record):
             return False
-        self.agent.peer_found(record.peer, self.clock())
+        self.agent.peer_found(record.peer, self.clock(), record.address)
         self._wake.set()
         return True
 

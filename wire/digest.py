@@ -7,6 +7,7 @@
                          or nil
          accuses  bin    MARK_BYTES each, at most ACCUSES_MAX
 
+A heartbeat of 0 of another, without `hears`, is no sign of life: somebody was found there and never heard.
 Elements of a heartbeat beyond the seventh are ignored, so that a later release can add some.
 """
 
