@@ -109,7 +109,7 @@ class Membership:
             self.liveness.name(peer, incarnation, now)
             self._arrive(peer, incarnation, now)
 
-    def find(self, peer: PeerId, now: float, address: str) -> None:
+    def find(self, peer: PeerId, now: float, address: str = "") -> None:
         """Discovery says that somebody listens there; whether it takes part is told by its heartbeat."""
         contact = self._contacts.get(peer)
         if peer != self._own and (contact is None or self.peers.incarnation(peer) is None):

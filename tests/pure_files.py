@@ -33,6 +33,7 @@ PURE_CORE = [
             "events",
             "hyper_schedule",
             "inbox",
+            "introductions",
             "joining",
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),

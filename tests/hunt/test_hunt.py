@@ -86,6 +86,7 @@ FOUND = {
     10629: "a newcomer's share, by way of an agent that had settled",
     9600: "many targets, of which the checker knew no reason",
     57391: "a clock was set while a message was on its way, and the link seemed to take minutes",
+    60683: "who could reach a newcomer had not found it, and who had found it could not reach it",
     5418: "an agent that listens for an epoch holds mass of the one that it has left",
 }
 

@@ -458,8 +458,8 @@ def test_a_bug_is_in_the_trace_and_comes_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_input_that_fails_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Membership, peer: str, now: float) -> None:
-        if peer == "c":
+    def fail(self: Membership, peer: str, now: float, address: str) -> None:
+        if peer == "c" and not address:
             raise RuntimeError("planted")
 
     trace = Trace(tmp_path / "one", GIVEN, bytes_max=MANY_BYTES, is_real=False, say=quiet)
