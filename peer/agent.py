@@ -39,11 +39,11 @@ from peer.events import (
 from peer.inbox import Inbox, add_shares
 from peer.joining import Listening
 from peer.membership import BEACONS_PER_TICK, Membership
+from peer.orders import Orders
 from peer.pace import Pace
 from peer.partners import Partners
 from peer.phase import Phase
 from peer.progress import Progress
-from peer.solver import Orders, Solver
 from peer.speaker import Speaker, addressed
 from peer.tuning.tuner import Network
 from wire import DecodeError, RejectReason
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from peer.peer_table import PeerTable
     from peer.settings import AgentSettings
     from peer.snapshot import Snapshot
+    from peer.solver import Solver
     from wire import PeerId, Push
 
 SLEEP_TICKS = 10.0  # without any input: an agent that was stopped for longer judges nobody by that time

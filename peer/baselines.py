@@ -46,7 +46,8 @@ def train_alone(
     for _ in range(ticks):
         sizes, start = tuner.begin((), ALONE), model
         moving = tuner.is_ready
-        probe = tuner.direction(model, nothing, lambda last=gradient: last, moving=moving)  # type: ignore[misc]
+        way = float(torch.linalg.vector_norm(velocity))
+        probe = tuner.direction(model, nothing, lambda last=gradient: last, way, moving=moving)  # type: ignore[misc]
         for step in range(settings.local_steps if moving else 1):
             if stopped():
                 return None

@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Generic[V]):
-    """Derivatives of one agent's two objectives at one point and on one batch. DESIGN (2), (3), (6)."""
+    """Derivatives of one agent's two objectives at one point and on one batch. DESIGN (2), (3), (6).
+
+    The vectors are the caller's to change, and are not what they were after the next evaluation.
+    """
 
     model_gradient: V  # r = df/dx, shape (d,)
     adjoint_gradient: V  # r_x' p + s_x' q - dF/dx, shape (d,); damping is added by the solver

@@ -64,19 +64,25 @@ class PushSum(Generic[V]):
         """Not judged: values of push-sum grow with the ticks, by whatever the weights allow."""
         return 0.0, 0.0
 
-    def mix(self) -> None:
+    def mix(self, *, measure: bool = False) -> float:
         """The estimate is value / weight."""
+        before = self._algebra.copy(self.estimate) if measure else None
         for span in self._spans:
             self.estimate[span] = self.value.held[span] / self.weight.held[self._weight_span[span.start]]
+        return 0.0 if before is None else self._algebra.norm(self.estimate - before)
 
-    def correction(self) -> V:
-        """None is known: the own gradient is the direction."""
-        return self._algebra.zeros(len(self.estimate))
+    def direction(self) -> V:
+        """The own gradient: the others' are not known."""
+        return self.gradient
 
-    def learn(self, stepped: V, gradient: V, momentum: Scalar) -> None:  # noqa: ARG002  (none is used)
+    def descend(self, point: V, gradient: V, size: Scalar, target: V) -> None:
+        """Along the own gradient."""
+        self._algebra.assign(target, point - self._algebra.to_mass(gradient) * size)
+
+    def learn(self, end: V, gradient: V, momentum: Scalar) -> None:  # noqa: ARG002  (none is used)
         """Move the value by the local steps."""
-        self.gradient = gradient
-        self.value.held = self.value.held + (stepped - self.estimate)
+        self._algebra.assign(self.gradient, gradient)
+        self.value.held = self.value.held + (end - self.estimate)
 
     def rest(self) -> None:
         """The value is the average already."""

@@ -61,18 +61,11 @@ class RunningSum(Generic[V]):
 
     def push(self, span: Span, copies: int) -> V:
         """Announce the total pushed to each of `copies` targets so far. DESIGN (7)."""
-        before, held = self.pushed[span], self.held[span]
-        announced = self._algebra.to_wire(before + held / (copies + 1))
-        after = self._algebra.to_mass(announced)
-        self.held[span] = held - (after - before) * copies
-        self.pushed[span] = after
-        return announced
+        return self._algebra.announce_share(self.held, self.pushed, span, copies)
 
     def growth(self, source: PeerId, span: Span, announced: V) -> V:
         """What the source's total has grown by since its last announcement that arrived. DESIGN (8)."""
-        total = self._algebra.to_mass(announced)
-        before = self.received.get((source, span.start))
-        growth = total if before is None else total - self._algebra.to_mass(before)
+        growth = self._algebra.grown(announced, self.received.get((source, span.start)))
         self._grown = (source, span.start, announced, growth)
         return growth
 

@@ -7,18 +7,18 @@ order within a tick is that of DESIGN: absorb (8), average (5), a fresh gradient
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
 from peer.learner import TickReport
+from peer.orders import BlockPush
 from peer.plausibility import Claim, Plausibility
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.snapshot import Snapshot
 from peer.tracking import TrackingStream
-from peer.tuning.tuner import ALONE, Network, Tuner
+from peer.tuning.tuner import Tuner
 
 if TYPE_CHECKING:
     import random
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from peer.algebra import Span
     from peer.learner import Learner
+    from peer.orders import Orders
     from peer.settings import AgentSettings
     from peer.tracking import Stream
     from peer.tuning.tuner import Steps
@@ -35,28 +36,6 @@ SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: 
 STEPS_TO_GO = 50  # from where an agent is; a step that is stable is a small share of the way
 MESSAGES_PER_TICK_MAX = 100  # of one block on one link: a sender may be that much faster
 DISAGREEMENT_TICKS = 16  # so is the distance to the neighbours, which only people read
-
-
-@dataclass(frozen=True, slots=True)
-class BlockPush(Generic[V]):
-    """One block to be announced; the agent puts its name and epoch to it."""
-
-    block: int
-    sequence: int
-    arrays: tuple[V, ...]
-    averages: tuple[float, ...] = ()  # of one block of each tick
-
-
-@dataclass(frozen=True, slots=True)
-class Orders:
-    """What the agent decided for one tick."""
-
-    copies: int  # number of out-neighbours
-    moving: bool  # False during warm-up: average, but do not step
-    hyper_step_size: float  # 0 in most ticks
-    evaluate: bool  # compute test metrics
-    blocks_max: int | None = None  # no more are pushed in this tick; None: as many as are due
-    network: Network = ALONE  # what steps are chosen by
 
 
 def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
@@ -102,6 +81,11 @@ class Solver(Generic[V]):
         self._plausibility = Plausibility()
         self._absorbed: dict[tuple[PeerId, int], tuple[int, int]] = {}  # last sequence, and own tick then
         self._entered_on = 0  # own tick
+        self._ends = (
+            algebra.copy(self.model.estimate),
+            algebra.copy(self.adjoint.estimate),
+        )  # of local steps
+        self._sums: tuple[V, V] | None = None  # of their gradients, if there are several
         self._joined: tuple[tuple[V, ...], list[PeerId]] | None = None  # estimates before, and who was heard
 
     def _make_stream(self, initial: V) -> Stream[V]:
@@ -164,10 +148,10 @@ class Solver(Generic[V]):
         else:
             objections = self._absorb(pushes)
         disagreements = self._disagreements(pushes) if self._ticks % DISAGREEMENT_TICKS == 0 else {}
-        for stream in self.streams:
-            stream.mix()
+        way = self.model.mix(measure=self.tuner.chooses)
+        self.adjoint.mix()
         steps = self.tuner.begin([push.sender for push in pushes], orders.network)
-        report = self._learn(orders, steps)
+        report = self._learn(orders, steps, way)
         report.objections, report.disagreements = objections, disagreements
         report.tuning = self.tuner.tuning
         for index, stream in enumerate(self.streams):
@@ -303,20 +287,22 @@ class Solver(Generic[V]):
         announced = self._algebra.to_mass(stream.announced_estimate(_arrays_of(push, index)))
         return self._algebra.norm(announced - own) / length if length else float("nan")
 
-    def _learn(self, orders: Orders, sizes: Steps) -> TickReport:
-        """K local steps of both streams along fresh gradients plus what the tracker knows of the others'."""
+    def _learn(self, orders: Orders, sizes: Steps, way: float) -> TickReport:
+        """K local steps of both streams along fresh gradients plus what the tracker knows of the others'.
+
+        `way`: how far averaging has moved the model.
+        """
         settings, algebra, tuner = self._settings, self._algebra, self.tuner
         moving = orders.moving and tuner.is_ready
         steps = settings.local_steps if moving else 1
-        probe = tuner.direction(self.model.estimate, self.adjoint.estimate, self._direction, moving=moving)
-        model, adjoint = algebra.copy(self.model.estimate), algebra.copy(self.adjoint.estimate)
-        model_gradients: V | None = None
-        adjoint_gradients: V | None = None
-        model_correction, adjoint_correction = self.model.correction(), self.adjoint.correction()
+        estimates = self.model.estimate, self.adjoint.estimate
+        probe = tuner.direction(*estimates, self._direction, way, moving=moving)
+        model, adjoint = estimates
         local_step_size = settings.local_step_size
         if local_step_size is None:
             local_step_size = self.learner.local_step_size(sizes.model) if tuner.chooses else sizes.model
         report = TickReport()
+        means: tuple[V, V] = self._ends
         for step in range(steps):
             if step or probe is None:
                 evaluation = self.learner.evaluate(model, adjoint, local_step_size)
@@ -324,22 +310,21 @@ class Solver(Generic[V]):
                 evaluation = self.learner.evaluate(model, adjoint, local_step_size, probe)
             if evaluation.probe_product is not None:
                 tuner.product(evaluation.probe_product)
-            model_gradient = algebra.to_mass(evaluation.model_gradient)
+            gradients = evaluation.model_gradient, evaluation.adjoint_gradient
             if not step:
-                tuner.felt(self.model.estimate, model_gradient, evaluation.training_loss, moving=moving)
-            adjoint_gradient = algebra.to_mass(evaluation.adjoint_gradient)
+                tuner.felt(self.model.estimate, gradients[0], evaluation.training_loss, moving=moving)
             if sizes.damping:
-                adjoint_gradient = adjoint_gradient + adjoint * sizes.damping
+                algebra.add(gradients[1], adjoint, sizes.damping)
             report.training_loss, report.validation_loss = (
                 evaluation.training_loss,
                 evaluation.validation_loss,
             )
-            model_gradients = _plus(model_gradients, model_gradient)
-            adjoint_gradients = _plus(adjoint_gradients, adjoint_gradient)
+            means = self._add_up(gradients, step, steps)
             if moving:
-                model = model - (model_gradient + model_correction) * sizes.model
-                adjoint = adjoint - (adjoint_gradient + adjoint_correction) * sizes.adjoint
-            reached = (model, adjoint) if moving else (model_gradient, adjoint_gradient)
+                self.model.descend(model, gradients[0], sizes.model, self._ends[0])
+                self.adjoint.descend(adjoint, gradients[1], sizes.adjoint, self._ends[1])
+                model, adjoint = self._ends
+            reached = self._ends if moving else gradients
             if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
                 report.step_is_finite = False
                 self.learner.finish_tick(0.0)
@@ -347,12 +332,8 @@ class Solver(Generic[V]):
                     stream.rest()
                 tuner.pause()
                 return report
-        assert model_gradients is not None
-        assert adjoint_gradients is not None
-        if steps > 1:
-            model_gradients, adjoint_gradients = model_gradients / steps, adjoint_gradients / steps
-        self.model.learn(model, model_gradients, sizes.momentum)
-        self.adjoint.learn(adjoint, adjoint_gradients, sizes.momentum)
+        self.model.learn(model, means[0], sizes.momentum)
+        self.adjoint.learn(adjoint, means[1], sizes.momentum)
         rate = orders.hyper_step_size if moving else 0.0
         if rate and settings.hyper_step_size is None:
             hyper = self.learner.finish_tick(rate, tuner.settling_ticks)
@@ -365,8 +346,20 @@ class Solver(Generic[V]):
 
     def _direction(self) -> V:
         """Where both streams would descend."""
-        streams = [stream.gradient + stream.correction() for stream in self.streams]
-        return streams[0] + streams[1]
+        return self.model.direction() + self.adjoint.direction()
+
+    def _add_up(self, gradients: tuple[V, V], step: int, steps: int) -> tuple[V, V]:
+        """Their sum over the local steps so far; after the last the mean."""
+        algebra = self._algebra
+        if steps == 1:
+            return gradients
+        if self._sums is None:
+            self._sums = algebra.copy(self._ends[0]), algebra.copy(self._ends[1])
+        for total, gradient in zip(self._sums, gradients, strict=True):
+            (algebra.add if step else algebra.assign)(total, gradient)
+            if step == steps - 1:
+                algebra.divide(total, steps)
+        return self._sums
 
     def _push(self, orders: Orders) -> tuple[BlockPush[V], ...]:
         """Announce the blocks whose turn it is, as far as the budget allows; the others' turn comes later."""
@@ -388,11 +381,6 @@ class Solver(Generic[V]):
             averages = () if pushes else self.tuner.tell(copies)
             pushes.append(BlockPush(block, self._sequences[block], arrays, averages))
         return tuple(pushes)
-
-
-def _plus(total: V | None, vector: V) -> V:
-    """Their sum; the vector itself, where there is nothing to add to."""
-    return vector if total is None else total + vector
 
 
 def _arrays_of(push: Push[V], stream: int) -> tuple[V, ...]:

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from peer.admission import Identity
+    from peer.orders import BlockPush
     from peer.settings import AgentSettings
-    from peer.solver import BlockPush
     from wire import Heartbeat, PeerId
 
 ENVELOPE_BYTES = 350  # of a message beside what is listed below, its keys and framing included

@@ -78,6 +78,11 @@ class TorchLearner(Generic[BatchT]):
         self._local_layout = FlatLayout(self.local, "local")
         self._local_curvature: LargestCurvature[Tensor] = LargestCurvature(TensorAlgebra("float64"))
         self._measures_local = False
+        self._named = (
+            self.layout.unflatten(self._initial.clone()),
+            self.layout.unflatten(self._initial.clone()),
+        )
+        self._flat_gradients = torch.empty_like(self._initial), torch.empty_like(self._initial)
         self._searched = False  # whether its losses have been looked through for missing derivatives
 
     @property
@@ -90,13 +95,17 @@ class TorchLearner(Generic[BatchT]):
     ) -> Evaluation[Tensor]:
         """Derivatives on the next batch; local variables and their adjoint take one step of descent."""
         directions = None if probe is None else self.layout.unflatten(probe)
-        found = self._derivatives(self.layout.unflatten(model), self.layout.unflatten(adjoint), directions)
+        named_model, named_adjoint = (
+            self.layout.unflatten_into(flat, named)
+            for flat, named in zip((model, adjoint), self._named, strict=True)
+        )
+        found = self._derivatives(named_model, named_adjoint, directions)
         for name, gradient in found.hypergradient.items():
             self._sum[name] += gradient
         self._count += 1
         return Evaluation(
-            self.layout.flatten(found.model_gradient),
-            self.layout.flatten(found.adjoint_gradient),
+            self.layout.flatten_into(found.model_gradient, self._flat_gradients[0]),
+            self.layout.flatten_into(found.adjoint_gradient, self._flat_gradients[1]),
             found.training_loss,
             found.validation_loss - self._prior(),
             self._step_local(found, float(local_step_size)),

@@ -38,7 +38,7 @@ PURE_CORE = [
         ),
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
         *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
-        *("outlet", "storage"),
+        *("orders", "outlet", "storage"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         *("tracking", "unheard", "until"),
         *(

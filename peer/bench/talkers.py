@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from peer.assembly import make_agent
+from peer.orders import BlockPush
 from peer.sealing import Bare, Seal, Sealed
 from peer.settings import AgentSettings
-from peer.solver import BlockPush
 from peer.state import ephemeral
 from wire import (
     MESSAGE_BYTES_MAX,

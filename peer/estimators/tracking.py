@@ -47,7 +47,7 @@ class Tracking:
         algebra = TensorAlgebra("float64")
         streams = tuple(TrackingStream(row, algebra) for row in zeros)
         for stream, gradient in zip(streams, products.adjoint_gradients(zeros), strict=True):
-            stream.gradient = gradient
+            stream.gradient = gradient.clone()
             stream.enter_epoch()
         return TrackingState(streams)
 
@@ -72,8 +72,9 @@ class Tracking:
         estimates = torch.stack([stream.estimate for stream in state.streams])
         gradients = products.adjoint_gradients(estimates)
         for stream, gradient in zip(state.streams, gradients, strict=True):
-            direction = gradient + stream.correction()
-            stream.learn(stream.estimate - self.step_size * direction, gradient, self.momentum)
+            end = torch.empty_like(stream.estimate)
+            stream.descend(stream.estimate, gradient, self.step_size, end)
+            stream.learn(end, gradient, self.momentum)
         return state
 
     def hypergradients(self, state: TrackingState, products: SwarmProducts) -> tuple[Tensor, ...]:

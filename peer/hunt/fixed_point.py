@@ -12,6 +12,7 @@ from array import array
 from operator import add, mul, sub
 from typing import TYPE_CHECKING, Self
 
+from peer.algebra import Algebra
 from wire import Array, Push, decode_push, encode_push
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class FixedVector:
         return FixedVector([*map(round, map(mul, self.units, factors))])
 
 
-class FixedAlgebra:
+class FixedAlgebra(Algebra[FixedVector]):
     """`peer.algebra.Algebra` for FixedVector."""
 
     def zeros(self, size: int) -> FixedVector:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from peer.learner import TickReport
-    from peer.solver import BlockPush, Orders
+    from peer.orders import BlockPush, Orders
     from wire import PeerId, Push
 
 

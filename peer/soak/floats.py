@@ -9,6 +9,7 @@ import math
 from array import array
 from typing import TYPE_CHECKING
 
+from peer.algebra import Algebra
 from peer.learner import Evaluation, HyperReport
 from peer.snapshot import Snapshot
 from peer.soak.measures import float32_spacing
@@ -53,7 +54,7 @@ class FloatVector:
         return FloatVector([value / divisor for value in self.values])
 
 
-class FloatAlgebra:
+class FloatAlgebra(Algebra[FloatVector]):
     """`peer.algebra.Algebra` for FloatVector."""
 
     def zeros(self, size: int) -> FloatVector:

@@ -62,7 +62,7 @@ class Caution(Generic[V]):
         self._before = None
 
     def rest(self, point: V, gradient: V, curvature: float) -> None:
-        """Where an agent is that does not step, and its own gradient there, which is not changed later.
+        """Where an agent is that does not step, and its own gradient there.
 
         Of two successive gradients that part counts which `curvature`, and the way that averaging has moved
         the agent, do not explain; infinity explains all. Once it is known whether there is noise, nothing is
@@ -70,6 +70,7 @@ class Caution(Generic[V]):
         """
         if self.is_noisy is not None:
             return
+        gradient = self._algebra.copy(self._algebra.to_mass(gradient))
         before, self._before = self._before, (self._algebra.copy(point), gradient)
         if before is None:
             return

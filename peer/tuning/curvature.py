@@ -115,22 +115,30 @@ class MotionCurvature(_CurvatureAlong[V]):
     def __init__(self, algebra: Algebra[V]) -> None:
         super().__init__(algebra)
         self._from: V | None = None
+        self._begins = True
 
     def forget(self) -> None:
         """The next point is reached by no step."""
-        self._from = None
+        self._begins = True
 
     def direction(self, point: V) -> V | None:
-        """The way to this point, which is not changed later, at length one; now and then."""
-        if self._from is None:
-            self._from, self._waited = point, 0
-            return None
+        """The way to this point, at length one; now and then."""
         self._waited += 1
+        if self._begins or self._from is None:
+            self._begin(point)
+            return None
         if self._waited < MOTION_TICKS[min(self.known, len(MOTION_TICKS) - 1)]:
             return None
         self._direction = _unit(self._algebra, point - self._from)
-        self._from, self._waited = point, 0
+        self._begin(point)
         return self._direction
+
+    def _begin(self, point: V) -> None:
+        if self._from is None:
+            self._from = self._algebra.copy(point)
+        else:
+            self._algebra.assign(self._from, point)
+        self._begins, self._waited = False, 0
 
     def within(self, at_most: float, at_least: float) -> float:
         """It, within these bounds; the geometric mean of both where nothing is known."""
@@ -147,7 +155,7 @@ class AdjointCurvature(_CurvatureAlong[V]):
     """
 
     def direction(self, adjoint: V) -> V | None:
-        """The adjoint at length one, now and then; it is not changed later."""
+        """The adjoint at length one, now and then."""
         self._waited += 1
         if self._waited < ADJOINT_TICKS:
             return None

@@ -33,7 +33,7 @@ class Wandering(Generic[V]):
     def __init__(self, algebra: Algebra[V]) -> None:
         self._algebra = algebra
         self._from: V | None = None
-        self._last: V | None = None
+        self._begins = True
         self._path = 0.0
         self._path_before = 0.0
         self._ticks = 0
@@ -41,20 +41,27 @@ class Wandering(Generic[V]):
 
     def forget(self) -> None:
         """The next point is reached by no step."""
-        self._from = self._last = None
+        self._begins = True
         self._path_before = 0.0
 
-    def add(self, point: V, momentum: float) -> None:
-        """Where the agent is now; it is not changed later."""
-        if self._from is None or self._last is None:
-            self._from, self._path, self._ticks = point, 0.0, 0
-        else:
-            self._path += self._algebra.norm(point - self._last)
-            self._ticks += 1
-        self._last = point
+    def add(self, point: V, way: float, momentum: float) -> None:
+        """Where the agent is now, and how far it has gone since the last tick."""
+        if self._begins or self._from is None:
+            self._begin(point)
+            return
+        self._path += way
+        self._ticks += 1
         if self._ticks == WINDOW_TICKS:
             self._judge(point, momentum)
-            self._from, self._path_before, self._path, self._ticks = point, self._path, 0.0, 0
+            self._path_before = self._path
+            self._begin(point)
+
+    def _begin(self, point: V) -> None:
+        if self._from is None:
+            self._from = self._algebra.copy(point)
+        else:
+            self._algebra.assign(self._from, point)
+        self._begins, self._path, self._ticks = False, 0.0, 0
 
     def _judge(self, point: V, momentum: float) -> None:
         """Compare how far the agent has come with how far a walk at random of such steps would lead."""

@@ -207,11 +207,13 @@ class Tuner(Generic[V]):
             self._damp()
         return self.tuning.steps
 
-    def direction(self, model: V, adjoint: V, first: Callable[[], V], *, moving: bool) -> V | None:
+    def direction(
+        self, model: V, adjoint: V, first: Callable[[], V], way: float, *, moving: bool
+    ) -> V | None:
         """With what the product of the Hessian is wanted in this tick, if with anything.
 
-        Model and adjoint are the estimates, which are not changed later; `first` is that of
-        `LargestCurvature`. `moving`: the agent steps in this tick.
+        Model and adjoint are the estimates; `first` is that of `LargestCurvature`; `way` is how far the model
+        has gone since the last tick. `moving`: the agent steps in this tick.
         """
         wanted = None
         if self.chooses:
@@ -220,7 +222,7 @@ class Tuner(Generic[V]):
             if not moving:
                 self.pause()
                 return wanted
-            self._wandering.add(model, float(self.tuning.steps.momentum))
+            self._wandering.add(model, way, float(self.tuning.steps.momentum))
             if wanted is None:
                 self._asked = self._motion
                 wanted = self._motion.direction(model)
@@ -234,7 +236,7 @@ class Tuner(Generic[V]):
         self._asked.take(product)
 
     def felt(self, point: V, gradient: V, loss: float, *, moving: bool) -> None:
-        """The own training loss and its gradient where a tick begins; vectors are not changed later."""
+        """The own training loss and its gradient where a tick begins."""
         if not self.chooses:
             return
         if moving:

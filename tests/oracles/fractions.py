@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from peer.algebra import Algebra
 from peer.learner import Evaluation, HyperReport
 from peer.snapshot import Snapshot
 
@@ -20,7 +21,7 @@ def vector(*elements: Fraction | int) -> FractionVector:
     return np.array([Fraction(element) for element in elements], dtype=object)
 
 
-class FractionAlgebra:
+class FractionAlgebra(Algebra[FractionVector]):
     """`Algebra` without rounding, or with a wire that only knows multiples of 1 / `wire_denominator`."""
 
     def __init__(self, wire_denominator: int | None = None) -> None:

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from peer.admission import Identity
-from peer.solver import BlockPush
+from peer.orders import BlockPush
 from peer.speaker import BEACON_BYTES, BEACON_SHARE, Speaker
 from tests.oracles.fractions import vector
 from tests.unit.driving import settings

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from peer.learner import Evaluation, TickReport
+from peer.orders import Orders
 from peer.plausibility import HISTORY_MIN, LINK_MARGIN
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
@@ -16,7 +17,6 @@ from peer.solver import (
     DISAGREEMENT_TICKS,
     MESSAGES_PER_TICK_MAX,
     SPACING_CHECK_TICKS,
-    Orders,
     Solver,
     block_spans,
 )
@@ -145,7 +145,7 @@ def test_the_tracker_follows_the_gradient() -> None:
     stream.push(WHOLE, 1)
     stream.learn(vector(1, 1), vector(4, 4), 0)
     assert list(stream.mass.held) == [Fraction(5, 2), Fraction(3, 2)]
-    assert list(stream.correction()) == [Fraction(5, 2) - 4, Fraction(3, 2) - 4]
+    assert list(stream.direction() - stream.gradient) == [Fraction(5, 2) - 4, Fraction(3, 2) - 4]
     stream.enter_epoch()
     assert list(stream.mass.held) == [4, 4], "on entering an epoch y = g"
     assert stream.residual() == (32**0.5, 32**0.5)
@@ -204,7 +204,7 @@ def test_value_over_weight_is_the_estimate() -> None:
     stream.absorb("a", slice(0, 1), (vector(5), vector(HALF)))
     stream.mix()
     assert list(stream.estimate) == [8, 6]
-    assert list(stream.correction()) == [0, 0]
+    assert list(stream.direction()) == list(stream.gradient)
     stream.learn(vector(7, 6), vector(3, 4), 0)
     assert list(stream.value.held) == [7, 6]
     assert stream.residual() == (5.0, 5.0)

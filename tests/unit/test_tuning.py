@@ -443,7 +443,7 @@ def walked(noise: float, ticks: int, *, step: float = 0.2, momentum: float = 0.5
     wandering, generator = Wandering[Any](ALGEBRA), torch.Generator().manual_seed(0)
     point, velocity = 10 * ONES, 0 * ONES
     for _ in range(ticks):
-        wandering.add(point, momentum)
+        wandering.add(point, float(velocity.norm()), momentum)
         gradient = point - ONES + noise * torch.randn(3, generator=generator, dtype=torch.float64)
         velocity = momentum * velocity - step * gradient
         point = point + velocity
@@ -461,17 +461,17 @@ def test_an_agent_that_gets_somewhere_again_steps_more_again() -> None:
     wandering, point = Wandering[Any](ALGEBRA), ONES
     wandering.factor = 0.3
     for tick in range(1 + 2 * WINDOW_TICKS):
-        wandering.add(point + 0.1 * tick, 0.5)
+        wandering.add(point + 0.1 * tick, 0.1 * len(ONES) ** 0.5, 0.5)
     assert wandering.factor == 1.0
 
 
 def test_a_pause_begins_a_new_walk() -> None:
     wandering = Wandering[Any](ALGEBRA)
     for tick in range(5 * WINDOW_TICKS):
-        wandering.add(ONES * (1 + tick % 2), 0.0)
+        wandering.add(ONES * (1 + tick % 2), len(ONES) ** 0.5, 0.0)
         if tick % 50 == 0:
             wandering.forget()
     assert wandering.factor == 1.0
     for tick in range(5 * WINDOW_TICKS):
-        wandering.add(ONES * (1 + tick % 2), 0.0)
+        wandering.add(ONES * (1 + tick % 2), len(ONES) ** 0.5, 0.0)
     assert wandering.factor < 1.0
