@@ -54,7 +54,8 @@ class Bypasses:
                 heard_at = None if life is None else life.heard_at
                 since = max(alive_since.get(source, now), -math.inf if heard_at is None else heard_at)
                 return now - since <= UNREACHED_FACTOR * silence_s(source, target)
-            factor = 1.0 if target in self.targets else UNREACHED_FACTOR
+            is_bridged = target in self.targets and source != self._own
+            factor = 1.0 if is_bridged else UNREACHED_FACTOR  # who may be back has to prove it
             if self._liveness.is_heard_by(source, target, factor * shortest_s):
                 return True
             silent_s = silence_s(source, target)

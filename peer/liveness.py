@@ -191,7 +191,7 @@ class Liveness:
         """Take over a newer heartbeat, and whether the peer is believed alive by it."""
         life.rose(told.heartbeat, self.heartbeat, now, self.tick_s)
         life.hears, life.told_by, life.told = told.hears, told_by, None
-        life.spoke_at, life.spoke_on, life.spoke_heartbeat = now, self.heartbeat, told.heartbeat
+        life.spoke(told.heartbeat, self.heartbeat, now, is_timed=life.spoke_at >= self._woke_at)
         life.address = told.address or life.address
         life.left = told.left
         if life.left:
@@ -272,7 +272,7 @@ class Liveness:
             silent_s = min(
                 silent_s,
                 life.spoke_at - self._beat_at[heard.heartbeat],
-                heard.age_ticks * (life.beat_s() or tick_s),
+                heard.age_ticks * (life.rough_beat_s() or tick_s),
             )
         return max(0.0, silent_s)
 
@@ -287,7 +287,7 @@ class Liveness:
         if life is None or life.hears is None:
             return True
         mark = self._mark if source == self._own else peer_mark(source)
-        tick_s = life.beat_s() or self.tick_s
+        tick_s = life.rough_beat_s() or self.tick_s
         ages = [heard.age_ticks for heard in life.hears if heard.mark == mark]
         return bool(ages) and min(ages) * tick_s <= within_s
 

@@ -51,10 +51,18 @@ class Life:
     timed_at: float | None = None  # heard_at, unless this agent was stopped since, or its clock was set
     beats: float = 0.0  # by which the heartbeat rose from one direct message to the next, lately
     beats_s: float = 0.0  # and the time between them
+    news_beats: float = 0.0  # likewise, from news to news, whoever brought it
+    news_beats_s: float = 0.0
 
     def beat_s(self) -> float | None:
         """Seconds from heartbeat to heartbeat, measured; None if it was not heard twice."""
         return self.beats_s / self.beats if self.beats else None
+
+    def rough_beat_s(self) -> float | None:
+        """The same, by what others tell of who is not heard itself; None if there was no news twice."""
+        if self.beats or not self.news_beats:
+            return self.beat_s()
+        return self.news_beats_s / self.news_beats
 
     def ticks_wanted(self) -> int:
         """For how many ticks of a typical peer its heartbeat has to rise to be believed: flapping costs.
@@ -107,6 +115,13 @@ class Life:
         self.heard_at, self.heard_on, self.heard_heartbeat = now, own_heartbeat, heartbeat
         self.timed_at = now
 
+    def spoke(self, heartbeat: int, own_heartbeat: int, now: float, *, is_timed: bool) -> None:
+        """Its newest words have come, by whatever way; `is_timed`: this agent's clock is what it was then."""
+        if is_timed and self.spoke_heartbeat >= 0:
+            self.news_beats = BEAT_DECAY * self.news_beats + heartbeat - self.spoke_heartbeat
+            self.news_beats_s = BEAT_DECAY * self.news_beats_s + now - self.spoke_at
+        self.spoke_at, self.spoke_on, self.spoke_heartbeat = now, own_heartbeat, heartbeat
+
     def renew(self, incarnation: int) -> None:
         """The peer has started anew: its heartbeat counts from the beginning."""
         self.incarnation = incarnation
@@ -115,6 +130,7 @@ class Life:
         self.heard_at = self.timed_at = None
         self.hears, self.accuses, self.told = None, (), None
         self.patience, self.beats, self.beats_s = 1.0, 0.0, 0.0
+        self.news_beats = self.news_beats_s = 0.0
 
 
 def who_makes_room(lives: Mapping[PeerId, Life]) -> PeerId:

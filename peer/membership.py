@@ -285,7 +285,7 @@ class Membership:
             if peer == self._own:
                 slowest_s = max(slowest_s, self._pace.own_s)
             elif (life := self.liveness.lives.get(peer)) is not None:
-                slowest_s = max(slowest_s, life.beat_s() or 0.0)
+                slowest_s = max(slowest_s, life.rough_beat_s() or 0.0)
         return self._settings.expire_ticks * slowest_s
 
     def is_out_of_reach(self, since: float, patience_s: float, now: float) -> bool:

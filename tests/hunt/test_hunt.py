@@ -87,6 +87,7 @@ FOUND = {
     9600: "many targets, of which the checker knew no reason",
     57391: "a clock was set while a message was on its way, and the link seemed to take minutes",
     60683: "who could reach a newcomer had not found it, and who had found it could not reach it",
+    70577: "ages in the ticks of a fast peer that is never heard itself, taken for a slow one's",
     5418: "an agent that listens for an epoch holds mass of the one that it has left",
 }
 
