@@ -117,7 +117,7 @@ class TensorAlgebra(Algebra[Tensor]):
             for at, told in ((slice(end, span.start), ()), (span, others)):
                 if at.stop > at.start:
                     square += _averaged(estimate[at], velocity[at], told, measure=measure)
-            end = span.stop
+            end = max(end, span.stop)
         return math.sqrt(square)
 
     def descend(

@@ -41,7 +41,7 @@ class Stream(Protocol[V]):
         """Lengths of the mass that a message would add and of the estimate it announces, to be judged."""
 
     def mix(self, *, measure: bool = False) -> float:
-        """Average with what was absorbed since the last call.
+        """Average with what was absorbed since the last call; `learn` or `rest` comes after it.
 
         Returns the length of the way that the estimate has gone since then if `measure`, else 0.
         """

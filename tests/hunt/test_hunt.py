@@ -143,11 +143,12 @@ def forget_the_epoch(self: Trial, member: Any, *, founder: bool, epoch_floor: in
 mix = TrackingStream.mix
 
 
-def mix_again(self: TrackingStream[Any]) -> None:
+def mix_again(self: TrackingStream[Any], *, measure: bool = False) -> float:
     """What was heard once counts in every later mean, in other epochs, too."""
     kept = list(self.fresh)
-    mix(self)
+    way = mix(self, measure=measure)
     self.fresh = kept
+    return way
 
 
 receive = Agent.receive

@@ -208,7 +208,7 @@ def test_all_are_as_cautious_as_they_are_in_the_mean() -> None:
     tuners = [Tuner(AgentSettings(hyper_step_size=None), ALGEBRA) for _ in range(3)]
     for tuner, spread in zip(tuners, (0.0, 0.5, 0.6), strict=True):
         for gradient in (spread, -spread):
-            direction = tuner.direction(HERE, HERE, lambda: vector(1.0, 1.0), moving=False)
+            direction = tuner.direction(HERE, HERE, lambda: vector(1.0, 1.0), 0.0, moving=False)
             assert direction is not None
             tuner.product(direction * 2.0)
             tuner.felt(HERE, vector(1.0, gradient), 1.0, moving=False)

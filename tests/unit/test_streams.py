@@ -159,9 +159,25 @@ def test_estimates_are_averaged_each_once() -> None:
         stream.absorb(source, slice(block, block + 1), (vector(heard), vector(0)))
     stream.mix()
     assert list(stream.estimate) == [5, 2]
-    assert list(stream.stepped) == [1, 1]
+    stream.rest()
+    assert list(stream.stepped) == [5, 2]
     stream.mix()
-    assert list(stream.estimate) == [1, 1], "what was averaged is not averaged again"
+    assert list(stream.estimate) == [5, 2], "what was averaged is not averaged again"
+
+
+def test_the_way_that_averaging_has_led_is_measured_if_asked_for() -> None:
+    stream = tracking()
+    stream.learn(vector(4, 1), vector(0, 0), 0)
+    stream.absorb("a", slice(1, 2), (vector(9), vector(0)))
+    assert stream.mix(measure=True) == 5.0, "3 by its own step, 4 by what it has heard"
+    assert stream.mix() == 0.0
+
+
+def test_what_an_agent_has_stepped_is_where_it_begins_an_epoch() -> None:
+    stream = tracking()
+    stream.learn(vector(4, 1), vector(0, 0), HALF)
+    stream.enter_epoch()
+    assert list(stream.estimate) == list(stream.stepped) == [4, 1]
 
 
 def test_momentum_keeps_a_part_of_every_own_step() -> None:

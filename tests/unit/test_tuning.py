@@ -221,7 +221,7 @@ def tuner(**settings: Any) -> Tuner[Tensor]:
 
 def told_of_curvature(one: Tuner[Tensor], scale: float = 1.0) -> None:
     while not one.is_ready:
-        direction = one.direction(ONES, ONES, lambda: ONES, moving=False)
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=False)
         assert direction is not None
         one.product(EIGENVALUES * direction * scale)
 
@@ -229,7 +229,7 @@ def told_of_curvature(one: Tuner[Tensor], scale: float = 1.0) -> None:
 def test_what_is_given_is_taken_and_nothing_is_measured() -> None:
     given = tuner(model_step_size=0.1, adjoint_step_size=0.2, momentum=0.3, damping=0.0)
     assert given.is_ready
-    assert given.direction(ONES, ONES, lambda: ONES, moving=True) is None
+    assert given.direction(ONES, ONES, lambda: ONES, 0.0, moving=True) is None
     assert given.begin(["a"], Network()) == Steps(0.1, 0.2, 0.3)
     assert given.tuning.measured is None
     assert given.swarm() == Told()
@@ -327,7 +327,7 @@ def test_a_convex_task_is_never_damped() -> None:
     one = tuner(model_step_size=0.1, adjoint_step_size=0.1, momentum=0.0)
     for _ in range(3 * ADJOINT_TICKS):
         steps = one.begin([], Network())
-        direction = one.direction(ONES, ONES, lambda: ONES, moving=True)
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
         if direction is not None:
             one.product(EIGENVALUES * direction)
         assert steps.damping == 0
@@ -343,7 +343,7 @@ def test_an_adjoint_that_runs_away_is_damped_and_no_longer_than_needed() -> None
     def ticks(count: int, curvature: float) -> float:
         for _ in range(count):
             one.begin([], Network())
-            direction = one.direction(ONES, ONES, lambda: ONES, moving=True)
+            direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
             if direction is not None:
                 one.product(curvature * direction)
         return float(one.tuning.steps.damping)
