@@ -54,7 +54,7 @@ def train_alone(
             wanted = probe if step == 0 else None
             gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
             if product is not None:
-                tuner.product(product)
+                tuner.product(product, nothing)
             if moving:
                 model = model - gradient * sizes.model
         velocity = velocity * sizes.momentum + (model - start)

@@ -309,7 +309,7 @@ class Solver(Generic[V]):
             else:
                 evaluation = self.learner.evaluate(model, adjoint, local_step_size, probe)
             if evaluation.probe_product is not None:
-                tuner.product(evaluation.probe_product)
+                tuner.product(evaluation.probe_product, evaluation.adjoint_gradient)
             gradients = evaluation.model_gradient, evaluation.adjoint_gradient
             if not step:
                 tuner.felt(self.model.estimate, gradients[0], evaluation.training_loss, moving=moving)

@@ -48,6 +48,7 @@ PURE_CORE = [
             "tuning/mixing",
             "tuning/noise",
             "tuning/rule",
+            "tuning/runaway",
             "tuning/tuner",
         ),
     )

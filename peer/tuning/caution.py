@@ -133,8 +133,10 @@ class Caution(Generic[V]):
         found = {**found, "is_retreating": self._is_retreating, "variance": self._variance}
         return {**found, "start": self._start, "best": self._best, "last": self._last}
 
-    def restore(self, values: Mapping[str, Plain]) -> None:
+    def restore(self, values: Plain) -> None:
         """Go on from there. Raises `SnapshotError`."""
+        if not isinstance(values, dict):
+            raise SnapshotError(f"caution is {values!r} instead of a table")
         is_noisy, variance = values.get("is_noisy"), values.get("variance")
         if not (is_noisy is None or isinstance(is_noisy, bool)):
             raise SnapshotError(f"caution: is_noisy is {is_noisy!r} instead of true, false or null")

@@ -38,6 +38,7 @@ MOTION_TICKS = (
 ADJOINT_TICKS = 16
 FORGETS = 0.2  # weight of a new largest curvature that is lower than the last; a higher one counts at once
 MOTION_WEIGHT = 0.5  # of the newest
+FLATTEST = 1e-3  # of the steepest so far: nothing counts as flatter
 
 
 class LargestCurvature(Generic[V]):
@@ -49,6 +50,16 @@ class LargestCurvature(Generic[V]):
         self._waited = 0
         self.probes = 0  # so far
         self.value = 0.0
+        self.steepest = 0.0  # the largest value so far
+
+    @property
+    def lacks(self) -> float:
+        """What must be added to the value for the loss to count as flat as can be, and no flatter.
+
+        A loss that has been learned by heart bends a million times less than it did. Steps as long as that
+        allows end with the first sample that was not, and the adjoint's equation has no answer of use.
+        """
+        return max(0.0, FLATTEST * self.steepest - self.value)
 
     @property
     def is_ready(self) -> bool:
@@ -80,6 +91,7 @@ class LargestCurvature(Generic[V]):
         length = self._algebra.norm(product)
         falls = length < self.value
         self.value += (FORGETS if falls else 1.0) * (length - self.value)
+        self.steepest = max(self.steepest, self.value)
 
     def state_dict(self) -> dict[str, Any]:
         """All that was measured, for `load_state_dict`."""
@@ -154,14 +166,28 @@ class AdjointCurvature(_CurvatureAlong[V]):
     is never below zero.
     """
 
+    def __init__(self, algebra: Algebra[V]) -> None:
+        super().__init__(algebra)
+        self._length = 0.0
+
     def direction(self, adjoint: V) -> V | None:
         """The adjoint at length one, now and then."""
         self._waited += 1
         if self._waited < ADJOINT_TICKS:
             return None
-        self._direction = _unit(self._algebra, adjoint)
+        self._direction, self._length = _unit(self._algebra, adjoint), self._algebra.norm(adjoint)
         self._waited = 0
         return self._direction
+
+    def strain(self, product: V, gradient: V) -> float:
+        """How long the gradient of the adjoint is, in lengths of that of the outer loss, on one batch.
+
+        By the product that was asked for: H p - F without damping, and H p / |p|. 0 where F is nothing.
+        """
+        gradient = self._algebra.to_mass(gradient)
+        outer = self._algebra.norm(self._algebra.to_mass(product) * self._length - gradient)
+        length = self._algebra.norm(gradient)
+        return length / outer if outer or not math.isfinite(length) else 0.0
 
 
 def _unit(algebra: Algebra[V], vector: V) -> V | None:

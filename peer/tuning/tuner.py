@@ -14,6 +14,8 @@ from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurv
 from peer.tuning.mixing import averaging_gap
 from peer.tuning.noise import FACTOR_MIN, Wandering
 from peer.tuning.rule import Measured, step_and_momentum
+from peer.tuning.runaway import FACTOR_MIN as SLOWEST
+from peer.tuning.runaway import Runaway
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -52,6 +54,7 @@ class Told(NamedTuple):
     personal: float = 0.0  # and of the personal one
     is_noisy: float = 0.0  # 1 if the one after it counts: gradients are of minibatches
     caution: float = 0.0  # what steps should be multiplied by
+    slowness: float = 0.0  # what those of the adjoint should be divided by, if `damps`
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -96,6 +99,7 @@ class Tuning:
     measured: Measured | None = None  # None: nothing was, yet
     noise_factor: float = 1.0  # on the step, see `peer.tuning.noise`
     caution: float = 1.0  # likewise, see `peer.tuning.caution`
+    adjoint_factor: float = 1.0  # on the step of the adjoint, see `peer.tuning.runaway`
     is_open: bool = True  # False: all steps were given
 
     def describe(self) -> str:
@@ -116,6 +120,7 @@ class Tuning:
             f"{found.heard:.0%}, delay {found.delay_ticks:.2g} ticks"
             + (f", times {self.noise_factor:.2g} for noise" if self.noise_factor < 1.0 else "")
             + (f", times {self.caution:.2g} for caution" if self.caution < 1.0 else "")
+            + (f", adjoint times {self.adjoint_factor:.2g}" if self.adjoint_factor < 1.0 else "")
         )
 
 
@@ -131,11 +136,12 @@ class Tuner(Generic[V]):
         self._along = AdjointCurvature(algebra)
         self._wandering = Wandering(algebra)
         self._caution = Caution(algebra)
+        self._runaway = Runaway()
         self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
         self._sources: set[PeerId] = set()  # heard in this epoch
         self._accuracies: tuple[float, float] | None = None
-        self.tuning = Tuning(self._steps(UNTUNED_STEP, 0.0, 0), is_open=self.chooses)
+        self.tuning = Tuning(self._steps(UNTUNED_STEP, UNTUNED_STEP, 0.0, 0), is_open=self.chooses)
 
     @property
     def is_ready(self) -> bool:
@@ -150,13 +156,14 @@ class Tuner(Generic[V]):
         taken that serves well conditioned tasks. Shorter steps with the same momentum take longer.
         """
         momentum = max(float(self.tuning.steps.momentum), MOMENTUM_LEAST)
-        return 1.0 / (1.0 - math.sqrt(momentum)) / self.tuning.caution
+        return 1.0 / (1.0 - math.sqrt(momentum)) / self.tuning.caution / self.tuning.adjoint_factor
 
     # ---- what outlives this process
 
     def snapshot(self) -> Snapshot[V]:
         """By how much noise has shortened steps: to find that takes hundreds of ticks, curvatures a few."""
-        return Snapshot({}, {"noise_factor": self._wandering.factor, "caution": self._caution.values()})
+        found = {"noise_factor": self._wandering.factor, "steepest": self._largest.steepest}
+        return Snapshot({}, {**found, "caution": self._caution.values(), "runaway": self._runaway.values()})
 
     def restore(self, snapshot: Snapshot[V]) -> None:
         """Go on from there; older releases kept nothing. Raises `SnapshotError`."""
@@ -164,12 +171,14 @@ class Tuner(Generic[V]):
         if not isinstance(factor, int | float) or not FACTOR_MIN <= factor <= 1.0:
             raise SnapshotError(f"noise_factor is {factor!r} instead of a number from {FACTOR_MIN} to 1")
         self._wandering.factor = float(factor)
-        caution = snapshot.values.get("caution")
-        if caution is None:
-            return
-        if not isinstance(caution, dict):
-            raise SnapshotError(f"caution is {caution!r} instead of a table")
-        self._caution.restore(caution)
+        steepest = snapshot.values.get("steepest", 0.0)
+        if not isinstance(steepest, int | float) or not 0.0 <= steepest < math.inf:
+            raise SnapshotError(f"steepest is {steepest!r} instead of 0 or more")
+        self._largest.steepest = float(steepest)
+        for name, part in (("caution", self._caution), ("runaway", self._runaway)):
+            values = snapshot.values.get(name)
+            if values is not None:
+                part.restore(values)
 
     # ---- what comes in
 
@@ -226,14 +235,16 @@ class Tuner(Generic[V]):
             if wanted is None:
                 self._asked = self._motion
                 wanted = self._motion.direction(model)
-        if wanted is None and moving and self._settings.damping is None:
+        if wanted is None and moving and (self.chooses or self._settings.damping is None):
             self._asked = self._along
             wanted = self._along.direction(adjoint)
         return wanted
 
-    def product(self, product: V) -> None:
-        """It."""
+    def product(self, product: V, adjoint_gradient: V) -> None:
+        """It, and the gradient of the adjoint on the same batch, without damping."""
         self._asked.take(product)
+        if self._asked is self._along:
+            self._runaway.see(self._along.strain(product, adjoint_gradient))
 
     def felt(self, point: V, gradient: V, loss: float, *, moving: bool) -> None:
         """The own training loss and its gradient where a tick begins."""
@@ -287,8 +298,10 @@ class Tuner(Generic[V]):
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
         factor, caution = self._wandering.factor, self._common_caution(swarm)
-        steps = self._steps(step * factor * caution, momentum, self.tuning.steps.damping)
-        self.tuning = Tuning(steps, measured, factor, caution)
+        slower = min(max(swarm.damps / swarm.slowness, SLOWEST), 1.0) if swarm.damps >= KNOWN_LEAST and swarm.slowness > 0.0 else 1.0
+        step *= factor * caution
+        steps = self._steps(step, step * slower, momentum, self.tuning.steps.damping)
+        self.tuning = Tuning(steps, measured, factor, caution, slower)
 
     def _common_caution(self, swarm: Told) -> float:
         """One for all: where some step far and others do not, momentum drives them apart."""
@@ -304,6 +317,7 @@ class Tuner(Generic[V]):
         ):  # averages waver; that of nothing is nothing
             along = swarm.adjoint_curvature / swarm.damps
             needed = min(max(0.0, -along), UNLIKE_MAX * abs(self._along.value)) * DAMPING_MARGIN
+        needed = max(needed, self._largest.lacks)
         damping = max(needed, float(self.tuning.steps.damping) * (1.0 - DAMPING_FADES))
         if damping > 0.0:
             self.tuning = replace(self.tuning, steps=replace(self.tuning.steps, damping=damping))
@@ -312,19 +326,20 @@ class Tuner(Generic[V]):
         scores = (1.0, *self._accuracies) if self._accuracies else (0.0, 0.0, 0.0)
         bent = self._along.value
         rest = (1.0 if self._along.known else 0.0, bent, max(0.0, -bent), *scores)
+        slowness = 1.0 / self._runaway.factor if self._along.known else 0.0
         if not (self.chooses and self._largest.is_ready):
-            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest)
-        largest = self._largest.value
+            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest, slowness=slowness)
+        largest = self._largest.value + self._largest.lacks
         along = self._motion.within(largest, largest / CONDITION_MAX)
         told = (1.0, largest, along, self._heard, network.delay_ticks)
         caution = (1.0, self._caution.factor) if self._caution.is_noisy else (0.0, 0.0)
-        return Told(*told, *rest, *caution)
+        return Told(*told, *rest, *caution, slowness)
 
-    def _steps(self, step: float, momentum: float, damping: Scalar) -> Steps:
+    def _steps(self, step: float, adjoint: float, momentum: float, damping: Scalar) -> Steps:
         settings = self._settings
         return Steps(
             model=step if settings.model_step_size is None else settings.model_step_size,
-            adjoint=step if settings.adjoint_step_size is None else settings.adjoint_step_size,
+            adjoint=adjoint if settings.adjoint_step_size is None else settings.adjoint_step_size,
             momentum=(momentum if self.chooses else 0) if settings.momentum is None else settings.momentum,
             damping=damping if settings.damping is None else settings.damping,
         )

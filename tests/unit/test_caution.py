@@ -210,7 +210,7 @@ def test_all_are_as_cautious_as_they_are_in_the_mean() -> None:
         for gradient in (spread, -spread):
             direction = tuner.direction(HERE, HERE, lambda: vector(1.0, 1.0), 0.0, moving=False)
             assert direction is not None
-            tuner.product(direction * 2.0)
+            tuner.product(direction * 2.0, HERE)
             tuner.felt(HERE, vector(1.0, gradient), 1.0, moving=False)
     own = [tuner._caution.factor for tuner in tuners]
     assert own == pytest.approx([1.0, 0.3, NOISE_BORNE * 0.64 / 0.72])

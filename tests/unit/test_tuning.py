@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,9 +15,11 @@ from peer.lockstep import make_graph
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.rivals.links import SilentLinks
 from peer.settings import AgentSettings
+from peer.snapshot import Snapshot, SnapshotError
 from peer.tensors import TensorAlgebra
 from peer.tuning.curvature import (
     ADJOINT_TICKS,
+    FLATTEST,
     MOTION_TICKS,
     PROBE_TICKS,
     PROBES_AT_FIRST,
@@ -27,6 +30,8 @@ from peer.tuning.curvature import (
 from peer.tuning.mixing import GAP_MIN, averaging_gap
 from peer.tuning.noise import FACTOR_MIN, WINDOW_TICKS, Wandering
 from peer.tuning.rule import LEFT, WARM_UP_MAX, Measured, step_and_momentum, warm_up
+from peer.tuning.runaway import DOUBLED, SHORTER_LEAST, STRAIN_BORNE, WINDOW, Runaway
+from peer.tuning.runaway import FACTOR_MIN as SLOWEST
 from peer.tuning.tuner import DAMPING_MARGIN, UNTUNED_STEP, Network, Steps, Told, Tuner
 from peer.virtual_swarm import Swarm, reproducible_torch
 from wire import Exponential, FaultPlan
@@ -223,7 +228,7 @@ def told_of_curvature(one: Tuner[Tensor], scale: float = 1.0) -> None:
     while not one.is_ready:
         direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=False)
         assert direction is not None
-        one.product(EIGENVALUES * direction * scale)
+        one.product(EIGENVALUES * direction * scale, ONES)
 
 
 def test_what_is_given_is_taken_and_nothing_is_measured() -> None:
@@ -329,7 +334,7 @@ def test_a_convex_task_is_never_damped() -> None:
         steps = one.begin([], Network())
         direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
         if direction is not None:
-            one.product(EIGENVALUES * direction)
+            one.product(EIGENVALUES * direction, ONES)
         assert steps.damping == 0
         assert isinstance(steps.damping, int), "exactly nothing, for exact numbers"
     assert one.swarm().damps == 1.0
@@ -345,7 +350,7 @@ def test_an_adjoint_that_runs_away_is_damped_and_no_longer_than_needed() -> None
             one.begin([], Network())
             direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
             if direction is not None:
-                one.product(curvature * direction)
+                one.product(curvature * direction, ONES)
         return float(one.tuning.steps.damping)
 
     assert ticks(5 * ADJOINT_TICKS, -0.2) == pytest.approx(DAMPING_MARGIN * 0.2, rel=0.01)
@@ -362,6 +367,162 @@ def test_a_product_that_is_not_finite_says_nothing_of_damping(odd: float) -> Non
         pass
     along.take(ONES * odd)
     assert not along.known
+
+
+# ---- a loss that has been learned by heart
+
+
+def test_nothing_counts_as_flatter_than_a_share_of_the_steepest() -> None:
+    power = LargestCurvature[Any](ALGEBRA)
+    for curvature in (4.0, *(1e-9 for _ in range(200))):
+        while (direction := power.direction(lambda: ONES)) is None:
+            pass
+        power.take(curvature * direction)
+        assert power.value + power.lacks >= FLATTEST * power.steepest
+    assert power.steepest == 4.0
+    assert power.value < 1e-8
+    assert power.value + power.lacks == pytest.approx(FLATTEST * 4.0)
+
+
+def test_where_the_loss_has_become_flat_steps_are_bounded_and_the_adjoint_is_damped() -> None:
+    one = tuner(momentum=0.0)
+    told_of_curvature(one)
+    first = one.begin([], Network())
+    assert first.damping == 0.0
+
+    for _ in range(3000):
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
+        if direction is not None:
+            one.product(1e-12 * direction, ONES)
+        steps = one.begin([], Network())
+    steepest = one.tuning.measured
+    assert steepest is not None
+    assert steepest.curvature == pytest.approx(FLATTEST * 4.0, rel=0.1)
+    assert steps.damping == pytest.approx(FLATTEST * 4.0, rel=0.1)
+    assert steps.model == pytest.approx(first.model / FLATTEST, rel=0.5)
+
+
+# ---- an adjoint that noise drives away
+
+
+def test_strain_that_keeps_doubling_shortens_steps_until_it_does_not() -> None:
+    runaway = Runaway()
+    for strain in (0.0, 1.0, 5.0, DOUBLED * STRAIN_BORNE):
+        for _ in range(WINDOW):
+            runaway.see(strain)
+        assert runaway.factor == 1.0, "that much is borne"
+    factors = [1.0]
+    for strain in (30.0, 61.0, 123.0, 247.0):
+        for _ in range(WINDOW):
+            runaway.see(strain)
+        factors.append(runaway.factor)
+    assert [later / before for before, later in pairwise(factors)] == pytest.approx(
+        [1 / 3, 30 / 61, 61 / 123, 123 / 247]
+    )
+    for _ in range(WINDOW * 200):
+        runaway.see(200.0)
+    assert runaway.factor == 1.0, "as much as before is no more, whatever it is"
+
+
+def test_a_jump_of_strain_is_answered_at_once_and_within_bounds() -> None:
+    runaway = Runaway()
+    for _ in range(WINDOW):
+        runaway.see(1e9)
+    assert runaway.factor == pytest.approx(SHORTER_LEAST)
+    for _ in range(9):
+        runaway.see(math.nan)
+    assert runaway.factor == SLOWEST
+
+
+def test_strain_that_has_gone_is_forgotten_slowly() -> None:
+    runaway = Runaway()
+    for strain in (500.0, *(1.0 for _ in range(100)), 2.1 * STRAIN_BORNE):
+        for _ in range(WINDOW):
+            runaway.see(strain)
+    assert runaway.factor == pytest.approx(1.0 / 2.1)
+    again = Runaway()
+    again.restore(runaway.values())
+    assert again.values() == runaway.values()
+    assert again.factor == runaway.factor
+
+
+@pytest.mark.parametrize(
+    "values", [None, [], {"factor": 2.0, "answered": 10.0}, {"factor": 0.5, "answered": 9.0}, {"factor": 0.5}]
+)
+def test_a_checkpoint_with_odd_strains_is_refused(values: Any) -> None:
+    with pytest.raises(SnapshotError, match=r"^runaway: (factor|answered) is"):
+        Runaway().restore(values)
+
+
+def test_strain_is_the_gradient_of_the_adjoint_in_lengths_of_that_of_the_outer_loss() -> None:
+    """H p - F = (1.6, 2, 0), where H p = (2, 2, 0) and so F = (0.4, 0, 0)."""
+    along = AdjointCurvature[Any](ALGEBRA)
+    while (direction := along.direction(2.0 * ONES)) is None:
+        pass
+    length = float((2.0 * ONES).norm())
+    product = torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64) / length
+    gradient = torch.tensor([1.6, 2.0, 0.0], dtype=torch.float32)
+    assert along.strain(product, gradient) == pytest.approx(float(gradient.norm()) / 0.4, rel=1e-6)
+    assert along.strain(product, product * length) == 0.0, "nothing is to be solved"
+    assert math.isinf(along.strain(product, gradient * math.inf)) or math.isnan(
+        along.strain(product, gradient * math.inf)
+    )
+    assert direction is not None
+
+
+def test_all_take_the_same_steps_of_the_adjoint_and_the_most_strained_counts_most() -> None:
+    tuners = [tuner(momentum=0.0) for _ in range(3)]
+    for one, slowed in zip(tuners, (1.0, 1.0, 0.1), strict=True):
+        told_of_curvature(one)
+        for _ in range(ADJOINT_TICKS * 2):
+            direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
+            if direction is not None:
+                one.product(direction, ONES)
+        one._runaway.factor = slowed
+    for tick in range(1, 80):
+        for one in tuners:
+            one.begin([], Network(3))
+        for number, one in enumerate(tuners):
+            told = one.tell(2)
+            for other in tuners:
+                if other is not one:
+                    other.hear(push(str(number), tick, told))
+    harmonic = 3.0 / (1.0 + 1.0 + 10.0)
+    for one in tuners:
+        steps = one.tuning.steps
+        assert one.tuning.adjoint_factor == pytest.approx(harmonic, rel=1e-3)
+        assert steps.adjoint == pytest.approx(harmonic * steps.model, rel=1e-3)
+        assert ", adjoint times 0.25" in one.tuning.describe()
+
+
+def test_what_strain_and_steepness_have_taught_is_kept_for_a_later_life() -> None:
+    first, second = tuner(), tuner()
+    told_of_curvature(first)
+    first._runaway.factor = 0.3
+    second.restore(first.snapshot())
+    assert second._runaway.factor == 0.3
+    assert second._largest.steepest == first._largest.steepest > 0.0
+    for odd in (-1.0, math.inf, "much"):
+        with pytest.raises(SnapshotError, match="steepest is"):
+            second.restore(Snapshot({}, {"steepest": odd}))
+
+
+@pytest.mark.slow
+def test_agents_that_learn_random_labels_by_heart_neither_run_away_nor_disbelieve_each_other() -> None:
+    """Steps grew a million times, and the adjoint beyond all numbers, before both were held."""
+    problems = [by_heart(seed) for seed in range(2)]
+    result = peer.simulate(problems, ticks=1200, evaluate_every=0, hyper_step_size=0.01)
+    for agent in result.agents:
+        assert max(float(tensor.abs().max()) for tensor in agent.adjoint.values()) < 1e7
+
+
+def by_heart(seed: int) -> peer.ModuleProblem:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(7)
+        module = torch.nn.Sequential(torch.nn.Linear(16, 16), torch.nn.Tanh(), torch.nn.Linear(16, 4))
+        torch.manual_seed(seed)
+        samples = [(torch.randn(32, 16), torch.randint(4, (32,))) for _ in range(2)]
+    return peer.ModuleProblem(module, *samples, batch_size=8, seed=seed)
 
 
 @pytest.mark.slow
