@@ -8,10 +8,10 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from rich.progress import Progress
 from rich.table import Table
 
-from peer.bench.measured import Measured
+from peer.bench import minibatches
+from peer.bench.seeds import measure_seeds
 from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, Grid, Outcome, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
@@ -19,8 +19,6 @@ from peer.errors import HyperpushError
 from peer.exit_codes import INTERRUPTED
 from peer.jsonable import check_json, jsonable, write_json
 from peer.recorder import versions
-from peer.spread.workers import workers_of
-from peer.worker_processes import as_done
 
 if TYPE_CHECKING:
     import argparse
@@ -37,35 +35,20 @@ def main(options: argparse.Namespace) -> int:
     Raises `SettingError` for a file that cannot be, `HyperpushError` for a record that is none.
     """
     check_json(options.json)
+    if options.minibatches:
+        return minibatches.main(options)
     console = make_console()
-    began, interrupted = time.perf_counter(), False
-    record = Measured(options.record, resume=options.resume, benchmark="tuning", of=measure.__module__)
-    seeds = range(options.from_seed, options.from_seed + options.seeds)
-    known = {seed: record.found[str(seed)] for seed in seeds if str(seed) in record.found}
-    outcomes: list[Outcome] = []
-    try:
-        outcomes += [outcome_of(kept) for kept in known.values()]
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("measuring", total=options.seeds, completed=len(outcomes))
-            missing = [seed for seed in seeds if seed not in known]
-            for seed, outcome in as_done(measure, missing, workers_of(options)):
-                record.add(str(seed), asdict(outcome))
-                outcomes.append(outcome)
-                progress.update(bar, advance=1, description=f"world {seed}")
-    except KeyboardInterrupt:
-        interrupted = True
-        console.print("interrupted; --record FILE --resume goes on. What there is:")
-    finally:
-        record.close()
+    began = time.perf_counter()
+    found = measure_seeds(options, console, benchmark="tuning", measure=measure)
+    outcomes = [outcome_of(kept) for kept in found.results.values()]
     if outcomes:
-        outcomes.sort(key=lambda one: one.seed)
         _show(outcomes, console)
         console.print(f"{time.perf_counter() - began:.0f} s.")
-        for line in record.told_of_other_code([str(one.seed) for one in outcomes], "worlds"):
+        for line in found.told_of_other_code:
             console.print(line)
         if options.json is not None:
             write_json(options.json, as_json(outcomes))
-    return INTERRUPTED if interrupted else 0
+    return INTERRUPTED if found.interrupted else 0
 
 
 def _show(outcomes: Sequence[Outcome], console: Console) -> None:
@@ -92,9 +75,9 @@ def outcome_of(kept: Mapping[str, Any]) -> Outcome:
         raise HyperpushError("the record has a world with other fields; give another --record") from None
 
 
-def measure(seed: int) -> Outcome:
+def measure(seed: int) -> dict[str, Any]:
     """One world, in any process."""
-    return compare(draw_world(seed))
+    return asdict(compare(draw_world(seed)))
 
 
 def _named(setting: int) -> str:

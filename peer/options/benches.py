@@ -146,6 +146,13 @@ BENCH_OPTIONS: Final = (
         metavar="S",
     ),
     Option(
+        name="minibatches",
+        read=readers.switch,
+        help="tasks with minibatches, which have no exact answer: training losses beside those of a grid",
+        commands=TUNING,
+        form="switch",
+    ),
+    Option(
         name="quick",
         read=readers.switch,
         help="a smaller table, in a few minutes",

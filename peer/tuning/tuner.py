@@ -149,6 +149,11 @@ class Tuner(Generic[V]):
         return not self.chooses or self._largest.is_ready
 
     @property
+    def steepest(self) -> float:
+        """The largest curvature that the agent has met; 0 before it has measured one."""
+        return self._largest.steepest
+
+    @property
     def settling_ticks(self) -> float:
         """In how many ticks model and adjoint follow what moves them: a time constant of their slowest part.
 
@@ -298,7 +303,11 @@ class Tuner(Generic[V]):
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
         factor, caution = self._wandering.factor, self._common_caution(swarm)
-        slower = min(max(swarm.damps / swarm.slowness, SLOWEST), 1.0) if swarm.damps >= KNOWN_LEAST and swarm.slowness > 0.0 else 1.0
+        slower = (
+            min(max(swarm.damps / swarm.slowness, SLOWEST), 1.0)
+            if swarm.damps >= KNOWN_LEAST and swarm.slowness > 0.0
+            else 1.0
+        )
         step *= factor * caution
         steps = self._steps(step, step * slower, momentum, self.tuning.steps.damping)
         self.tuning = Tuning(steps, measured, factor, caution, slower)

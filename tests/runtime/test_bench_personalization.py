@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-from typing import TYPE_CHECKING
+import math
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from peer.bench import personalization, tuning
+from peer.bench import minibatches, personalization, seeds, tuning
 from peer.bench.personalization_runs import Moment, Run, Score
 from peer.bench.tuning_runs import MOMENTA, STEPS, Grid, Outcome
 from peer.cli import main
@@ -43,7 +45,7 @@ def interrupted(one: Run) -> Score:
 @pytest.fixture
 def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(personalization, "as_done", one_after_the_other)
-    monkeypatch.setattr(tuning, "as_done", one_after_the_other)
+    monkeypatch.setattr(seeds, "as_done", one_after_the_other)
 
 
 def test_one_network_is_really_measured_in_processes(
@@ -141,23 +143,27 @@ def world(seed: int) -> Outcome:
     return Outcome(seed, "a world", grid, 0, 120.0, tuned_diverged=False, tuned="steps")
 
 
+def known(seed: int) -> dict[str, Any]:
+    return asdict(world(seed))
+
+
 def test_tuning_prints_what_it_has_and_goes_on(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     in_this_process: None,
 ) -> None:
-    def at_last(seed: int) -> Outcome:
+    def at_last(seed: int) -> dict[str, Any]:
         if seed == 1002:
             raise KeyboardInterrupt
-        return world(seed)
+        return known(seed)
 
     monkeypatch.setattr(tuning, "measure", at_last)
     command = ["bench", "tuning", "--seeds", "3", "--record", str(tmp_path / "record")]
     assert main(command) == 130
     told = capsys.readouterr().out
     assert "2 random networks and tasks, seeds from 1000" in told
-    monkeypatch.setattr(tuning, "measure", world)
+    monkeypatch.setattr(tuning, "measure", known)
     assert main([*command, "--resume"]) == 0
     assert "3 random networks and tasks" in capsys.readouterr().out
     lines = (tmp_path / "record").read_text().splitlines()
@@ -166,3 +172,27 @@ def test_tuning_prints_what_it_has_and_goes_on(
     (tmp_path / "record").write_text("\n".join([lines[0], json.dumps(broken)]) + "\n")
     assert main([*command, "--resume"]) == 2
     assert "has a world with other fields" in capsys.readouterr().err
+
+
+def test_minibatches_have_a_table_of_their_own_and_go_on_as_well(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    in_this_process: None,
+) -> None:
+    def task(seed: int) -> dict[str, Any]:
+        ran = minibatches.Run(2.0, 0.5, 2.5, 30.0, 0, 2.0, 1.0)
+        grid = (1.0, 0.4, *(math.inf for _ in minibatches.SETTINGS[2:]))
+        return asdict(minibatches.Outcome(seed, "a task", ran, grid, "steps"))
+
+    monkeypatch.setattr(minibatches, "measure", task)
+    written = tmp_path / "table.json"
+    command = ["bench", "tuning", "--minibatches", "--seeds", "2", "--record", str(tmp_path / "record")]
+    assert main(command) == 0
+    assert main([*command, "--resume", "--seeds", "3", "--json", str(written)]) == 0
+    told = capsys.readouterr().out
+    assert "3 random networks and tasks with minibatches, seeds from 1000" in told
+    assert "1.24: task 1000, a task; steps" in told
+    assert len(json.loads(written.read_text())["tasks"]) == 3
+    assert main(["bench", "tuning", "--record", str(tmp_path / "record"), "--resume"]) == 2
+    assert "is no record of hyperpush bench tuning" in capsys.readouterr().err
