@@ -52,9 +52,11 @@ def train_alone(
             if stopped():
                 return None
             wanted = probe if step == 0 else None
-            gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
+            loss, gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
             if product is not None:
                 tuner.product(product, nothing)
+            if step == 0:
+                tuner.felt(model, gradient, loss, moving=moving)
             if moving:
                 model = model - gradient * sizes.model
         velocity = velocity * sizes.momentum + (model - start)
@@ -64,15 +66,16 @@ def train_alone(
 
 def _derivatives(
     problem: ModuleProblem, layout: FlatLayout, model: Tensor, batch: Batch, probe: Tensor | None
-) -> tuple[Tensor, Tensor | None]:
-    """Gradient on this batch, and the product of the Hessian with the probe, if there is one."""
+) -> tuple[float, Tensor, Tensor | None]:
+    """Loss and gradient on this batch, and the product of the Hessian with the probe, if there is one."""
     leaves = {name: tensor.detach().requires_grad_() for name, tensor in layout.unflatten(model).items()}
     loss = problem.plain_loss(leaves, batch)
     wanted = list(leaves.values())
     found = torch.autograd.grad(loss, wanted, create_graph=probe is not None)
     gradient = layout.flatten(dict(zip(leaves, found, strict=True))).to(torch.float64)
     if probe is None:
-        return gradient, None
+        return float(loss.detach()), gradient, None
     along = torch.stack([(g * u).sum() for g, u in zip(found, layout.unflatten(probe).values(), strict=True)])
     product = torch.autograd.grad(along.sum(), wanted, materialize_grads=True)
-    return gradient.detach(), layout.flatten(dict(zip(leaves, product, strict=True))).to(torch.float64)
+    flat = layout.flatten(dict(zip(leaves, product, strict=True))).to(torch.float64)
+    return float(loss.detach()), gradient.detach(), flat

@@ -1,4 +1,4 @@
-"""What `hyperpush doctor` says: findings, each with evidence and a remedy. Pure."""
+"""What `hyperpush doctor` and `hyperpush check` say: findings, each with evidence and a remedy. Pure."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ class Finding:
     finding: str
     evidence: str
     remedy: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """For programs."""
+        return {
+            "level": self.level.value,
+            "finding": self.finding,
+            "evidence": self.evidence,
+            "remedy": self.remedy,
+        }
 
     def to_line(self) -> str:
         """For people."""

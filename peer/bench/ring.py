@@ -49,6 +49,7 @@ class Ring:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.spent_s = dict.fromkeys(PURPOSES, 0.0)
+        self.sent_bytes = self.messages = 0  # of all, to each target
         self._clock = clock
         self._step_s = LATE * settings.tick_s
         self._now = 0.0
@@ -102,6 +103,8 @@ class Ring:
                 case Send(targets, push):
                     frame = self.timed(MESSAGES, encode, push)
                     for target in targets:
+                        self.sent_bytes += len(frame)
+                        self.messages += 1
                         arrived = self.timed(MESSAGES, decode, frame)
                         self.timed(PROTOCOL, self._agents[target].receive, arrived, self._now)
                 case _:

@@ -36,15 +36,7 @@ def main(options: argparse.Namespace) -> int:
     findings = diagnose(asyncio.run(examine(plan_of(options))))
     wrong = sum(finding.level is Level.PROBLEM for finding in findings)
     if options.json:
-        lines = [
-            {
-                "level": finding.level.value,
-                "finding": finding.finding,
-                "evidence": finding.evidence,
-                "remedy": finding.remedy,
-            }
-            for finding in findings
-        ]
+        lines = [finding.to_dict() for finding in findings]
         print(json.dumps({"problems": wrong, "findings": lines}, indent=2))
         return 1 if wrong else 0
     console = make_console()

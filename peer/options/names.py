@@ -16,6 +16,8 @@ CONFIGURED: Final = (*LEARNING, "doctor")  # these read files and the environmen
 
 TASK_NAMES: Final = "digits, synthetic, fashion-mnist, mnist, emnist, fedem-synthetic, folder"
 
+TEMPLATES: Final = ("vision", "tabular", "text", "custom")
+
 ENGINES: Final = ("processes", "ray")
 
 EXPORT_FORMATS: Final = ("torch-export", "onnx", "safetensors")

@@ -22,6 +22,7 @@ from peer.options.export import EXPORT_OPTIONS
 from peer.options.faults import FAULT_SETTING_OPTIONS
 from peer.options.influence import INFLUENCE_OPTIONS
 from peer.options.names import CONFIGURED
+from peer.options.own_tasks import OWN_TASK_OPTIONS
 from peer.options.readers import as_toml
 from peer.options.sources import Values, defaults, from_environment, from_file, from_flags, nearest
 from peer.options.table import LEARNING_OPTIONS
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 OPTIONS: Final = (
     *(*LEARNING_OPTIONS, *ESTIMATOR_OPTIONS, *DATA_OPTIONS, *INFLUENCE_OPTIONS),
-    *(*EXPORT_OPTIONS, *ENGINE_OPTIONS),
+    *(*EXPORT_OPTIONS, *ENGINE_OPTIONS, *OWN_TASK_OPTIONS),
     *(*TOOL_OPTIONS, *FAULT_SETTING_OPTIONS, *BENCH_OPTIONS, *TRACE_OPTIONS, *CHAOS_OPTIONS),
 )
 
@@ -43,6 +44,8 @@ COMMANDS: Final = {
     "swarm": "start a swarm on this machine: real agents, real sockets, links that fail on purpose",
     "run": "start one agent here; it finds the others of its swarm and learns with them",
     "simulate": "the same swarm under a virtual clock: reproducible bit for bit",
+    "init": "begin a project of your own: a task and a configuration that run at once",
+    "check": "what is wrong with a task of your own, and what a tick of it costs",
     "partition": "who has which data: how a task's samples are shared out, as a table and a picture",
     "influence": "which training samples help or hurt the swarm, such as those with wrong labels",
     "export": "the personal model of an agent's newest checkpoint, as a file that needs no hyperpush",

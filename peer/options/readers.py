@@ -17,7 +17,7 @@ from typing import Final, NoReturn
 from peer.data.choice import checked_model
 from peer.data.scheme import Scheme, parse_scheme
 from peer.errors import SettingError
-from peer.options.names import ENGINES, EXPORT_FORMATS
+from peer.options.names import ENGINES, EXPORT_FORMATS, TEMPLATES
 from peer.until import Goal, parse_goal
 from wire import (
     PEER_ID_BYTES_MAX,
@@ -94,6 +94,13 @@ def export_format(given: object) -> str:
     """The name of a format of files."""
     if given not in EXPORT_FORMATS:
         refuse(given, f"give one of {', '.join(EXPORT_FORMATS)}")
+    return str(given)
+
+
+def template(given: object) -> str:
+    """The name of a template."""
+    if given not in TEMPLATES:
+        refuse(given, f"give one of {', '.join(TEMPLATES)}")
     return str(given)
 
 

@@ -1,0 +1,105 @@
+"""`hyperpush check`: what a swarm would find wrong with a task, before it does; and what a tick costs.
+
+Exit code 0 if nothing is wrong, 1 if something is, 2 for a request that makes no sense.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import torch
+
+from peer.checkup import costs, losses
+from peer.checkup.samples import samples
+from peer.display import make_console
+from peer.errors import HyperpushError, SettingError
+from peer.findings import Finding, Level
+from peer.module_problem import ModuleProblem
+from peer.settings import AgentSettings
+from peer.tasks import make_task
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+
+    from peer.tasks import Task
+
+
+def main(options: argparse.Namespace) -> int:
+    """Look, measure and print; returns the exit code."""
+    if options.shard >= options.agents:
+        raise SettingError("shard", options.shard, f"give a number below the {options.agents} agents")
+    found: list[Finding] = []
+    console = make_console()
+    for finding in _findings(options):
+        found.append(finding)
+        if not options.json:
+            console.print(finding.to_line(), markup=False, highlight=False, soft_wrap=True)
+    wrong = sum(finding.level is Level.PROBLEM for finding in found)
+    if options.json:
+        lines = [finding.to_dict() for finding in found]
+        print(json.dumps({"problems": wrong, "findings": lines}, indent=2))
+    else:
+        console.print(f"{wrong} problem{'s' * (wrong != 1)}" if wrong else "nothing is wrong")
+    return 1 if wrong else 0
+
+
+def _findings(options: argparse.Namespace) -> Iterator[Finding]:
+    """One after the other, as they are found."""
+    other = (options.shard + 1) % options.agents
+    try:
+        task, again = (_task(options) for _ in range(2))
+        problem, repeated = task.problems[options.shard], again.problems[options.shard]
+        unlike = task.problems[other]
+        settings = AgentSettings(**task.settings)
+    except HyperpushError as error:
+        yield Finding(Level.PROBLEM, "no agent can learn this task", str(error))
+        return
+    yield Finding(Level.OK, "the task can be made", f"agents {options.shard} and {other} of {options.agents}")
+    yield from losses.beginnings(problem, repeated, unlike)
+    yield from losses.order(problem, repeated)
+    behaves = list(losses.behaviour(problem))
+    yield from behaves
+    if any(finding.level is Level.PROBLEM for finding in behaves):
+        return
+    yield from losses.gradients(problem)
+    slopes = list(losses.derivatives(problem))
+    yield from slopes
+    if isinstance(problem, ModuleProblem):
+        yield from samples(problem)
+        yield from _frozen(problem)
+    if settings.hyper_step_size == 0 and problem.hyperparameters:
+        yield Finding(
+            Level.NOTE,
+            "what is personal is held as it is",
+            "settings have no hyper_step_size",
+            'settings = {"hyper_step_size": None} lets each agent choose the rate',
+        )
+    if any(finding.level is Level.PROBLEM for finding in slopes):
+        return
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # as agents do
+    try:
+        fresh = [task.problems[shard] for shard in (options.shard, other)]
+        cost = costs.measure(fresh, settings, options.seconds)
+    except HyperpushError as error:
+        yield Finding(Level.PROBLEM, "two agents do not come to learn", str(error))
+        return
+    finally:
+        torch.set_num_threads(threads)
+    yield from costs.costs(cost, settings, options.mbit)
+
+
+def _task(options: argparse.Namespace) -> Task:
+    return make_task(options.file, options.agents, options.seed, options.personalization, shard=options.shard)
+
+
+def _frozen(problem: ModuleProblem) -> Iterator[Finding]:
+    frozen = sum(p.numel() for p in problem.module.parameters() if not p.requires_grad)
+    if frozen:
+        learned = sum(tensor.numel() for tensor in problem.parameters.values())
+        share = learned / (learned + frozen)
+        yield Finding(
+            Level.OK, "frozen parameters are neither sent nor kept twice", f"{share:.2%} of all are learned"
+        )

@@ -1,0 +1,123 @@
+"""`hyperpush init` and `hyperpush check` as somebody uses them who has a task of their own."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from peer.cli import main
+from peer.options.names import TEMPLATES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("template", TEMPLATES)
+def test_a_template_is_written_is_in_order_and_is_learned(
+    here: Path, template: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--template", template, "my project"]) == 0
+    told = capsys.readouterr().out
+    assert "written: my project/task.py, my project/agent.toml" in told
+    assert "cd 'my project' && hyperpush check task.py" in told
+    task = here / "my project" / "task.py"
+    assert main(["check", str(task), "--seconds", "0.05", "--agents", "4"]) == 0
+    told = capsys.readouterr().out
+    assert told.rstrip().endswith("nothing is wrong")
+    assert "a tick takes" in told
+    assert (
+        main(["simulate", "--task", str(task), "--agents", "4", "--ticks", "12", "--json", "found.json"]) == 0
+    )
+    assert len(json.loads((here / "found.json").read_text())["agents"]) == 4
+
+
+def test_the_configuration_is_one_that_every_command_takes(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["init", "--template", "custom"]) == 0
+    assert "  hyperpush swarm --task task.py" in capsys.readouterr().out
+    content = (here / "agent.toml").read_text()
+    assert main(["config", "--config", "agent.toml"]) == 0
+    assert "my-swarm" in capsys.readouterr().out
+    lines = [line.removeprefix("# ") for line in content.splitlines() if " = " in line]
+    (here / "all.toml").write_text("\n".join(lines[:-2]) + "\n[settings]\n" + "\n".join(lines[-2:]) + "\n")
+    (here / "swarm.key").write_text("")
+    assert main(["config", "--config", "all.toml"]) == 0, "what is commented out works as well"
+    shown = capsys.readouterr().out
+    assert "residual:0.001" in shown
+    assert "200000" in shown
+
+
+def test_nothing_is_overwritten_and_nothing_half_done(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (here / "agent.toml").write_text("mine")
+    assert main(["init"]) == 2
+    assert "agent.toml is there already; give another directory" in capsys.readouterr().err
+    assert sorted(path.name for path in here.iterdir()) == ["agent.toml"]
+    assert (here / "agent.toml").read_text() == "mine"
+    assert main(["init", "--template", "sound", "x"]) == 2
+    assert "--template: 'sound' is not possible; give one of vision" in capsys.readouterr().err
+    (here / "file").write_text("")
+    assert main(["init", "file/x"]) == 2
+    assert "give a directory that can be written to" in capsys.readouterr().err
+
+
+def test_a_task_with_a_mistake_is_told_what_it_is(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--template", "vision"]) == 0
+    task = here / "task.py"
+    source = task.read_text()
+    task.write_text(source.replace("nn.GroupNorm(4, 16)", "nn.BatchNorm2d(16)"))
+    assert main(["check"]) == 1
+    told = capsys.readouterr().out
+    assert "problem  no agent can learn this task" in told
+    assert "(BatchNorm2d) keeps running statistics; use GroupNorm" in told
+    assert told.rstrip().endswith("1 problem")
+    task.write_text(source.replace("torch.manual_seed(seed)", "torch.manual_seed(seed + shard)"))
+    assert main(["check", "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["problems"] == 1
+    (problem,) = [one for one in found["findings"] if one["level"] == "problem"]
+    assert problem["finding"] == "models of different agents begin with different numbers"
+    assert "draw the model with `seed` alone" in problem["remedy"]
+    task.write_text(source.replace('settings = {"hyper_step_size": None}', "settings = {}"))
+    assert main(["check", "--seconds", "0.05", "--mbit", "1000"]) == 0
+    told = capsys.readouterr().out
+    assert "note     what is personal is held as it is" in told
+    assert "--bytes-per-second" not in told
+
+
+def test_losses_that_fail_end_the_check_early(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init", "--template", "custom"]) == 0
+    task = here / "task.py"
+    task.write_text(task.read_text().replace("misses.square().mean() / 2 + penalty / 2", "missing"))
+    assert main(["check"]) == 1
+    told = capsys.readouterr().out
+    assert "problem  inner_loss fails: NameError: name 'missing' is not defined" in told
+    assert "a tick takes" not in told
+
+
+def test_frozen_layers_and_other_tasks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["init"]) == 0
+    task = here / "task.py"
+    source = task.read_text().replace("    return nn.Sequential(", "    net = nn.Sequential(")
+    source = source.replace(
+        "        nn.Linear(32 * 4 * 4, 10),\n    )\n",
+        "        nn.Linear(32 * 4 * 4, 10),\n    )\n    net[0].requires_grad_(False)\n    return net\n",
+    )
+    task.write_text(source)
+    assert main(["check", "--seconds", "0.05"]) == 0
+    assert (
+        "frozen parameters are neither sent nor kept twice: 98.39% of all are learned"
+        in capsys.readouterr().out
+    )
+    assert main(["check", "digits", "--shard", "8"]) == 2
+    assert "shard: 8 is not possible; give a number below the 8 agents" in capsys.readouterr().err
+    assert main(["check", "no-such-task"]) == 1
+    assert "give one of digits" in capsys.readouterr().out
