@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from peer.embedded import Agent, RunResult, frame, run
     from peer.errors import HyperpushError, ProblemError, SettingError
     from peer.module_problem import ModuleProblem
     from peer.personalization import NoPersonalization, OutputBias, Personalization
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from peer.virtual_swarm import AgentResult, SimulationResult, simulate
 
 _HOMES = {
+    "Agent": "peer.embedded",
     "AgentResult": "peer.virtual_swarm",
     "AgentSettings": "peer.settings",
     "BilevelProblem": "peer.problem",
@@ -35,14 +37,18 @@ _HOMES = {
     "ProblemError": "peer.errors",
     "QuadraticProblem": "peer.quadratic",
     "Restart": "peer.scenario",
+    "RunResult": "peer.embedded",
     "SettingError": "peer.errors",
     "SimulationResult": "peer.virtual_swarm",
     "bilevel_solution": "peer.quadratic",
     "closed_form": "peer.quadratic",
+    "frame": "peer.embedded",
+    "run": "peer.embedded",
     "simulate": "peer.virtual_swarm",
 }
 
 __all__ = [
+    "Agent",
     "AgentResult",
     "AgentSettings",
     "BilevelProblem",
@@ -59,10 +65,13 @@ __all__ = [
     "ProblemError",
     "QuadraticProblem",
     "Restart",
+    "RunResult",
     "SettingError",
     "SimulationResult",
     "bilevel_solution",
     "closed_form",
+    "frame",
+    "run",
     "simulate",
 ]
 

@@ -15,8 +15,7 @@ from peer.commands.common import configuration, listening_for_people, make_recor
 from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
-from peer.errors import SettingError
-from peer.key_files import read_allow_list, read_key_ring
+from peer.key_files import keys_for, read_allow_list
 from peer.member import Member
 from peer.options import (
     advertised_address,
@@ -54,7 +53,6 @@ if TYPE_CHECKING:
     from peer.state import AgentState
     from peer.views import AgentView
     from wire import PeerId
-    from wire.keys import KeyRing
 
 UNPROTECTED = (
     "Messages are not authenticated or encrypted: whoever reaches this port can take part. "
@@ -84,7 +82,7 @@ def main(options: argparse.Namespace) -> int:
     task = make_task(options.task, count, options.seed, options.personalization, shard=index, choice=choice)
     settings = agent_settings(options, task.settings)
     end = ending(options, task.columns, settings)
-    keys = _keys(options)
+    keys = keys_for(host, options.listen, options.key, options.allow, insecure=options.insecure)
     allowed = None if options.allow is None else read_allow_list(options.allow)
     state = open_state(
         options.state, keep=options.checkpoints
@@ -245,23 +243,6 @@ def came_back(state: AgentState) -> Iterator[str]:
             f"goes on from the checkpoint of {found.saved_at}: tick {found.values.get('ticks')}, epoch "
             f"{found.epoch}, incarnation {found.incarnation}; now incarnation {state.incarnation}"
         )
-
-
-def _keys(options: argparse.Namespace) -> KeyRing | None:
-    """The keys of the swarm. Raises `SettingError` without them where strangers could take part."""
-    host, _ = listen_address(options.listen)
-    if options.key is not None:
-        return read_key_ring(options.key)
-    if options.allow is not None:
-        remedy = "identities are proven with keys only: give --key FILE as well"
-        raise SettingError("allow", str(options.allow), remedy)
-    if not is_loopback(host) and not options.insecure:
-        remedy = (
-            "whoever reaches this port could take part: give --key FILE (hyperpush keys new-swarm > FILE "
-            "makes one), or --listen 127.0.0.1:0 to keep to this machine, or --insecure on a trusted network"
-        )
-        raise SettingError("listen", options.listen, remedy)
-    return None
 
 
 async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, console: Console) -> None:
