@@ -9,12 +9,13 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from peer.embedded import Agent, RunResult, frame, run
+    from peer.embedded import Agent, run
     from peer.errors import HyperpushError, ProblemError, SettingError
     from peer.module_problem import ModuleProblem
     from peer.personalization import NoPersonalization, OutputBias, Personalization
     from peer.problem import BilevelProblem
     from peer.quadratic import ClosedForm, QuadraticProblem, bilevel_solution, closed_form
+    from peer.run_result import RunResult, frame
     from peer.scenario import Join, Kill, Leave, Pause, Restart
     from peer.settings import AgentSettings
     from peer.virtual_swarm import AgentResult, SimulationResult, simulate
@@ -37,12 +38,12 @@ _HOMES = {
     "ProblemError": "peer.errors",
     "QuadraticProblem": "peer.quadratic",
     "Restart": "peer.scenario",
-    "RunResult": "peer.embedded",
+    "RunResult": "peer.run_result",
     "SettingError": "peer.errors",
     "SimulationResult": "peer.virtual_swarm",
     "bilevel_solution": "peer.quadratic",
     "closed_form": "peer.quadratic",
-    "frame": "peer.embedded",
+    "frame": "peer.run_result",
     "run": "peer.embedded",
     "simulate": "peer.virtual_swarm",
 }

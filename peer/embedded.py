@@ -13,11 +13,10 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import importlib
 import socket
 import threading
 from concurrent.futures import Future
-from dataclasses import dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,23 +25,21 @@ from peer.errors import HyperpushError
 from peer.key_files import keys_for, read_allow_list
 from peer.member import Member
 from peer.options.readers import dns_address, listen_address, peer_address
+from peer.run_result import History, RunResult
 from peer.running import Running, answer, view, worker_threads
 from peer.service import AgentService
 from peer.settings import AgentSettings
 from peer.state import open_state
 from peer.swarm import learn
 from peer.until import Ending, parse_goal
-from peer.views import AgentView
 from wire.keys import peer_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
     from concurrent.futures import ThreadPoolExecutor
     from os import PathLike
     from types import TracebackType
     from typing import Self, Unpack
-
-    from torch import Tensor
 
     from peer.events import Event
     from peer.predicting import PersonalModel
@@ -50,46 +47,10 @@ if TYPE_CHECKING:
     from peer.settings import SettingKeywords
     from peer.status import AgentStatus
     from peer.torch_learner import MakeOptimizer
+    from peer.views import AgentView
     from wire import FaultPlan, PeerId
 
 EVENTS_KEPT: Final = 1000  # for each reader; who reads more slowly misses the oldest
-HISTORY_KEPT: Final = 4096  # views; when there are more, every second one goes
-
-
-@dataclass(frozen=True, slots=True)
-class RunResult:
-    """What an agent has come to; tensors are copies."""
-
-    id: PeerId
-    model: Mapping[str, Tensor]
-    adjoint: Mapping[str, Tensor]
-    hypergradient: Mapping[str, Tensor]
-    hyperparameters: Mapping[str, Tensor]
-    local: Mapping[str, Tensor]
-    ticks: int
-    epoch: int
-    residual: float
-    metrics: Mapping[str, float]  # of the problem, on the last model
-    peers: Sequence[PeerId]  # who was there at the end
-    history: Sequence[AgentView]  # evenly over the run, the last one included
-    interrupted: bool  # stopped before any end that was asked for
-
-    def frame(self) -> Any:
-        """The history as a `pandas.DataFrame`; see `peer.frame`."""
-        return frame(self.history)
-
-
-def frame(views: Sequence[AgentView]) -> Any:
-    """A `pandas.DataFrame` of these views, a row for each, without counts of messages.
-
-    Raises `HyperpushError` where pandas is not installed.
-    """
-    try:
-        pandas = importlib.import_module("pandas")
-    except ImportError:
-        raise HyperpushError("frames need pandas; install it: pip install 'hyperpush[pandas]'") from None
-    names = [field.name for field in fields(AgentView) if field.name != "messages"]
-    return pandas.DataFrame([[getattr(one, name) for name in names] for one in views], columns=names)
 
 
 class Agent:
@@ -142,8 +103,7 @@ class Agent:
         self._state_folder = None if state is None else Path(state)
         self._stop = asyncio.Event()
         self._readers: list[_Reader] = []
-        self._history: list[AgentView] = []
-        self._every = 1  # of so many ticks one view is kept
+        self._history = History()
         self._result: RunResult | None = None
         self._learning: asyncio.Task[None] | None = None
         self._service: AgentService | None = None
@@ -312,22 +272,14 @@ class Agent:
 
     def _observe(self, views: Sequence[AgentView]) -> None:
         (now,) = views
-        if self._history and now.tick == self._history[-1].tick:
-            return
-        self._tell(now)
-        if not self._history or now.tick >= self._history[-1].tick + self._every:
-            self._history.append(now)
-            if len(self._history) > HISTORY_KEPT:
-                del self._history[1::2]
-                self._every *= 2
+        if self._history.add(now):
+            self._tell(now)
 
     def _found(self) -> RunResult:
         """Nothing is being computed any more."""
         service = self._there()[0]
         found, last = answer(service), view(service)
         agent, learner = service.agent, service.learner
-        if not self._history or self._history[-1].tick != last.tick:
-            self._history.append(last)
         named = {
             name: {key: tensor.detach().clone() for key, tensor in getattr(found, name).items()}
             for name in ("model", "adjoint", "hypergradient", "hyperparameters", "local")
@@ -340,7 +292,7 @@ class Agent:
             residual=last.residual,
             metrics=dict(learner.metrics(agent.solver.model.estimate)),
             peers=self.peers,
-            history=tuple(self._history),
+            history=self._history.ended(last),
             interrupted=self._interrupted and bool(self._ending.goals),
         )
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import peer
-from peer import embedded
+from peer import run_result
 from peer.embedded import EVENTS_KEPT
 from peer.errors import HyperpushError, SettingError, StateError
 from peer.events import EpochEntered, PeerArrived
@@ -130,7 +130,7 @@ async def test_a_bug_in_a_problem_surfaces_where_it_is_waited_for(monkeypatch: p
 
 
 async def test_a_slow_reader_misses_the_oldest_and_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embedded, "HISTORY_KEPT", 8)
+    monkeypatch.setattr(run_result, "HISTORY_KEPT", 8)
     async with asyncio.timeout(LIMIT_S), peer.Agent(quadratics(1)[0], **ALONE) as agent:
         stream = agent.events()
         first = await anext(stream)
@@ -208,6 +208,6 @@ def test_frames_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str) -> object:
         raise ImportError(name)
 
-    monkeypatch.setattr(embedded.importlib, "import_module", missing)
+    monkeypatch.setattr(run_result.importlib, "import_module", missing)
     with pytest.raises(HyperpushError, match=r"pip install 'hyperpush\[pandas\]'"):
-        embedded.frame([])
+        run_result.frame([])
