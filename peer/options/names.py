@@ -24,5 +24,5 @@ EXPORT_FORMATS: Final = ("torch-export", "onnx", "safetensors")
 
 PERSONALIZATION_NAMES: Final = (
     *("none", "bias", "logits", "class-weights", "sample-weights", "regularization", "mixture:K"),
-    *("head[:L]", "features", "lora:R", "interpolation", "proximal"),
+    *("head[:L]", "own:PATTERN", "features", "lora:R", "interpolation", "proximal"),
 )

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from peer.personalization.contract import Ground
 
 OWN_COPIES = ("interpolation", "proximal")
-_INCOMPLETE = "{other} has an own copy of a complete shared model, and {name} takes layers out of that"
+_INCOMPLETE = "{other} has an own copy of a complete shared model, and {name} takes some of that out"
 _REDUNDANT = "the own copy of {other} has personal values of all that {name} would make personal"
 REFUSED = {
     ("bias", "logits"): "{other} has a bias already",
     OWN_COPIES: "each has an own copy of the model, and only one can predict",
-    **{("head", own): _INCOMPLETE for own in OWN_COPIES},
+    **{(name, own): _INCOMPLETE for name in ("head", "own") for own in OWN_COPIES},
     **{(name, own): _REDUNDANT for name in ("features", "lora") for own in OWN_COPIES},
 }
 

@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from peer.errors import ProblemError, SettingError
-from peer.personalization.contract import Adapter, Personalization
-from peer.personalization.strength import Strength
+from peer.personalization.contract import Personalization
+from peer.personalization.leaving import Leaving
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from peer.personalization.contract import Ground, Named
-
-PREFIX = "head."
-INITIAL_STRENGTH = 0.01
+    from peer.personalization.contract import Adapter, Ground
 
 
 class Head(Personalization):
@@ -41,24 +36,7 @@ class Head(Personalization):
                 f"{self} leaves nothing to share: there are {len(found)} layers with learned tensors; "
                 "give fewer to the head, or a module with more of them"
             )
-        return _Head(ground, [name for names in found[-self._layers :] for name in names])
+        return Leaving(self.name, ground, [name for names in found[-self._layers :] for name in names])
 
     def __str__(self) -> str:
         return self.name if self._layers == 1 else f"{self.name}:{self._layers}"
-
-
-class _Head(Adapter):
-    def __init__(self, ground: Ground, taken: list[str]) -> None:
-        self._strength = Strength("head", INITIAL_STRENGTH, ground.outputs)
-        local = {PREFIX + name: ground.parameters[name].clone() for name in taken}
-        super().__init__(self._strength.hyperparameters, local)
-        self.taken = taken
-
-    def adapt(self, parameters: dict[str, Tensor], local: Named) -> None:
-        parameters |= {name: local[PREFIX + name] for name in self.taken}
-
-    def meaning(self, hyperparameters: Named) -> Named:
-        return self._strength.meaning(hyperparameters)
-
-    def penalty(self, hyperparameters: Named, local: Named) -> Tensor:
-        return self._strength.pull(hyperparameters, ((local[name], at) for name, at in self.local.items()))

@@ -15,6 +15,7 @@ from peer.personalization.logits import Logits
 from peer.personalization.lora import LowRank
 from peer.personalization.mixture import Mixture
 from peer.personalization.none import NoPersonalization
+from peer.personalization.own import OwnTensors
 from peer.personalization.proximal import Proximal
 from peer.personalization.regularization import Regularization
 from peer.personalization.sample_weights import SampleWeights
@@ -35,7 +36,17 @@ class Numbered(NamedTuple):
     default: int | None = None
 
 
-PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Numbered] = {
+class Named(NamedTuple):
+    """A personalization with a text in its name, such as `own:*.bias`."""
+
+    make: Callable[[str], Personalization]
+    word: str
+
+
+Entry = Numbered | Named
+
+
+PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Entry] = {
     "none": NoPersonalization,
     "bias": OutputBias,
     "logits": Logits,
@@ -44,6 +55,7 @@ PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Numbered] = {
     "regularization": Regularization,
     "mixture": Numbered(Mixture, "K"),
     "head": Numbered(Head, "L", 1),
+    "own": Named(OwnTensors, "PATTERN"),
     "features": Features,
     "lora": Numbered(LowRank, "R"),
     "interpolation": Interpolation,
@@ -54,7 +66,7 @@ PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Numbered] = {
 def known_names() -> list[str]:
     """As people may give them."""
     return [
-        name if not isinstance(entry, Numbered) else _written(name, entry)
+        _written(name, entry) if isinstance(entry, Entry) else name
         for name, entry in PERSONALIZATIONS.items()
     ]
 
@@ -78,6 +90,8 @@ def _one(word: str) -> Personalization:
     if entry is None:
         remedy = f"give one of {', '.join(known_names())}, or several with + between them"
         raise SettingError("personalization", word, remedy)
+    if isinstance(entry, Named):
+        return entry.make(number)
     if not isinstance(entry, Numbered):
         if colon:
             raise SettingError("personalization", word, f"{name} takes no number; give {name}")
@@ -90,5 +104,7 @@ def _one(word: str) -> Personalization:
     return entry.make(int(number))
 
 
-def _written(name: str, entry: Numbered) -> str:
+def _written(name: str, entry: Entry) -> str:
+    if isinstance(entry, Named):
+        return f"{name}:{entry.word}"
     return f"{name}:{entry.letter}" if entry.default is None else f"{name}[:{entry.letter}]"

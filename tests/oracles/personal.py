@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 SINGLE = (
     *("none", "bias", "logits", "class-weights", "sample-weights", "regularization", "mixture:3"),
-    *("head", "features", "lora:1", "interpolation", "proximal"),
+    *("head", "own:*.bias", "features", "lora:1", "interpolation", "proximal"),
 )
 COMBINED = (
     *("mixture:2+class-weights", "mixture:3+logits", "head+logits", "proximal+class-weights"),
     *("lora:1+logits+sample-weights", "head+lora:1", "features+head+lora:1", "mixture:2+head"),
     *("mixture:2+proximal", "interpolation+mixture:2+regularization", "class-weights+sample-weights"),
-    *("bias+features+mixture:2+regularization+sample-weights",),
+    *("bias+features+mixture:2+regularization+sample-weights", "head+own:1.*+logits"),
 )
-WITH_LOCAL = ("head", "features", "lora:1", "interpolation", "proximal")
+WITH_LOCAL = ("head", "own:*.bias", "features", "lora:1", "interpolation", "proximal")
 CLASSES, INPUTS, HIDDEN, COUNT = 3, 3, 2, 7
 DECAY = 0.05
 PULL = -2.0  # of every strength, before the sigmoid: not flat

@@ -110,6 +110,9 @@ def test_the_shapes_are_those_documented() -> None:
     assert set(head.model) == {name for name in layers if not name.startswith("3.")}
     assert shapes(head.local) == {f"head.{name}": s for name, s in layers.items() if name.startswith("3.")}
     assert set(tiny_problem("head:2").model) == {"0.weight", "0.bias"}, "the normalization is a layer too"
+    own = tiny_problem("own:*.bias")
+    assert set(own.model) == {name for name in layers if not name.endswith(".bias")}
+    assert shapes(own.local) == {f"own.{name}": s for name, s in layers.items() if name.endswith(".bias")}
     features = tiny_problem("features")
     assert shapes(features.local) == {"features.0.weight": (3,), "features.0.bias": (3,)}
     assert shapes(tiny_problem("lora:1").local) == {
@@ -119,13 +122,13 @@ def test_the_shapes_are_those_documented() -> None:
         "lora.3.weight.down": (1, 2),
     }
     assert shapes(tiny_problem("proximal").local) == {f"proximal.{name}": s for name, s in layers.items()}
-    own = shapes(tiny_problem("interpolation").local)
-    assert own == {f"interpolation.own.{name}": s for name, s in layers.items()}
+    copied = shapes(tiny_problem("interpolation").local)
+    assert copied == {f"interpolation.own.{name}": s for name, s in layers.items()}
     assert set(tiny_problem("interpolation").hyperparameters) == {
         "interpolation.weight",
         "interpolation.strength",
     }
-    for name in ("head", "features", "lora:1", "proximal"):
+    for name in ("head", "own:*.bias", "features", "lora:1", "proximal"):
         assert shapes(tiny_problem(name).hyperparameters) == {f"{name.partition(':')[0]}.strength": ()}
 
 
@@ -149,7 +152,7 @@ def test_at_first_nothing_is_changed(name: str) -> None:
     assert torch.equal(predicted, plain.predict(plain.model, {}, outer[0]))
     scores = problem.metrics(problem.model, problem.hyperparameters)
     assert scores["personal"] == plain.metrics(plain.model, {})["personal"]
-    assert (scores["shared"] == scores["personal"]) is ("head" not in name)
+    assert (scores["shared"] == scores["personal"]) is ("head" not in name and "own" not in name)
 
 
 def test_a_mixture_predicts_the_log_of_the_mixed_probabilities() -> None:
