@@ -49,6 +49,5 @@ def _parts(thing: object) -> Iterator[object]:
         yield from getattr(thing, "__dict__", {}).values()
         for kind in type(thing).__mro__:
             slots = vars(kind).get("__slots__", ())
-            for name in (slots,) if isinstance(slots, str) else slots:
-                if hasattr(thing, name):
-                    yield getattr(thing, name)
+            names = (slots,) if isinstance(slots, str) else slots
+            yield from [getattr(thing, name) for name in names if hasattr(thing, name)]

@@ -181,9 +181,9 @@ class Views(RuleBasedStateMachine):
     @invariant()
     def what_is_told_can_be_sent(self) -> None:
         digest = self.members.digest("b:1")
-        signs = [heartbeat for heartbeat in digest if not is_introduction(heartbeat)]
-        assert 1 <= len(signs) <= TOLD
-        assert len(signs) <= len(digest) <= len(signs) + 1 <= DIGEST_MAX
+        assert 1 <= len(digest) <= TOLD + 1 <= DIGEST_MAX
+        signs = digest[:-1] if is_introduction(digest[-1]) else digest
+        assert len(signs) <= TOLD
         assert len({heartbeat.peer for heartbeat in signs}) == len(signs)
         assert len(digest[0].hears or ()) <= HEARS_MAX
         empty: tuple[Array, ...] = ()

@@ -19,6 +19,7 @@ from peer.checkup.trees import where_unlike
 from peer.findings import Finding, Level
 from peer.module_problem import ModuleProblem
 from peer.personalization import OutputBias
+from peer.personalization.head import Head
 from peer.settings import AgentSettings
 
 if TYPE_CHECKING:
@@ -181,6 +182,21 @@ def test_parameters_that_nothing_depends_on() -> None:
     assert all_of(Half()) == [
         "parameters get no gradient from the training loss, and are not learned: offset"
     ]
+
+
+def test_a_validation_loss_that_does_not_depend_on_the_model() -> None:
+    class Constant(Regression):
+        def outer_loss(self, model: Named, hyperparameters: Named, batch: Any) -> Tensor:
+            del model, batch
+            return hyperparameters["log_decay"].square().sum()
+
+    assert wrong(losses.gradients(Constant())) == []
+
+
+def test_local_variables_are_given_to_losses_that_have_some() -> None:
+    many = labelled(*[0, 1, 2] * 10)
+    module = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 3))
+    assert all_of(ModuleProblem(module, many, many, personalization=Head())) == []
 
 
 def test_hyperparameters_that_nothing_depends_on() -> None:
