@@ -168,7 +168,10 @@ def derivatives(problem: BilevelProblem[Any], seed: int = 0) -> Iterator[Finding
         found = learner.evaluate(learner.initial_model.to(torch.float64), adjoint, 0.0)
         vectors = (found.model_gradient, found.adjoint_gradient)
         finite = all(bool(torch.isfinite(vector).all()) for vector in vectors)
-        learner.evaluate(learner.initial_model + NEARBY * point, adjoint, 0.0)  # zeros may hide an effect
+        for own in (learner.local, learner.local_adjoint):  # zeros may hide an effect
+            for name, tensor in own.items():
+                own[name] = tensor + NEARBY * torch.randn(tensor.shape, generator=generator).to(tensor)
+        learner.evaluate(learner.initial_model + NEARBY * point, adjoint, 0.0)
     except (ProblemError, RuntimeError) as error:
         yield Finding(Level.PROBLEM, "losses cannot be differentiated twice", str(error))
         return
