@@ -138,9 +138,9 @@ class Agent(Outputs[V]):
         self.membership.name(peer, incarnation, now)
         self._follow_membership()
 
-    def peer_found(self, peer: PeerId, now: float, address: str = "") -> None:
+    def peer_found(self, peer: PeerId, now: float, address: str = "", *, introduce: bool = True) -> None:
         """Discovery says that this peer can be contacted; its heartbeat will tell whether it lives."""
-        self.membership.find(peer, now, address)
+        self.membership.find(peer, now, address, introduce=introduce)
         self._follow_membership()
 
     def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:  # noqa: ARG002  (an input has its time)

@@ -190,8 +190,9 @@ class Liveness:
     def _rise(self, life: Life, told: Heartbeat, now: float, *, told_by: PeerId) -> list[News]:
         """Take over a newer heartbeat, and whether the peer is believed alive by it."""
         life.rose(told.heartbeat, self.heartbeat, now, self.tick_s)
-        life.hears, life.told_by, life.told = told.hears, told_by, None
-        life.spoke(told.heartbeat, self.heartbeat, now, is_timed=life.spoke_at >= self._woke_at)
+        life.hears, life.told = told.hears, None
+        is_timed = life.spoke_at >= self._woke_at
+        life.spoke(told.heartbeat, self.heartbeat, now, told_by, is_timed=is_timed)
         life.address = told.address or life.address
         life.left = told.left
         if life.left:

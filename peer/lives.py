@@ -59,10 +59,10 @@ class Life:
         return self.beats_s / self.beats if self.beats else None
 
     def rough_beat_s(self) -> float | None:
-        """The same, by what others tell of who is not heard itself; None if there was no news twice."""
-        if self.beats or not self.news_beats:
-            return self.beat_s()
-        return self.news_beats_s / self.news_beats
+        """The same; of who is only heard of, by what others tell. None if there was no news twice."""
+        if self.news_beats and (self.told_by or not self.beats):
+            return self.news_beats_s / self.news_beats
+        return self.beat_s()
 
     def ticks_wanted(self) -> int:
         """For how many ticks of a typical peer its heartbeat has to rise to be believed: flapping costs.
@@ -115,12 +115,17 @@ class Life:
         self.heard_at, self.heard_on, self.heard_heartbeat = now, own_heartbeat, heartbeat
         self.timed_at = now
 
-    def spoke(self, heartbeat: int, own_heartbeat: int, now: float, *, is_timed: bool) -> None:
+    def spoke(
+        self, heartbeat: int, own_heartbeat: int, now: float, told_by: PeerId, *, is_timed: bool
+    ) -> None:
         """Its newest words have come, by whatever way; `is_timed`: this agent's clock is what it was then."""
-        if is_timed and self.spoke_heartbeat >= 0:
+        if bool(told_by) != bool(self.told_by):  # by another way, and maybe at another pace
+            self.news_beats = self.news_beats_s = 0.0
+        elif is_timed and self.spoke_heartbeat >= 0:
             self.news_beats = BEAT_DECAY * self.news_beats + heartbeat - self.spoke_heartbeat
             self.news_beats_s = BEAT_DECAY * self.news_beats_s + now - self.spoke_at
         self.spoke_at, self.spoke_on, self.spoke_heartbeat = now, own_heartbeat, heartbeat
+        self.told_by = told_by
 
     def renew(self, incarnation: int) -> None:
         """The peer has started anew: its heartbeat counts from the beginning."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from peer.admin import open_listener
@@ -259,7 +260,7 @@ class Member:
             self._discoveries.append(
                 ZeroconfDiscovery(
                     record,
-                    on_seen=on_seen,
+                    on_seen=partial(self._seen, introduce=False),  # anybody may announce anything
                     on_incompatible=refuse,
                     listen_host=self._listen_host,
                 )
@@ -276,9 +277,9 @@ class Member:
         await asyncio.gather(*failures, return_exceptions=True)
         await asyncio.gather(*(discovery.close() for discovery in discoveries))
 
-    def _seen(self, record: PeerRecord) -> None:
+    def _seen(self, record: PeerRecord, *, introduce: bool = True) -> None:
         self._refusals.fits(record.peer)
-        if not self.service.find(record):
+        if not self.service.find(record, introduce=introduce):
             for discovery in self._discoveries:
                 discovery.forget(record.peer)  # there may be room when it is next heard of
 

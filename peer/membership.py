@@ -109,11 +109,12 @@ class Membership:
             self.liveness.name(peer, incarnation, now)
             self._arrive(peer, incarnation, now)
 
-    def find(self, peer: PeerId, now: float, address: str = "") -> None:
-        """Discovery says that somebody listens there; whether it takes part is told by its heartbeat."""
+    def find(self, peer: PeerId, now: float, address: str = "", *, introduce: bool = True) -> None:
+        """Discovery says that somebody listens there; its heartbeat tells whether it takes part."""
         contact = self._contacts.get(peer)
         if peer != self._own and (contact is None or self.peers.incarnation(peer) is None):
-            self._introductions.note(peer, address, now)
+            if introduce:
+                self._introductions.found(peer, address, self.liveness.heartbeat)
             self._contact(peer, now, address)
 
     def remove(self, peer: PeerId, incarnation: int | None) -> None:
@@ -134,17 +135,16 @@ class Membership:
             for news in self.liveness.hear_of(others, push.sender, now):
                 self._believe(news, now, push.sender)
             for told in filter(is_introduction, others):
-                self._introduce(told, now)
+                self._introduce(told, push.sender, now)
         contact = self._contacts.get(push.sender)
         dead = self.peers.incarnation(push.sender) is None
         if contact is None or (dead and contact.due_at > now + self._beacon_ticks * self._pace.typical_s()):
             self._contact(push.sender, now)  # who was believed dead speaks: let it hear the same of us
 
-    def _introduce(self, told: Heartbeat, now: float) -> None:
-        """Somebody has found this peer and never heard it; names of nobody make nobody else give way."""
-        is_new = told.peer != self._own and told.peer not in self._contacts
-        has_room = len(self._contacts) < PEERS_KNOWN_MAX
-        if is_new and has_room and self._introductions.note(told.peer, told.address, now):
+    def _introduce(self, told: Heartbeat, teller: PeerId, now: float) -> None:
+        """Somebody has found this peer and never heard it."""
+        is_known = told.peer == self._own or told.peer in self._contacts
+        if not is_known and self._introductions.told(told, teller, self.liveness.heartbeat):
             self._contact(told.peer, now, told.address)
 
     def time(self, push: Push[V]) -> None:
@@ -167,7 +167,6 @@ class Membership:
         self.liveness.beat(now)
         typical_s, steady_s = self._pace.typical_s(), self._steady_s()
         self.liveness.tick_s = typical_s
-        self._introductions.tick(self.liveness.lives, typical_s, now)
         for peer in self.liveness.silent(self.peers.alive(), typical_s, now):
             if peer not in self.liveness.lives:
                 self.remove(peer, None)  # forgotten for want of room
@@ -338,7 +337,7 @@ class Membership:
     def digest(self, address: str, *, left: bool = False) -> tuple[Heartbeat, ...]:
         """What every message tells of who lives."""
         told = self.liveness.digest(address, left=left, accuses=self._accused)
-        return told + self._introductions.next_told()
+        return told + self._introductions.next_told(self.liveness)
 
     def take_events(self) -> list[Event]:
         """What happened since the last call."""

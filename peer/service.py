@@ -169,16 +169,16 @@ class AgentService:
             self.agent.peer_seen(record.peer, record.incarnation, self.clock())
             self._wake.set()
 
-    def find(self, record: PeerRecord) -> bool:
+    def find(self, record: PeerRecord, *, introduce: bool = True) -> bool:
         """Discovery has found a compatible agent here; its messages will tell whether it lives.
 
-        False if there is no room for one more now.
+        `introduce`: it has answered there, and others may be told. False if there is no room for one more.
         """
         if record.peer == self.record.peer:
             return True
         if not self._reacher.found(record):
             return False
-        self.agent.peer_found(record.peer, self.clock(), record.address)
+        self.agent.peer_found(record.peer, self.clock(), record.address, introduce=introduce)
         self._wake.set()
         return True
 

@@ -129,8 +129,8 @@ class Player:
                 agent.handle_timer(one.now)
             case "peer_seen", [str(peer), int(incarnation)]:
                 agent.peer_seen(peer, incarnation, one.now)
-            case "peer_found", [str(peer), str(address)]:
-                agent.peer_found(peer, one.now, address)
+            case "peer_found", [str(peer), str(address), bool(introduce)]:
+                agent.peer_found(peer, one.now, address, introduce=introduce)
             case "peer_gone", [str(peer), incarnation]:
                 agent.peer_gone(peer, one.now, incarnation)
             case "leave", []:

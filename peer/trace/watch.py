@@ -76,10 +76,10 @@ class WatchedAgent(Agent[V]):
         with self._noted("peer_seen", now, lambda: [peer, incarnation]):
             super().peer_seen(peer, incarnation, now)
 
-    def peer_found(self, peer: PeerId, now: float, address: str = "") -> None:
+    def peer_found(self, peer: PeerId, now: float, address: str = "", *, introduce: bool = True) -> None:
         """As in `Agent`."""
-        with self._noted("peer_found", now, lambda: [peer, address]):
-            super().peer_found(peer, now, address)
+        with self._noted("peer_found", now, lambda: [peer, address, introduce]):
+            super().peer_found(peer, now, address, introduce=introduce)
 
     def peer_gone(self, peer: PeerId, now: float, incarnation: int | None = None) -> None:
         """As in `Agent`."""

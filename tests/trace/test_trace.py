@@ -458,7 +458,7 @@ def test_a_bug_is_in_the_trace_and_comes_again(tmp_path: Path, monkeypatch: pyte
 
 
 def test_an_input_that_fails_is_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(self: Membership, peer: str, now: float, address: str) -> None:
+    def fail(self: Membership, peer: str, now: float, address: str, **_: object) -> None:
         if peer == "c" and not address:
             raise RuntimeError("planted")
 

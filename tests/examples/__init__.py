@@ -1,0 +1,1 @@
+"""Tasks as people have them, to read and to run: `hyperpush swarm --task tests/examples/NAME.py`."""
