@@ -36,7 +36,7 @@ class Averages:
         self._restart()
 
     def _restart(self) -> None:
-        self.held = [*self.own, 1.0]  # the weight is the last
+        self.held = [1.0, *self.own]  # the weight first: later releases may have more numbers
         self.pushed = self.zeros
         self._may_move = True
 
@@ -51,12 +51,12 @@ class Averages:
         So what it takes for the average moves by the change at most; and only once until it hears something
         that pulls it back. Pushing without hearing, it would move by the whole change in every tick.
         """
-        share = min(1.0, max(0.0, self.held[-1]))
+        share = min(1.0, max(0.0, self.held[0]))
         if share < 1.0 and not self._may_move:
             return
         self._may_move = share == 1.0
         changed = [old + share * (new - old) for new, old in zip(own, self.own, strict=True)]
-        for index, (new, old) in enumerate(zip(changed, self.own, strict=True)):
+        for index, (new, old) in enumerate(zip(changed, self.own, strict=True), start=1):
             self.held[index] += new - old
         self.own = tuple(changed)
 
@@ -65,28 +65,28 @@ class Averages:
         last, before = self.received.get(source, (-1, self.zeros))
         if not announced or tick <= last:
             return None
-        if len(announced) != len(self.held):
-            return f"averages: {len(announced)} sums, not {len(self.held)}"
-        if announced[-1] < before[-1]:
-            return f"averages: the weight pushed falls from {before[-1]:.6g} to {announced[-1]:.6g}"
+        if announced[0] < before[0]:
+            return f"averages: the weight pushed falls from {before[0]:.6g} to {announced[0]:.6g}"
         largest = max(map(abs, announced))
         return f"averages: a sum of {largest:.3g} is beyond all bounds" if largest > LARGEST else None
 
     def absorb(self, source: PeerId, tick: int, announced: tuple[float, ...]) -> None:
         """Take in what a source has pushed up to a tick of its own, to which there is no objection.
 
-        What is older than the newest brings nothing; nor does what is missing, as from older releases.
+        What is older than the newest brings nothing; nor does what is missing, as from older releases. What
+        later ones have more is left out.
         """
         last, before = self.received.get(source, (-1, self.zeros))
         if announced and tick > last:
             self._may_move = True
+            announced = (*announced, *self.zeros)[: len(self.zeros)]
             self.received[source] = (tick, announced)
             for index, (now, then) in enumerate(zip(announced, before, strict=True)):
                 self.held[index] += now - then
 
     def push(self, copies: int) -> tuple[float, ...]:
         """Split all in `copies + 1` parts, keep one; return the totals that the targets are told."""
-        if self.held[-1] <= 0.0:  # rounded away
+        if self.held[0] <= 0.0:  # rounded away
             return self.pushed
         share = 1.0 / (copies + 1)
         totals = tuple([total + held * share for total, held in zip(self.pushed, self.held, strict=True)])
@@ -97,7 +97,7 @@ class Averages:
 
     def mean(self) -> tuple[float, ...]:
         """What is known of the averages; the own numbers, where nothing is."""
-        weight = self.held[-1]
+        weight = self.held[0]
         if weight < LEAST_WEIGHT:
             return self.own
-        return tuple([value / weight for value in self.held[:-1]])
+        return tuple([value / weight for value in self.held[1:]])

@@ -27,7 +27,7 @@ LABEL_BYTES_MAX: Final = 63  # between two dots of a DNS name; resolvers refuse 
 ADDRESS_BYTES_MAX: Final = 261  # the longest DNS name (255), a colon, five digits
 ARRAYS_MAX: Final = 64  # arrays per message: (value, sum) of 32 streams; the design has two
 
-AVERAGES_MAX: Final = 16  # numbers of which agents tell sums, beside the arrays
+AVERAGES_MAX: Final = 32  # numbers of which agents tell sums, beside the arrays
 
 TARGETS_TOLD_MAX: Final = 64  # the largest fanout
 DIGEST_MAX: Final = 12  # heartbeats per message: with all other caps 12 kB, and news of 100 peers in 9 ticks

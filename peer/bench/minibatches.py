@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 TICKS: Final = 300
 LAST_TICKS: Final = 40  # of which losses are averaged
-STEPS: Final = (0.003, 0.03, 0.3, 3.0, 30.0)  # times one over the steepest curvature met
+STEPS: Final = (0.003, 0.03, 0.3, 3.0, 30.0)  # times one over the curvature where learning begins
 MOMENTA: Final = (0.0, 0.9)
 SETTINGS: Final = tuple((step, momentum) for step in STEPS for momentum in MOMENTA)
+FLAT: Final = 1e-9  # no curvature
 EQUAL: Final = 0.01  # of the loss at the start: losses that differ by less are as good
 PEAK: Final = 3.0  # times the loss at the start
 BEYOND: Final = 1e7  # length of an adjoint that leads nowhere
@@ -135,7 +136,8 @@ def compare(task: Task, ticks: int = TICKS) -> Outcome:
         assert first is not None
         tuner = first.solver.tuner
         grid = tuple(
-            run(task, ticks, step=step / tuner.steepest, momentum=momentum).end for step, momentum in SETTINGS
+            run(task, ticks, step=step / tuner.curvature, momentum=momentum).end
+            for step, momentum in SETTINGS
         )
     return Outcome(task.seed, task.about, tuned, grid, tuner.tuning.describe())
 

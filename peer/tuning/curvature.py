@@ -10,6 +10,7 @@ they are mostly noise, and that noise is in the step, too.
 from __future__ import annotations
 
 import math
+import statistics
 from typing import TYPE_CHECKING, Any, Generic
 
 from peer.algebra import V
@@ -38,7 +39,9 @@ MOTION_TICKS = (
 ADJOINT_TICKS = 16
 FORGETS = 0.2  # weight of a new largest curvature that is lower than the last; a higher one counts at once
 MOTION_WEIGHT = 0.5  # of the newest
-FLATTEST = 1e-3  # of the steepest so far: nothing counts as flatter
+PROBES_SURE = 8  # after which the largest curvature is known within a factor of two; after one it is not
+FLATTEST = 1e-3  # of what it was at first: nothing counts as flatter
+NOTHING = 1e-5  # of a product: what rounding leaves of a difference
 
 
 class LargestCurvature(Generic[V]):
@@ -50,7 +53,8 @@ class LargestCurvature(Generic[V]):
         self._waited = 0
         self.probes = 0  # so far
         self.value = 0.0
-        self.steepest = 0.0  # the largest value so far
+        self.at_first = 0.0  # the median of the first values; 0 before they are known
+        self._firsts: list[float] = []
 
     @property
     def lacks(self) -> float:
@@ -58,8 +62,9 @@ class LargestCurvature(Generic[V]):
 
         A loss that has been learned by heart bends a million times less than it did. Steps as long as that
         allows end with the first sample that was not, and the adjoint's equation has no answer of use.
+        Nothing, before the value is known well.
         """
-        return max(0.0, FLATTEST * self.steepest - self.value)
+        return max(0.0, FLATTEST * self.at_first - self.value) if self.probes >= PROBES_SURE else 0.0
 
     @property
     def is_ready(self) -> bool:
@@ -91,7 +96,10 @@ class LargestCurvature(Generic[V]):
         length = self._algebra.norm(product)
         falls = length < self.value
         self.value += (FORGETS if falls else 1.0) * (length - self.value)
-        self.steepest = max(self.steepest, self.value)
+        if not self.at_first:
+            self._firsts.append(self.value)
+            if len(self._firsts) == PROBES_SURE:
+                self.at_first = statistics.median(self._firsts)
 
     def state_dict(self) -> dict[str, Any]:
         """All that was measured, for `load_state_dict`."""
@@ -168,6 +176,7 @@ class AdjointCurvature(_CurvatureAlong[V]):
 
     def __init__(self, algebra: Algebra[V]) -> None:
         super().__init__(algebra)
+        self.outer = 0.0  # length of the gradient of the outer loss, as measured last
         self._length = 0.0
 
     def direction(self, adjoint: V) -> V | None:
@@ -179,15 +188,18 @@ class AdjointCurvature(_CurvatureAlong[V]):
         self._waited = 0
         return self._direction
 
-    def strain(self, product: V, gradient: V) -> float:
+    def strain(self, product: V, gradient: V, swarm: float) -> float:
         """How long the gradient of the adjoint is, in lengths of that of the outer loss, on one batch.
 
-        By the product that was asked for: H p - F without damping, and H p / |p|. 0 where F is nothing.
+        By the product that was asked for: H p - F without damping, and H p / |p|. `swarm` is the mean length
+        of F over the swarm: where the own one is shorter, that counts. 0 where both are nothing.
         """
-        gradient = self._algebra.to_mass(gradient)
-        outer = self._algebra.norm(self._algebra.to_mass(product) * self._length - gradient)
-        length = self._algebra.norm(gradient)
-        return length / outer if outer or not math.isfinite(length) else 0.0
+        gradient, product = self._algebra.to_mass(gradient), self._algebra.to_mass(product) * self._length
+        self.outer = self._algebra.norm(product - gradient)
+        if self.outer <= NOTHING * self._algebra.norm(product):
+            self.outer = 0.0
+        longest = max(self.outer, swarm)
+        return self._algebra.norm(gradient) / longest if longest > 0.0 else 0.0
 
 
 def _unit(algebra: Algebra[V], vector: V) -> V | None:

@@ -22,9 +22,9 @@ STRAIN_BORNE = 10.0  # does no harm
 WINDOW = 2  # measurements
 DOUBLED = 2.0  # since it was answered last
 SHORTER_LEAST = 0.1
-LONGER = 1.05
+LONGER = 1.1
 FADES = 0.9
-FACTOR_MIN = 1e-3
+FACTOR_MIN = 0.01
 
 
 class Runaway:
@@ -36,9 +36,11 @@ class Runaway:
         self._answered = STRAIN_BORNE
 
     def see(self, strain: float) -> None:
-        """Length of the adjoint's own gradient, in lengths of the gradient of the outer loss."""
+        """Length of the adjoint's own gradient, in lengths of the gradient of the outer loss.
+
+        What is not finite comes of a batch, or of a step that is undone, and says nothing.
+        """
         if not math.isfinite(strain):
-            self.factor = max(FACTOR_MIN, SHORTER_LEAST * self.factor)
             return
         self._strains.append(strain)
         if len(self._strains) < WINDOW:

@@ -10,11 +10,10 @@ from peer.algebra import Scalar, V
 from peer.averages import Averages
 from peer.snapshot import Snapshot, SnapshotError
 from peer.tuning.caution import CAUTION_MIN, Caution
-from peer.tuning.curvature import AdjointCurvature, LargestCurvature, MotionCurvature
+from peer.tuning.curvature import PROBES_SURE, AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
 from peer.tuning.noise import FACTOR_MIN, Wandering
 from peer.tuning.rule import Measured, step_and_momentum
-from peer.tuning.runaway import FACTOR_MIN as SLOWEST
 from peer.tuning.runaway import Runaway
 
 if TYPE_CHECKING:
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
 
 CONDITION_MAX = 1e4  # no momentum is worth more
-PROBES_SURE = 8  # after which the largest curvature is known within a factor of two; after one it is not
 UNLIKE_MAX = 30.0  # times the own curvature: no average is believed beyond
 KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told something yet
 HEARD_SMOOTHING = 0.05  # weight of the newest tick
@@ -55,6 +53,7 @@ class Told(NamedTuple):
     is_noisy: float = 0.0  # 1 if the one after it counts: gradients are of minibatches
     caution: float = 0.0  # what steps should be multiplied by
     slowness: float = 0.0  # what those of the adjoint should be divided by, if `damps`
+    outer: float = 0.0  # length of the gradient of the outer loss, likewise
 
     @property
     def accuracies(self) -> dict[str, float]:
@@ -149,9 +148,9 @@ class Tuner(Generic[V]):
         return not self.chooses or self._largest.is_ready
 
     @property
-    def steepest(self) -> float:
-        """The largest curvature that the agent has met; 0 before it has measured one."""
-        return self._largest.steepest
+    def curvature_at_first(self) -> float:
+        """The largest of the own loss where learning began; 0 before it is known well."""
+        return self._largest.at_first
 
     @property
     def settling_ticks(self) -> float:
@@ -167,7 +166,7 @@ class Tuner(Generic[V]):
 
     def snapshot(self) -> Snapshot[V]:
         """By how much noise has shortened steps: to find that takes hundreds of ticks, curvatures a few."""
-        found = {"noise_factor": self._wandering.factor, "steepest": self._largest.steepest}
+        found = {"noise_factor": self._wandering.factor, "at_first": self._largest.at_first}
         return Snapshot({}, {**found, "caution": self._caution.values(), "runaway": self._runaway.values()})
 
     def restore(self, snapshot: Snapshot[V]) -> None:
@@ -176,10 +175,10 @@ class Tuner(Generic[V]):
         if not isinstance(factor, int | float) or not FACTOR_MIN <= factor <= 1.0:
             raise SnapshotError(f"noise_factor is {factor!r} instead of a number from {FACTOR_MIN} to 1")
         self._wandering.factor = float(factor)
-        steepest = snapshot.values.get("steepest", 0.0)
-        if not isinstance(steepest, int | float) or not 0.0 <= steepest < math.inf:
-            raise SnapshotError(f"steepest is {steepest!r} instead of 0 or more")
-        self._largest.steepest = float(steepest)
+        at_first = snapshot.values.get("at_first", 0.0)
+        if not isinstance(at_first, int | float) or not 0.0 <= at_first < math.inf:
+            raise SnapshotError(f"at_first is {at_first!r} instead of 0 or more")
+        self._largest.at_first = float(at_first)
         for name, part in (("caution", self._caution), ("runaway", self._runaway)):
             values = snapshot.values.get(name)
             if values is not None:
@@ -249,7 +248,9 @@ class Tuner(Generic[V]):
         """It, and the gradient of the adjoint on the same batch, without damping."""
         self._asked.take(product)
         if self._asked is self._along:
-            self._runaway.see(self._along.strain(product, adjoint_gradient))
+            swarm = self.swarm()
+            outer = swarm.outer / swarm.damps if swarm.damps >= KNOWN_LEAST else 0.0
+            self._runaway.see(self._along.strain(product, adjoint_gradient, outer))
 
     def felt(self, point: V, gradient: V, loss: float, *, moving: bool) -> None:
         """The own training loss and its gradient where a tick begins."""
@@ -303,11 +304,7 @@ class Tuner(Generic[V]):
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
         factor, caution = self._wandering.factor, self._common_caution(swarm)
-        slower = (
-            min(max(swarm.damps / swarm.slowness, SLOWEST), 1.0)
-            if swarm.damps >= KNOWN_LEAST and swarm.slowness > 0.0
-            else 1.0
-        )
+        slower = self._common_slowness(swarm)
         step *= factor * caution
         steps = self._steps(step, step * slower, momentum, self.tuning.steps.damping)
         self.tuning = Tuning(steps, measured, factor, caution, slower)
@@ -318,6 +315,18 @@ class Tuner(Generic[V]):
             return self._caution.factor
         return min(max(swarm.caution / swarm.is_noisy, CAUTION_MIN), 1.0)
 
+    def _common_slowness(self, swarm: Told) -> float:
+        """What all multiply steps of the adjoint by; the most strained agents count most.
+
+        No word of others makes them very much shorter than what is seen here asks for.
+        """
+        if self._settings.adjoint_step_size is not None:
+            return 1.0
+        own = self._runaway.factor
+        if swarm.damps < KNOWN_LEAST or not swarm.slowness > 0.0:
+            return own
+        return min(max(swarm.damps / swarm.slowness, own / UNLIKE_MAX), 1.0)
+
     def _damp(self) -> None:
         """As much as keeps the adjoint from running away, and no more for long."""
         swarm, needed = self.swarm(), 0.0
@@ -326,7 +335,7 @@ class Tuner(Generic[V]):
         ):  # averages waver; that of nothing is nothing
             along = swarm.adjoint_curvature / swarm.damps
             needed = min(max(0.0, -along), UNLIKE_MAX * abs(self._along.value)) * DAMPING_MARGIN
-        needed = max(needed, self._largest.lacks)
+        needed = max(needed, self._largest.lacks)  # nothing, where the own curvature is not measured
         damping = max(needed, float(self.tuning.steps.damping) * (1.0 - DAMPING_FADES))
         if damping > 0.0:
             self.tuning = replace(self.tuning, steps=replace(self.tuning.steps, damping=damping))
@@ -335,14 +344,14 @@ class Tuner(Generic[V]):
         scores = (1.0, *self._accuracies) if self._accuracies else (0.0, 0.0, 0.0)
         bent = self._along.value
         rest = (1.0 if self._along.known else 0.0, bent, max(0.0, -bent), *scores)
-        slowness = 1.0 / self._runaway.factor if self._along.known else 0.0
+        strained = (1.0 / self._runaway.factor, self._along.outer) if self._along.known else (0.0, 0.0)
         if not (self.chooses and self._largest.is_ready):
-            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest, slowness=slowness)
+            return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest, 0.0, 0.0, *strained)
         largest = self._largest.value + self._largest.lacks
         along = self._motion.within(largest, largest / CONDITION_MAX)
         told = (1.0, largest, along, self._heard, network.delay_ticks)
         caution = (1.0, self._caution.factor) if self._caution.is_noisy else (0.0, 0.0)
-        return Told(*told, *rest, *caution, slowness)
+        return Told(*told, *rest, *caution, *strained)
 
     def _steps(self, step: float, adjoint: float, momentum: float, damping: Scalar) -> Steps:
         settings = self._settings

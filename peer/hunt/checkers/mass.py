@@ -64,11 +64,11 @@ class Mass(Checker):
         averages = {peer: life.agent.solver.tuner.averages for peer, life in entered.items()}
         weight = 0.0
         for peer, one in averages.items():
-            weight += one.held[-1]
+            weight += one.held[0]
             for target in entered[peer].agent.out_neighbours:
                 known = averages.get(target)
                 _, arrived = (0, one.zeros) if known is None else known.received.get(peer, (0, one.zeros))
-                weight += one.pushed[-1] - arrived[-1]
+                weight += one.pushed[0] - arrived[0]
         right = abs(weight - len(entered)) <= ROUNDING * (1 + len(entered))
         self.require(
             right, f"epoch {epoch}: weights of the averages come to {weight} for {len(entered)} agents"
