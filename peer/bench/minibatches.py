@@ -135,10 +135,8 @@ def compare(task: Task, ticks: int = TICKS) -> Outcome:
         first = swarm.members[0].agent
         assert first is not None
         tuner = first.solver.tuner
-        grid = tuple(
-            run(task, ticks, step=step / tuner.curvature, momentum=momentum).end
-            for step, momentum in SETTINGS
-        )
+        unit = 1.0 / max(tuner.curvature_at_first, FLAT)
+        grid = tuple(run(task, ticks, step=step * unit, momentum=momentum).end for step, momentum in SETTINGS)
     return Outcome(task.seed, task.about, tuned, grid, tuner.tuning.describe())
 
 

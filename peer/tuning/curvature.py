@@ -53,7 +53,7 @@ class LargestCurvature(Generic[V]):
         self._waited = 0
         self.probes = 0  # so far
         self.value = 0.0
-        self.at_first = 0.0  # the median of the first values; 0 before they are known
+        self.at_first = 0.0  # the median of the first products' lengths; 0 before they are known
         self._firsts: list[float] = []
 
     @property
@@ -97,7 +97,7 @@ class LargestCurvature(Generic[V]):
         falls = length < self.value
         self.value += (FORGETS if falls else 1.0) * (length - self.value)
         if not self.at_first:
-            self._firsts.append(self.value)
+            self._firsts.append(length)
             if len(self._firsts) == PROBES_SURE:
                 self.at_first = statistics.median(self._firsts)
 
@@ -198,8 +198,10 @@ class AdjointCurvature(_CurvatureAlong[V]):
         self.outer = self._algebra.norm(product - gradient)
         if self.outer <= NOTHING * self._algebra.norm(product):
             self.outer = 0.0
-        longest = max(self.outer, swarm)
-        return self._algebra.norm(gradient) / longest if longest > 0.0 else 0.0
+        length, longest = self._algebra.norm(gradient), max(swarm, self.outer)
+        if not math.isfinite(length):
+            return math.nan
+        return length / longest if longest > 0.0 else 0.0
 
 
 def _unit(algebra: Algebra[V], vector: V) -> V | None:

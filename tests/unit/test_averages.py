@@ -51,7 +51,7 @@ def test_no_mass_is_lost_whatever_the_network_does(ticks: list[tuple[str, set[st
     swarm = Swarm()
     for name, lost, late in ticks:
         swarm.tick(name, lost, late=late)
-    assert [swarm.total(index) for index in range(3)] == pytest.approx([6.0, 60.0, 4.0], abs=1e-9)
+    assert [swarm.total(index) for index in range(3)] == pytest.approx([4.0, 6.0, 60.0], abs=1e-9)
 
 
 def test_all_agents_come_to_know_the_average_and_follow_it() -> None:
@@ -71,7 +71,7 @@ def test_a_new_epoch_begins_with_the_own_numbers() -> None:
     agent = swarm.agents["d"]
     agent.enter_epoch()
     assert agent.mean() == (3.0, 30.0)
-    assert agent.held == [3.0, 30.0, 1.0]
+    assert agent.held == [1.0, 3.0, 30.0]
     assert not agent.received
 
 
@@ -80,18 +80,36 @@ def test_what_is_older_or_missing_brings_nothing() -> None:
     for tick, announced in ((5, (1.0, 1.0)), (4, (0.5, 0.5)), (5, (9.0, 9.0)), (6, ())):
         assert agent.objection("b", tick, announced) is None
         agent.absorb("b", tick, announced)
-    assert agent.held == [1.0, 2.0]
+    assert agent.held == [2.0, 1.0]
 
 
 def test_what_no_honest_agent_says() -> None:
     agent = Averages(1)
     agent.absorb("b", 1, (1.0, 1.0))
     for announced, told in (
-        ((1.0, 1.0, 1.0), "averages: 3 sums, not 2"),
-        ((1.0, 0.5), "averages: the weight pushed falls from 1 to 0.5"),
-        ((2 * LARGEST, 1.0), "averages: a sum of 2e+100 is beyond all bounds"),
+        ((0.5, 1.0), "averages: the weight pushed falls from 1 to 0.5"),
+        ((1.0, 2 * LARGEST), "averages: a sum of 2e+100 is beyond all bounds"),
     ):
         assert agent.objection("b", 2, announced) == told
+
+
+@pytest.mark.parametrize("theirs", [1, 2, 5])
+def test_agents_of_other_releases_tell_more_numbers_or_fewer(theirs: int) -> None:
+    """What both know of is averaged; of what only one knows nothing absurd comes."""
+    one, other = Averages(3), Averages(theirs)
+    one.put((4.0, 6.0, 8.0))
+    other.put((2.0, 2.0, 2.0, 2.0, 2.0)[:theirs])
+    for tick in range(1, 80):
+        for source, target, name in ((one, other, "one"), (other, one, "other")):
+            announced = source.push(1)
+            assert target.objection(name, tick, announced) is None
+            target.absorb(name, tick, announced)
+    both = min(3, theirs)
+    wanted = (3.0, 4.0, 5.0)[:both]
+    assert one.mean()[:both] == pytest.approx(wanted)
+    assert other.mean()[:both] == pytest.approx(wanted)
+    assert all(0.0 <= value <= 8.0 for value in (*one.mean(), *other.mean()))
+    assert one.held[0] + other.held[0] <= 2.0 + 1e-9
 
 
 def test_who_hears_nobody_has_its_own_numbers() -> None:
@@ -99,7 +117,7 @@ def test_who_hears_nobody_has_its_own_numbers() -> None:
     agent.put((7.0,))
     weights = []
     for _ in range(200):
-        weights.append(agent.push(3)[-1])
+        weights.append(agent.push(3)[0])
         assert agent.mean() == pytest.approx((7.0,))
     assert weights == sorted(weights), "what is rounded away is no reason to be accused"
 
@@ -110,10 +128,10 @@ def test_who_holds_little_weight_is_not_thrown_off_by_a_change_of_its_own() -> N
     agent.put((1.0,))
     for _ in range(6):
         agent.push(3)
-    assert agent.held[-1] < 1e-3
+    assert agent.held[0] < 1e-3
     agent.put((2.0,))
     assert agent.mean()[0] == pytest.approx(2.0)
-    agent.absorb("b", 1, (0.0, 3.0))
+    agent.absorb("b", 1, (3.0, 0.0))
     for _ in range(60):
         agent.put((2.0,))
     assert agent.own[0] == pytest.approx(2.0)

@@ -23,6 +23,7 @@ from peer.tuning.curvature import (
     MOTION_TICKS,
     PROBE_TICKS,
     PROBES_AT_FIRST,
+    PROBES_SURE,
     AdjointCurvature,
     LargestCurvature,
     MotionCurvature,
@@ -32,7 +33,7 @@ from peer.tuning.noise import FACTOR_MIN, WINDOW_TICKS, Wandering
 from peer.tuning.rule import LEFT, WARM_UP_MAX, Measured, step_and_momentum, warm_up
 from peer.tuning.runaway import DOUBLED, SHORTER_LEAST, STRAIN_BORNE, WINDOW, Runaway
 from peer.tuning.runaway import FACTOR_MIN as SLOWEST
-from peer.tuning.tuner import DAMPING_MARGIN, UNTUNED_STEP, Network, Steps, Told, Tuner
+from peer.tuning.tuner import DAMPING_MARGIN, UNLIKE_MAX, UNTUNED_STEP, Network, Steps, Told, Tuner
 from peer.virtual_swarm import Swarm, reproducible_torch
 from wire import Exponential, FaultPlan
 
@@ -273,7 +274,7 @@ def test_the_swarm_s_average_counts_and_nothing_absurd() -> None:
     for tick, (curvature, expected) in enumerate(
         ((12.0, 8.0), (1e9, 120.0), (0.1, 4.0), (-1e9, 4.0)), start=1
     ):
-        told = push("a", tick, (*Told(1.0, curvature, 0.5, 1.0), 1.0))
+        told = push("a", tick, (1.0, *Told(1.0, curvature, 0.5, 1.0)))
         one.enter_epoch()
         assert one.objection(told) is None
         one.hear(told)
@@ -287,7 +288,7 @@ def test_the_swarm_s_average_counts_and_nothing_absurd() -> None:
 def test_agents_that_measure_nothing_do_not_count() -> None:
     one = tuner()
     told_of_curvature(one)
-    one.hear(push("a", 1, (*Told(), 1.0)))
+    one.hear(push("a", 1, (1.0, *Told())))
     one.begin(["a"], Network(2))
     assert one.tuning.measured is not None
     assert one.tuning.measured.curvature == pytest.approx(4.0, rel=0.1)
@@ -372,34 +373,70 @@ def test_a_product_that_is_not_finite_says_nothing_of_damping(odd: float) -> Non
 # ---- a loss that has been learned by heart
 
 
-def test_nothing_counts_as_flatter_than_a_share_of_the_steepest() -> None:
-    power = LargestCurvature[Any](ALGEBRA)
-    for curvature in (4.0, *(1e-9 for _ in range(200))):
+def flattened(curvatures: list[float], power: LargestCurvature[Any]) -> None:
+    for curvature in curvatures:
         while (direction := power.direction(lambda: ONES)) is None:
             pass
         power.take(curvature * direction)
-        assert power.value + power.lacks >= FLATTEST * power.steepest
-    assert power.steepest == 4.0
+
+
+def test_nothing_counts_as_flatter_than_a_share_of_what_it_was_at_first() -> None:
+    power = LargestCurvature[Any](ALGEBRA)
+    flattened([4.0] * (PROBES_SURE - 1), power)
+    assert power.lacks == power.at_first == 0.0, "it is not known yet"
+    flattened([1e-9] * 200, power)
+    assert power.at_first == pytest.approx(4.0, rel=0.1)
     assert power.value < 1e-8
-    assert power.value + power.lacks == pytest.approx(FLATTEST * 4.0)
+    assert power.value + power.lacks == pytest.approx(FLATTEST * power.at_first)
+
+
+def test_what_is_steep_for_once_or_later_does_not_count_for_it() -> None:
+    power = LargestCurvature[Any](ALGEBRA)
+    flattened([2.0, 1e12, *[2.0] * 300], power)
+    assert power.at_first < 1e12
+    assert power.lacks < 1e9 * FLATTEST
+    again = LargestCurvature[Any](ALGEBRA)
+    flattened([*[2.0] * 20, *[1e12] * 20, *[2.0] * 300], again)
+    assert again.at_first == 2.0
+    assert again.lacks == 0.0
 
 
 def test_where_the_loss_has_become_flat_steps_are_bounded_and_the_adjoint_is_damped() -> None:
     one = tuner(momentum=0.0)
-    told_of_curvature(one)
-    first = one.begin([], Network())
-    assert first.damping == 0.0
 
-    for _ in range(3000):
-        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
+    def tick(curvature: float) -> Steps:
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=one.is_ready)
         if direction is not None:
-            one.product(1e-12 * direction, ONES)
-        steps = one.begin([], Network())
-    steepest = one.tuning.measured
-    assert steepest is not None
-    assert steepest.curvature == pytest.approx(FLATTEST * 4.0, rel=0.1)
+            one.product(curvature * direction, ONES)
+        return one.begin([], Network())
+
+    for _ in range(40):
+        first = tick(4.0)
+    assert first.damping == 0.0
+    for _ in range(3000):
+        steps = tick(1e-12)
+    found = one.tuning.measured
+    assert found is not None
+    assert found.curvature == pytest.approx(FLATTEST * 4.0, rel=0.1)
     assert steps.damping == pytest.approx(FLATTEST * 4.0, rel=0.1)
     assert steps.model == pytest.approx(first.model / FLATTEST, rel=0.5)
+
+
+def test_an_agent_that_comes_back_does_not_take_what_it_has_not_measured_yet_for_flat() -> None:
+    one = tuner(momentum=0.0)
+    one.restore(Snapshot({}, {"at_first": 50.0}))
+    for _ in range(30):
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=one.is_ready)
+        if direction is not None:
+            one.product(EIGENVALUES * direction, ONES)
+        assert one.begin([], Network()).damping == 0.0
+    given = tuner(model_step_size=0.1, adjoint_step_size=0.1)
+    given.restore(one.snapshot())
+    for _ in range(3 * ADJOINT_TICKS):
+        direction = given.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
+        if direction is not None:
+            given.product(EIGENVALUES * direction, ONES)
+        assert given.begin([], Network()).damping == 0.0
 
 
 # ---- an adjoint that noise drives away
@@ -429,8 +466,12 @@ def test_a_jump_of_strain_is_answered_at_once_and_within_bounds() -> None:
     for _ in range(WINDOW):
         runaway.see(1e9)
     assert runaway.factor == pytest.approx(SHORTER_LEAST)
-    for _ in range(9):
-        runaway.see(math.nan)
+    for odd in (math.nan, math.inf):
+        runaway.see(odd)
+    assert runaway.factor == pytest.approx(SHORTER_LEAST), "of a batch like that a step is undone"
+    for height in (1e12, 1e15, 1e18):
+        for _ in range(WINDOW):
+            runaway.see(height)
     assert runaway.factor == SLOWEST
 
 
@@ -457,17 +498,18 @@ def test_a_checkpoint_with_odd_strains_is_refused(values: Any) -> None:
 def test_strain_is_the_gradient_of_the_adjoint_in_lengths_of_that_of_the_outer_loss() -> None:
     """H p - F = (1.6, 2, 0), where H p = (2, 2, 0) and so F = (0.4, 0, 0)."""
     along = AdjointCurvature[Any](ALGEBRA)
-    while (direction := along.direction(2.0 * ONES)) is None:
+    while along.direction(2.0 * ONES) is None:
         pass
     length = float((2.0 * ONES).norm())
     product = torch.tensor([2.0, 2.0, 0.0], dtype=torch.float64) / length
     gradient = torch.tensor([1.6, 2.0, 0.0], dtype=torch.float32)
-    assert along.strain(product, gradient) == pytest.approx(float(gradient.norm()) / 0.4, rel=1e-6)
-    assert along.strain(product, product * length) == 0.0, "nothing is to be solved"
-    assert math.isinf(along.strain(product, gradient * math.inf)) or math.isnan(
-        along.strain(product, gradient * math.inf)
-    )
-    assert direction is not None
+    assert along.strain(product, gradient, 0.0) == pytest.approx(float(gradient.norm()) / 0.4, rel=1e-6)
+    assert along.outer == pytest.approx(0.4, rel=1e-6)
+    assert along.strain(product, gradient, 4.0) == pytest.approx(float(gradient.norm()) / 4.0, rel=1e-6)
+    assert along.strain(product, product * length, 0.0) == 0.0, "nothing is to be solved"
+    rounded = (product * length * (1.0 + 1e-7)).to(torch.float32)
+    assert along.strain(product, rounded, 0.0) == along.outer == 0.0, "nor here, but for rounding"
+    assert not math.isfinite(along.strain(product, gradient * math.inf, 1.0))
 
 
 def test_all_take_the_same_steps_of_the_adjoint_and_the_most_strained_counts_most() -> None:
@@ -478,7 +520,7 @@ def test_all_take_the_same_steps_of_the_adjoint_and_the_most_strained_counts_mos
             direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
             if direction is not None:
                 one.product(direction, ONES)
-        one._runaway.factor = slowed
+        one._runaway.factor = slowed  # and stays, as nothing more is measured
     for tick in range(1, 80):
         for one in tuners:
             one.begin([], Network(3))
@@ -495,16 +537,35 @@ def test_all_take_the_same_steps_of_the_adjoint_and_the_most_strained_counts_mos
         assert ", adjoint times 0.25" in one.tuning.describe()
 
 
-def test_what_strain_and_steepness_have_taught_is_kept_for_a_later_life() -> None:
+def test_no_word_of_others_makes_steps_of_the_adjoint_very_much_shorter_than_the_own() -> None:
+    one = tuner(momentum=0.0)
+    told_of_curvature(one)
+    for _ in range(ADJOINT_TICKS + 2):
+        direction = one.direction(ONES, ONES, lambda: ONES, 0.0, moving=True)
+        if direction is not None:
+            one.product(direction, ONES)
+    one.begin([], Network(2))
+    liar = Told(damps=1.0, slowness=1e90)
+    one.hear(push("liar", 1, (1.0, *liar)))
+    one.begin([], Network(2))
+    assert one.tuning.adjoint_factor == pytest.approx(1.0 / UNLIKE_MAX)
+    given = tuner(adjoint_step_size=0.2)
+    told_of_curvature(given)
+    given.hear(push("liar", 1, (1.0, *liar)))
+    given.begin([], Network(2))
+    assert given.tuning.adjoint_factor == 1.0, "as given"
+
+
+def test_what_strain_and_flatness_have_taught_is_kept_for_a_later_life() -> None:
     first, second = tuner(), tuner()
-    told_of_curvature(first)
+    flattened([4.0] * PROBES_SURE, first._largest)
     first._runaway.factor = 0.3
     second.restore(first.snapshot())
     assert second._runaway.factor == 0.3
-    assert second._largest.steepest == first._largest.steepest > 0.0
+    assert second.curvature_at_first == first.curvature_at_first > 0.0
     for odd in (-1.0, math.inf, "much"):
-        with pytest.raises(SnapshotError, match="steepest is"):
-            second.restore(Snapshot({}, {"steepest": odd}))
+        with pytest.raises(SnapshotError, match="at_first is"):
+            second.restore(Snapshot({}, {"at_first": odd}))
 
 
 @pytest.mark.slow
