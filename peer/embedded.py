@@ -11,32 +11,35 @@ result = peer.run(problem, until=["ticks:500"])  # the same, and waits for it
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import socket
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+import torch
 
 from peer.admin_access import check_host
-from peer.errors import HyperpushError
+from peer.errors import HyperpushError, SettingError
+from peer.event_reader import Readers
 from peer.key_files import keys_for, read_allow_list
 from peer.member import Member
-from peer.options.readers import dns_address, listen_address, peer_address
+from peer.options import readers
+from peer.options.readers import listen_address
 from peer.run_result import History, RunResult
-from peer.running import Running, answer, view, worker_threads
+from peer.running import Running, answer, view
 from peer.service import AgentService
 from peer.settings import AgentSettings
 from peer.state import open_state
 from peer.swarm import learn
 from peer.until import Ending, parse_goal
+from wire.errors import AddressError
 from wire.keys import peer_name
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
-    from concurrent.futures import ThreadPoolExecutor
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from os import PathLike
     from types import TracebackType
     from typing import Self, Unpack
@@ -45,12 +48,15 @@ if TYPE_CHECKING:
     from peer.predicting import PersonalModel
     from peer.problem import BilevelProblem
     from peer.settings import SettingKeywords
+    from peer.state import AgentState
     from peer.status import AgentStatus
     from peer.torch_learner import MakeOptimizer
     from peer.views import AgentView
     from wire import FaultPlan, PeerId
 
-EVENTS_KEPT: Final = 1000  # for each reader; who reads more slowly misses the oldest
+T = TypeVar("T")
+
+INTERRUPTS_MAX: Final = 3  # of a cell that waits for an agent to say goodbye
 
 
 class Agent:
@@ -63,9 +69,9 @@ class Agent:
     agent goes on from there when it comes back. `name` is this machine's by default; `task` has to be the
     same at all agents of a swarm. All fields of `AgentSettings` are keyword arguments.
 
-    Only one computation of it is under way at a time, in a thread of its own. Raises `SettingError` and
-    `ProblemError` at once, `wire.TransportError` and `StateError` on entering; a bug in it, or a disk that
-    fails for good, on leaving.
+    Only one computation of it is under way at a time, in a thread of its own. Raises `SettingError` at once;
+    `ProblemError`, `wire.TransportError` and `StateError` on entering; a bug in it, or a disk that fails for
+    good, on leaving.
     """
 
     def __init__(
@@ -91,8 +97,15 @@ class Agent:
         **settings: Unpack[SettingKeywords],
     ) -> None:
         """`say` is told, in words, what goes wrong and right again around the agent."""
-        host, port = listen_address(listen)
+        for several, them in (("peers", peers), ("dns", dns), ("until", until)):
+            if isinstance(them, str):
+                raise SettingError(several, them, "give a list of them")
+        host, port = _read("listen", listen_address, listen)
         check_host("listen", listen, host)
+        _read("swarm", readers.swarm, swarm)
+        given_name: str = _read("name", readers.agent_name, name or socket.gethostname())
+        addresses: list[str] = [_read("peers", readers.peer_address, one) for one in peers]
+        names = [_read("dns", lambda given: readers.dns_address(given, port), one) for one in dns]
         self._settings = AgentSettings(**settings)
         if state is None:
             self._settings = replace(self._settings, checkpoint_s=0.0, checkpoint_ticks=0)
@@ -101,8 +114,9 @@ class Agent:
         keys = keys_for(host, listen, self._key, None if allow is None else Path(allow), insecure=insecure)
         allowed = None if allow is None else read_allow_list(Path(allow))
         self._state_folder = None if state is None else Path(state)
+        self._say = say
         self._stop = asyncio.Event()
-        self._readers: list[_Reader] = []
+        self._readers: Readers[Event | AgentView] = Readers()
         self._history = History()
         self._result: RunResult | None = None
         self._learning: asyncio.Task[None] | None = None
@@ -110,12 +124,11 @@ class Agent:
         self._member: Member | None = None
         self._executor: ThreadPoolExecutor | None = None
         self._interrupted = False
-        given_name, addresses = name or socket.gethostname(), [peer_address(peer) for peer in peers]
-        names = [dns_address(one, port) for one in dns]
 
-        def make() -> None:
-            found = open_state(self._state_folder)
-            self._executor = worker_threads(1)
+        def make(found: AgentState) -> None:
+            self._executor = ThreadPoolExecutor(
+                1, "learning", initializer=torch.set_num_threads, initargs=(1,)
+            )
             self._service = AgentService(
                 problem,
                 self._settings,
@@ -129,7 +142,7 @@ class Agent:
                 listen_port=port,
                 faults=faults,
                 make_optimizer=make_optimizer,
-                on_event=lambda _, event: self._tell(event),
+                on_event=lambda _, event: self._readers.tell(event),
                 on_problem=say,
                 state=found,
                 keys=keys,
@@ -153,13 +166,15 @@ class Agent:
     async def __aenter__(self) -> Self:
         if self._learning is not None:
             raise HyperpushError("an agent lives once; make another one")
-        self._make()
-        service, member = self._there()
+        state = open_state(self._state_folder)
         try:
+            self._make(state)
+            service, member = self._there()
             await service.start()
             await member.start()
         except BaseException:
             await self._close()
+            state.close()
             raise
         self._learning = asyncio.create_task(self._learn(), name=self.id)
         return self
@@ -192,36 +207,28 @@ class Agent:
             self._interrupted = await learn(
                 Running([service]), self._ending, self._stop, self._observe, watched=member.guards()
             )
-            self._result = self._found()
+            self._result = await self._found()
         finally:
-            for reader in self._readers:
-                reader.end()
+            self._readers.end()
 
     async def _close(self) -> None:
-        service, member = self._there()
         try:
-            await member.close()
+            if self._member is not None:
+                await self._member.close()
         finally:
-            await service.close()
+            if self._service is not None:
+                await self._service.close()
             if self._executor is not None:
                 self._executor.shutdown(wait=False, cancel_futures=True)
 
     # ---- while it learns
 
-    async def events(self) -> AsyncIterator[Event | AgentView]:
+    def events(self) -> AsyncIterator[Event | AgentView]:
         """What happens from now on, until the agent ends: `peer.events`, and a view about every tick.
 
-        Views come four times a second at most. Who reads slowly misses the oldest of EVENTS_KEPT.
+        Views come four times a second at most. Who reads slowly misses the oldest of a thousand.
         """
-        reader = _Reader()
-        self._readers.append(reader)
-        if self._learning is not None and self._learning.done():
-            reader.end()
-        try:
-            while (event := await reader.next()) is not None:
-                yield event
-        finally:
-            self._readers.remove(reader)
+        return self._readers.read()
 
     @property
     def id(self) -> PeerId:
@@ -266,20 +273,16 @@ class Agent:
             raise HyperpushError("the agent has not begun; use it inside of `async with`")
         return self._service, self._member
 
-    def _tell(self, event: Event | AgentView) -> None:
-        for reader in self._readers:
-            reader.tell(event)
-
     def _observe(self, views: Sequence[AgentView]) -> None:
         (now,) = views
         if self._history.add(now):
-            self._tell(now)
+            self._readers.tell(now)
 
-    def _found(self) -> RunResult:
+    async def _found(self) -> RunResult:
         """Nothing is being computed any more."""
         service = self._there()[0]
         found, last = answer(service), view(service)
-        agent, learner = service.agent, service.learner
+        agent = service.agent
         named = {
             name: {key: tensor.detach().clone() for key, tensor in getattr(found, name).items()}
             for name in ("model", "adjoint", "hypergradient", "hyperparameters", "local")
@@ -290,37 +293,23 @@ class Agent:
             ticks=agent.ticks,
             epoch=agent.epoch,
             residual=last.residual,
-            metrics=dict(learner.metrics(agent.solver.model.estimate)),
+            metrics=await self._metrics(),
             peers=self.peers,
             history=self._history.ended(last),
             interrupted=self._interrupted and bool(self._ending.goals),
         )
 
-
-class _Reader:
-    """What one reader of events has not read yet."""
-
-    def __init__(self) -> None:
-        self._waiting: collections.deque[Event | AgentView] = collections.deque(maxlen=EVENTS_KEPT)
-        self._more = asyncio.Event()
-        self._over = False
-
-    def tell(self, event: Event | AgentView) -> None:
-        self._waiting.append(event)
-        self._more.set()
-
-    def end(self) -> None:
-        self._over = True
-        self._more.set()
-
-    async def next(self) -> Event | AgentView | None:
-        """None: there is no more."""
-        while not self._waiting:
-            if self._over:
-                return None
-            self._more.clear()
-            await self._more.wait()
-        return self._waiting.popleft()
+    async def _metrics(self) -> Mapping[str, float]:
+        """Of the problem, on the last model; those of the last tick that had any, if it fails."""
+        agent, learner = self._there()[0].agent, self._there()[0].learner
+        loop = asyncio.get_running_loop()
+        try:
+            return dict(
+                await loop.run_in_executor(self._executor, learner.metrics, agent.solver.model.estimate)
+            )
+        except Exception as error:  # whatever it is, it is of the user's own code
+            self._say(f"the problem's metrics fail: {type(error).__name__}: {error}")
+            return dict(agent.progress.report.metrics)
 
 
 def run(
@@ -338,8 +327,9 @@ def run(
     agents: list[tuple[asyncio.AbstractEventLoop, Agent]] = []
 
     async def main() -> RunResult:
-        async with Agent(problem, **options) as agent:
-            agents.append((asyncio.get_running_loop(), agent))
+        agent = Agent(problem, **options)
+        agents.append((asyncio.get_running_loop(), agent))
+        async with agent:
             with contextlib.suppress(asyncio.CancelledError):  # by Ctrl-C
                 async for event in agent.events():
                     if on_event is not None:
@@ -357,12 +347,24 @@ def run(
             learned.set_exception(error)
 
     threading.Thread(target=elsewhere, name="hyperpush agent", daemon=True).start()
+    for _ in range(INTERRUPTS_MAX):
+        try:
+            return learned.result()
+        except KeyboardInterrupt:
+            for loop, agent in agents:
+                with contextlib.suppress(RuntimeError):  # it has just ended
+                    loop.call_soon_threadsafe(agent.stop)
+    return learned.result()
+
+
+def _read(field: str, read: Callable[[str], T], given: str) -> T:
+    """What a reader of the command line makes of it. Raises `SettingError` under this name."""
     try:
-        return learned.result()
-    except KeyboardInterrupt:
-        for loop, agent in agents:
-            loop.call_soon_threadsafe(agent.stop)
-        return learned.result()
+        return read(given)
+    except SettingError as error:
+        raise SettingError(field, given, error.remedy) from None
+    except AddressError as error:
+        raise SettingError(field, given, str(error)) from None
 
 
 def _in_a_loop() -> bool:

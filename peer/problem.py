@@ -27,6 +27,7 @@ class BilevelProblem(Protocol[BatchT]):
       they should be equal numbers. Flattened in the order of the dictionary.
     * `hyperparameters`: named initial tensors of this agent; may be empty; never leave it.
     * `inner_loss`, `outer_loss`: a scalar tensor, mean over the batch; the inner one twice differentiable.
+      What they are given is written over later: whoever wants to keep it makes a copy.
     * `batches()`: an endless iterator of training batches, of any type; called once.
 
     Optional members, looked up by name:

@@ -223,9 +223,12 @@ class FlatLayout:
         return torch.cat([named[name].detach().reshape(-1).to(self.dtype) for name in self.names])
 
     def flatten_into(self, named: Mapping[str, Tensor], flat: Tensor) -> Tensor:
-        """The same, written over a vector of this size."""
+        """The same, written over a vector of this size. Raises `ProblemError` for other shapes."""
         for name, (start, stop), shape, _ in self._places:
-            flat[start:stop].view(shape).copy_(named[name])
+            tensor = named[name].detach()
+            if tensor.numel() != stop - start:
+                raise ProblemError(f"{name!r} has shape {tuple(tensor.shape)} instead of {tuple(shape)}")
+            flat[start:stop].copy_(tensor.reshape(-1))
         return flat
 
     def unflatten_into(self, flat: Tensor, named: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

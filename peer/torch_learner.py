@@ -247,7 +247,7 @@ class TorchLearner(Generic[BatchT]):
         """The problem's metrics, if it has any."""
         if not isinstance(self.problem, HasMetrics):
             return {}
-        named = self.layout.unflatten(model)
+        named = self.layout.unflatten(model.clone())  # the problem may keep it
         keywords: dict[str, Any] = {"local": self.local} if self.local else {}
         return self.problem.metrics(named, self.hyperparameters, **keywords)
 

@@ -162,10 +162,10 @@ class RealSoak(Seats):
     def error(self) -> float:
         """Of the worst agent's model or adjoint, relative to the largest number of the answer.
 
-        What they have stepped to is replaced as a whole, so it may be read while they compute.
+        It is read while they compute, so it may be off by what an estimate moves in one tick.
         """
         truth, agents = self.task.truth, self.agents
-        found = [stream.stepped for stream in tracking(agents)]
+        found = [stream.estimate for stream in tracking(agents)]
         truths = (truth.model, truth.adjoint) * len(agents)
         return max(_distance(one, other) for one, other in zip(found, truths, strict=True))
 

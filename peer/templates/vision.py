@@ -15,19 +15,23 @@ import peer
 settings = {"hyper_step_size": None}
 
 
-def load(shard: int, agents: int) -> tuple[Tensor, Tensor]:
-    """The samples of this agent: pictures (n, channels, height, width) from 0 to 1, classes (n,).
+def load(shard: int, agents: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """Three sets of samples of this agent, for training, validation and test.
 
-    On a machine with pictures of its own, read them here and leave `shard` alone.
+    Pictures are (n, channels, height, width) from 0 to 1, classes (n,). On a machine with pictures of its
+    own, read them here and leave `shard` alone; what one is tested on must be in nobody's training set.
     """
     pictures, classes = load_digits(return_X_y=True)
     inputs = torch.tensor(pictures, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
     targets = torch.tensor(classes)
-    # In this example agents see other classes more often: half of what they have is one fifth of all classes.
-    own = (targets * agents) // 10 == shard % agents
-    mine = torch.arange(len(targets)) % agents == shard
-    chosen = own | mine
-    return inputs[chosen], targets[chosen]
+    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed))
+    sets = []
+    for part in order.tensor_split([int(0.6 * len(order)), int(0.8 * len(order))]):
+        # In this example agents see other classes more often: some of what they have is of a few only.
+        often = (targets[part] * agents) // 10 == shard % agents
+        mine = part[often | (torch.arange(len(part)) % agents == shard)]
+        sets.append((inputs[mine], targets[mine]))
+    return sets
 
 
 def network() -> nn.Module:
@@ -49,15 +53,13 @@ def network() -> nn.Module:
 
 def problem(shard: int, agents: int, seed: int, personalization: peer.Personalization) -> peer.ModuleProblem:
     """What agent `shard` of `agents` learns. The same arguments give the same, on every machine."""
-    inputs, targets = load(shard, agents)
-    order = torch.randperm(len(targets), generator=torch.Generator().manual_seed(seed + shard))
-    train, validation, test = order.tensor_split([int(0.6 * len(order)), int(0.8 * len(order))])
+    train, validation, test = load(shard, agents, seed)
     torch.manual_seed(seed)  # all models begin equal
     return peer.ModuleProblem(
         network(),
-        (inputs[train], targets[train]),  # the shared model learns from these,
-        (inputs[validation], targets[validation]),  # what is personal from these,
-        (inputs[test], targets[test]),  # and these say how good both are
+        train,  # the shared model learns from these,
+        validation,  # what is personal from these,
+        test,  # and these say how good both are
         personalization=personalization,
         weight_decay=1e-4,
         batch_size=32,

@@ -13,9 +13,10 @@ import torch
 
 import peer
 from peer import run_result
-from peer.embedded import EVENTS_KEPT
-from peer.errors import HyperpushError, SettingError, StateError
+from peer.errors import HyperpushError, ProblemError, SettingError, StateError
+from peer.event_reader import EVENTS_KEPT
 from peer.events import EpochEntered, PeerArrived
+from peer.torch_learner import TorchLearner
 from peer.views import AgentView
 from tests.runtime.agents import LIMIT_S, SETTINGS, quadratics
 from wire import FaultPlan, TransportError
@@ -97,6 +98,13 @@ async def test_what_is_wrong_is_said_before_anything_begins(tmp_path: Path) -> N
         ({"allow": tmp_path / "allowed"}, "identities are proven with keys only"),
         ({"key": tmp_path / "none"}, "cannot be read"),
         ({"fanout": 0}, "fanout"),
+        ({"swarm": "x" * 500}, "swarm: "),
+        ({"swarm": ""}, "swarm: "),
+        ({"name": "a\nb"}, "name: "),
+        ({"listen": "here"}, "listen: 'here' is not possible; "),
+        ({"peers": ["nowhere"]}, "peers: 'nowhere' is not possible; address 'nowhere' has no port"),
+        ({"peers": "10.0.0.1:7700"}, "peers: '10.0.0.1:7700' is not possible; give a list of them"),
+        ({"dns": ["a b:1"]}, "dns: 'a b:1' is not possible"),
     ):
         with pytest.raises(SettingError, match=r".*") as refused:
             peer.Agent(problem, **{**ALONE, **options})
@@ -127,6 +135,43 @@ async def test_a_bug_in_a_problem_surfaces_where_it_is_waited_for(monkeypatch: p
 
     with pytest.raises(ZeroDivisionError, match="planted"):
         await learn()
+
+
+async def test_a_start_that_fails_leaves_nothing_open(tmp_path: Path) -> None:
+    """Else a notebook could not use the directory again before it is restarted."""
+    wrong, right = quadratics(2)
+    wrong.model = {"x": wrong.model["x"] * float("nan")}  # type: ignore[misc]
+    with pytest.raises(ProblemError):
+        async with peer.Agent(wrong, state=tmp_path / "state", **ALONE):
+            pass
+    async with (
+        asyncio.timeout(LIMIT_S),
+        peer.Agent(right, state=tmp_path / "state", until=["ticks:3"], **ALONE) as agent,
+    ):
+        await agent.wait()
+    assert agent.result.ticks >= 3
+
+
+async def test_metrics_that_fail_do_not_take_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, said = quadratics(1)[0], list[str]()
+    monkeypatch.setattr(
+        TorchLearner, "metrics", lambda *_: (_ for _ in ()).throw(ValueError("no test samples"))
+    )
+    options = {**ALONE, "until": ["ticks:3"], "say": said.append}
+    async with asyncio.timeout(LIMIT_S), peer.Agent(problem, **options) as agent:
+        await agent.wait()
+    assert agent.result.metrics == {}
+    assert said == ["the problem's metrics fail: ValueError: no test samples"]
+
+
+def test_the_program_around_it_keeps_its_threads() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        peer.run(quadratics(1)[0], until=["ticks:3"], **ALONE)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 async def test_a_slow_reader_misses_the_oldest_and_nothing_grows(monkeypatch: pytest.MonkeyPatch) -> None:
