@@ -155,6 +155,9 @@ def _of_autograd(error: RuntimeError) -> Exception:
 
 
 def _no_second_derivative(told: str) -> ProblemError:
+    if "torch.compile" in told:
+        remedy = 'leave torch.compile out, or give it backend="eager": the others have no double backward'
+        return ProblemError(f"a loss cannot be differentiated twice: {told}; {remedy}")
     return ProblemError(
         f"a loss cannot be differentiated twice: {told}; take the plain kernels (for attention "
         "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on a GPU "

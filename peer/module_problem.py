@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -236,6 +237,12 @@ class ModuleProblem:
             batch_size=self._batch_size,
             seed=self._seed,
         )
+
+    def without_weight_decay(self) -> ModuleProblem:
+        """The same problem, whose inner loss is of samples alone."""
+        other = copy.copy(self)
+        vars(other)["_weight_decay"] = 0.0
+        return other
 
     def sample_weights(self, hyperparameters: Named) -> Tensor:
         """How much each training sample counts in the training loss: shape (n,), mean 1."""

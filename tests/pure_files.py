@@ -79,7 +79,7 @@ TORCH_SIDE = [
         *("logistic", "lockstep", "estimators/base", "estimators/direct", "estimators/jacobian_push"),
         *("estimators/choice", "estimators/learning", "estimators/neumann", "estimators/tracking"),
         "estimators/training",
-        *("checkup/costs", "checkup/holdings", "checkup/losses", "checkup/samples", "checkup/trees"),
+        *("checkup/costs", "checkup/losses", "checkup/samples", "checkup/trees"),
         *("data/npy", "exporting/facts", "personal_module", "predicting", "sample_files"),
         *("trace/checks", "trace/origins", "trace/outline", "trace/records", "trace/replay", "trace/story"),
         *("trace/watch",),

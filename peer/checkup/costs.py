@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from peer.bench.ring import DERIVATIVES, MESSAGES, PURPOSES, VECTORS, Ring
 from peer.checkup.holdings import tensor_bytes
 from peer.findings import Finding, Level
+from peer.speaker import BEACON_SHARE, NUMBER_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -71,9 +72,8 @@ def costs(cost: Cost, settings: AgentSettings, megabits: float) -> Iterator[Find
         if slow
         else "",
     )
-    more = (
-        (settings.fanout - 1) * 4 * 4 * cost.parameters
-    )  # of each further neighbour: four vectors on the wire
+    neighbour = 4 * NUMBER_BYTES[settings.wire_dtype] * cost.parameters  # four vectors as on the wire
+    more = (settings.fanout - 1) * neighbour
     yield Finding(
         Level.OK,
         f"an agent holds about {(cost.held_bytes + more) / MIB:.3g} MiB",
@@ -88,13 +88,13 @@ def costs(cost: Cost, settings: AgentSettings, megabits: float) -> Iterator[Find
         )
         return
     affordable = megabits * MEGABIT / 8.0
-    every_s = tick_bytes / affordable
+    every_s = tick_bytes / (affordable * (1.0 - BEACON_SHARE))
     yield Finding(
         Level.NOTE,
         f"a tick sends {_size(tick_bytes)}",
         f"{told} at {settings.tick_s:g} s a tick, more than {megabits:g}",
         f"--bytes-per-second {affordable:.0f} keeps to it, and sends each parameter every {every_s:.3g} s "
-        f"instead of every tick; or --tick-ms {1e3 * every_s:.0f}",
+        f"instead of every tick; or --tick-ms {1e3 * tick_bytes / affordable:.0f}",
     )
 
 

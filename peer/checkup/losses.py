@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from peer.checkup.trees import copies_of, same, tensors_of, where_unlike
+from peer.checkup.trees import copies_of, leaves_of, same, where_unlike
 from peer.errors import ProblemError
 from peer.findings import Finding, Level, listed
+from peer.module_problem import ModuleProblem
 from peer.problem import HasLocal, HasOuterBatches
 from peer.torch_learner import TorchLearner
 
@@ -61,11 +63,12 @@ def order(problem: BilevelProblem[Any], again: BilevelProblem[Any]) -> Iterator[
     ]
     if isinstance(problem, HasOuterBatches):
         streams.append(("outer_batches", lambda of: iter(of.outer_batches())))  # type: ignore[attr-defined]
-    seen = 0
+    seen = compared = 0
     for name, batches in streams:
         pairs = zip(islice(batches(problem), BATCHES), islice(batches(again), BATCHES), strict=False)
         for number, (one, other) in enumerate(pairs):
             seen += 1
+            compared += any(True for _ in leaves_of(one))
             where = where_unlike(one, other)
             if where is not None:
                 yield Finding(
@@ -81,6 +84,13 @@ def order(problem: BilevelProblem[Any], again: BilevelProblem[Any]) -> Iterator[
             "batches come to an end",
             f"after {seen} of {BATCHES * len(streams)}",
             "yield them without end: agents decide when to stop",
+        )
+        return
+    if compared < seen:
+        yield Finding(
+            Level.NOTE,
+            "whether batches come in an order that can be reproduced is not known",
+            f"{seen - compared} of {seen} hold no tensors, arrays, numbers or texts that could be compared",
         )
         return
     yield Finding(Level.OK, "batches come in an order that can be reproduced", f"{seen} compared")
@@ -102,8 +112,16 @@ def behaviour(problem: BilevelProblem[Any]) -> Iterator[Finding]:
             wrong = True
             yield Finding(Level.PROBLEM, f"{name} fails", f"{type(error).__name__}: {error}")
             continue
-        after = [tensor for _, tensor in tensors_of([problem.model, problem.hyperparameters, batch])]
-        if not bool(torch.isfinite(first).all()):
+        after = [leaf for _, leaf in leaves_of([problem.model, problem.hyperparameters, batch])]
+        if first.numel() != 1:
+            wrong = True
+            yield Finding(
+                Level.PROBLEM,
+                f"{name} is not one number",
+                f"a tensor of shape {tuple(first.shape)}",
+                "return the mean over the batch",
+            )
+        elif not bool(torch.isfinite(first).all()):
             wrong = True
             yield Finding(
                 Level.PROBLEM,
@@ -132,7 +150,9 @@ def behaviour(problem: BilevelProblem[Any]) -> Iterator[Finding]:
 
 
 def gradients(problem: BilevelProblem[Any]) -> Iterator[Finding]:
-    """Which parts of the model, and which hyperparameters, no loss depends on."""
+    """Which parts of the model no loss depends on, but for what weight decay makes of everything."""
+    if isinstance(problem, ModuleProblem):
+        problem = problem.without_weight_decay()
     found = {
         name: _without_gradient(problem, name, [_outer_batch(problem)] if name == OUTER else _first(problem))
         for name in (INNER, OUTER)
@@ -202,8 +222,14 @@ def derivatives(problem: BilevelProblem[Any], seed: int = 0) -> Iterator[Finding
 
 def _without_gradient(problem: BilevelProblem[Any], name: str, batches: list[Any]) -> set[str]:
     idle = set(problem.model)
-    for batch in batches:
-        leaves = {key: tensor.detach().requires_grad_() for key, tensor in problem.model.items()}
+    generator = torch.Generator().manual_seed(0)
+    for batch, nearby in itertools.product(batches, (0.0, NEARBY)):  # layers of zeros hide those before them
+        leaves = {
+            key: (tensor.detach() + nearby * torch.randn(tensor.shape, generator=generator).to(tensor))
+            for key, tensor in problem.model.items()
+        }
+        for leaf in leaves.values():
+            leaf.requires_grad_()
         loss = _loss(problem, name, batch, leaves, problem.hyperparameters)
         if not loss.requires_grad:
             continue

@@ -58,13 +58,16 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "the task can be made", f"agents {options.shard} and {other} of {options.agents}")
     yield from losses.beginnings(problem, repeated, unlike)
-    yield from losses.order(problem, repeated)
-    behaves = list(losses.behaviour(problem))
+    behaves = list(_guarded("batches()", losses.order(problem, repeated)))
+    if not any(finding.level is Level.PROBLEM for finding in behaves):
+        behaves += _guarded("a loss", losses.behaviour(problem))
     yield from behaves
     if any(finding.level is Level.PROBLEM for finding in behaves):
         return
-    yield from losses.gradients(problem)
-    slopes = list(losses.derivatives(problem))
+    slopes = [
+        *_guarded("the gradient of a loss", losses.gradients(problem)),
+        *_guarded("a second derivative", losses.derivatives(problem)),
+    ]
     yield from slopes
     if isinstance(problem, ModuleProblem):
         yield from samples(problem)
@@ -89,6 +92,14 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     finally:
         torch.set_num_threads(threads)
     yield from costs.costs(cost, settings, options.mbit)
+
+
+def _guarded(what: str, found: Iterator[Finding]) -> Iterator[Finding]:
+    """These findings; one more if the user's own code fails."""
+    try:
+        yield from found
+    except Exception as error:  # whatever it is, it is of the user's own code
+        yield Finding(Level.PROBLEM, f"{what} fails", f"{type(error).__name__}: {error}")
 
 
 def _task(options: argparse.Namespace) -> Task:

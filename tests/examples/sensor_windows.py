@@ -3,7 +3,7 @@
     hyperpush swarm --task tests/examples/sensor_windows.py --personalization 'own:calibrates.*'
 
 Three axes of acceleration, 24 moments, four activities; the data are made here. A shared network reads what a
-first layer of one's own has turned upright. Here: 1,216 shared parameters and 12 of each agent's own.
+first layer of one's own has turned upright. Here: 1,076 shared parameters and 12 of each agent's own.
 """
 
 from __future__ import annotations

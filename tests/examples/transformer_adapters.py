@@ -7,7 +7,7 @@ Nothing is downloaded: the base is drawn at random, the same everywhere. With a 
 `AutoModelForSequenceClassification.from_pretrained` in its place. What is frozen is neither sent nor kept
 twice: a base of 100 million parameters with 1 % of them learned costs 1 %.
 
-Here: 2 layers, 32 wide, 19,000 frozen parameters and 1,090 learned ones.
+Here: 2 layers, 32 wide, 18,626 frozen parameters; 578 are shared, 512 of each agent's own.
 """
 
 from __future__ import annotations

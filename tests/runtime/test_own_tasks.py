@@ -103,6 +103,28 @@ def test_losses_that_fail_end_the_check_early(here: Path, capsys: pytest.Capture
     assert "a tick takes" not in told
 
 
+@pytest.mark.parametrize(
+    ("good", "bad", "told"),
+    [
+        ("yield self.train", "raise OSError('no disk')", "problem  batches() fails: OSError: no disk"),
+        (
+            "misses.square().mean() / 2 + penalty / 2",
+            "torch.tensor(misses.square().mean().detach().numpy(), requires_grad=True)",
+            "parameters get no gradient",
+        ),
+        ("misses.square().mean() / 2", "misses.square() / 2", "problem  inner_loss is not one number"),
+    ],
+)
+def test_whatever_a_task_does_is_told_and_not_thrown(
+    here: Path, capsys: pytest.CaptureFixture[str], good: str, bad: str, told: str
+) -> None:
+    assert main(["init", "--template", "custom"]) == 0
+    task = here / "task.py"
+    task.write_text(task.read_text().replace(good, bad, 1))
+    assert main(["check"]) == 1
+    assert told in capsys.readouterr().out
+
+
 def test_frozen_layers_and_other_tasks(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["init"]) == 0
     task = here / "task.py"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -102,6 +104,24 @@ def test_data_in_another_order_each_time() -> None:
     )
 
 
+def test_numbers_of_rows_are_an_order_too_and_what_cannot_be_compared_is_said() -> None:
+    class Rows(Regression):
+        def batches(self) -> Iterator[Any]:
+            while True:
+                yield np.random.default_rng().permutation(8)
+
+    (told,) = wrong(losses.order(Rows(), Rows()))
+    assert told.startswith("the order of the data cannot be reproduced: batches(), batch 0: it is another")
+
+    class Secret(Regression):
+        def batches(self) -> Iterator[Any]:
+            return itertools.repeat(object())
+
+    (note,) = losses.order(Secret(), Secret())
+    assert note.level is Level.NOTE
+    assert note.evidence.startswith("3 of 3 hold no tensors")
+
+
 def test_validation_batches_are_looked_at_as_well_and_must_not_end() -> None:
     class Ending(Regression):
         def outer_batches(self) -> Iterator[Any]:
@@ -124,6 +144,11 @@ def failing(self: Regression, model: Named, batch: Any) -> Tensor:
     return batch["sample"]
 
 
+def many(self: Regression, model: Named, batch: Any) -> Tensor:
+    inputs, targets = batch["samples"]
+    return (inputs @ model["weights"] + model["offset"] - targets).square()
+
+
 def no_number(self: Regression, model: Named, batch: Any) -> Tensor:
     return Regression.misses(self, model, batch) + torch.log(model["offset"] - 1.0).sum()
 
@@ -133,6 +158,7 @@ def no_number(self: Regression, model: Named, batch: Any) -> Tensor:
     [
         (in_place, "{} changes its arguments: a tensor is not what it was before the call"),
         (no_number, "{} is no number at the start: nan"),
+        (many, "{} is not one number: a tensor of shape (8,)"),
     ],
 )
 def test_losses_that_do_not_behave(planted: Callable[..., Tensor], told: str) -> None:
@@ -184,6 +210,31 @@ def test_parameters_that_nothing_depends_on() -> None:
     ]
 
 
+def test_a_layer_of_zeros_does_not_hide_those_before_it() -> None:
+    module = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 3))
+    nn.init.zeros_(module[2].weight)
+    several = labelled(*[0, 1, 2] * 10)
+    assert wrong(losses.gradients(ModuleProblem(module, several, several))) == []
+
+
+def test_weight_decay_does_not_hide_a_layer_that_is_not_used() -> None:
+    class Forgetful(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.forgotten = nn.Linear(2, 3), nn.Linear(2, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            outputs: Tensor = self.used(inputs)
+            return outputs
+
+    several = labelled(*[0, 1, 2] * 10)
+    problem = ModuleProblem(Forgetful(), several, several, weight_decay=1e-3)
+    assert wrong(losses.gradients(problem)) == [
+        "parameters get no gradient from either loss: forgotten.weight, forgotten.bias"
+    ]
+    assert problem.weight_decay == 1e-3
+
+
 def test_a_validation_loss_that_does_not_depend_on_the_model() -> None:
     class Constant(Regression):
         def outer_loss(self, model: Named, hyperparameters: Named, batch: Any) -> Tensor:
@@ -230,6 +281,12 @@ def test_losses_that_have_no_second_derivative() -> None:
 
     (told,) = wrong(losses.derivatives(Once()))
     assert told.startswith("losses cannot be differentiated twice: ")
+
+
+@dataclass
+class Pair:
+    first: str
+    second: int
 
 
 class OnceDifferentiable(torch.autograd.Function):
@@ -335,8 +392,15 @@ def test_what_a_tick_costs_is_told_with_what_it_means_on_a_link() -> None:
     assert sent.level is Level.NOTE
     assert sent.finding == "a tick sends 32 MB"
     assert "1.28e+04 Mbit/s at 0.02 s a tick, more than 100" in sent.evidence
-    assert "--bytes-per-second 12500000 keeps to it, and sends each parameter every 2.56 s" in sent.remedy
+    assert "--bytes-per-second 12500000 keeps to it, and sends each parameter every 3.41 s" in sent.remedy
     assert "or --tick-ms 2560" in sent.remedy
+
+
+def test_wider_numbers_take_more_room() -> None:
+    _, narrow, _ = lines(COST, 100.0, fanout=3)
+    _, wide, _ = lines(COST, 100.0, fanout=3, wire_dtype="float64")
+    assert narrow.finding == "an agent holds about 131 MiB"
+    assert wide.finding == "an agent holds about 161 MiB"
 
 
 def test_what_is_cheap_enough_has_no_remedy() -> None:
@@ -368,7 +432,12 @@ def test_storages_count_once_and_problems_not_at_all() -> None:
 
 def test_where_trees_are_unlike() -> None:
     nan = torch.tensor([math.nan])
-    assert where_unlike({"a": [nan, "text"]}, {"a": [nan.clone(), "other"]}) is None
-    assert where_unlike([torch.zeros(2)], [torch.zeros(2), torch.zeros(1)]) == "1 tensors, then 2"
-    assert where_unlike(torch.zeros(2), torch.zeros(2, dtype=torch.float64)) == "the tensor"
+    assert where_unlike({"a": [nan, "text"]}, {"a": [nan.clone(), "text"]}) is None
+    assert where_unlike([torch.zeros(2)], [torch.zeros(2), torch.zeros(1)]) == "1 things, then 2"
+    assert where_unlike(torch.zeros(2), torch.zeros(2, dtype=torch.float64)) == "it"
+    assert where_unlike([np.arange(3), 4, "x", math.nan], [np.arange(3), 4, "x", math.nan]) is None
+    assert where_unlike({"rows": np.arange(3)}, {"rows": np.arange(1, 4)}) == "['rows']"
+    assert where_unlike((1, Pair("a", 2)), (1, Pair("a", 3))) == "[1].second"
+    assert where_unlike(object(), object()) is None, "nothing of it can be compared"
+    assert where_unlike([4], [4.0]) == "[0]"
     assert where_unlike((torch.zeros(2), torch.ones(1)), (torch.zeros(2), torch.zeros(1))) == "[1]"
