@@ -77,6 +77,10 @@ class Algebra(Protocol[V]):
     def is_finite(self, vector: V) -> bool:
         """Whether no element is infinite or not a number."""
 
+    def norm_of_multiple(self, vector: V, factor: Scalar) -> float:
+        """`norm(vector * factor)`."""
+        return self.norm(vector * factor)
+
     def spacing(self, vector: V) -> float:
         """Distance of neighbouring wire numbers at the largest element; 0 where arithmetic is exact."""
 
@@ -90,6 +94,10 @@ class Algebra(Protocol[V]):
         """`target += vector * factor`."""
         more = self.to_mass(vector)
         target[whole(target)] = target + (more if factor == 1 else more * factor)
+
+    def add_to_block(self, target: V, span: Span, vector: V) -> None:
+        """`target[span] += vector`, which is of the precision of mass."""
+        target[span] = target[span] + vector
 
     def divide(self, target: V, divisor: Scalar) -> None:
         """`target /= divisor`."""

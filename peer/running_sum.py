@@ -77,7 +77,7 @@ class RunningSum(Generic[V]):
             case _:
                 growth = self.growth(source, span, announced)
         self._grown = None
-        self.held[span] = self.held[span] + growth
+        self._algebra.add_to_block(self.held, span, growth)
         self.received[source, span.start] = announced
 
 

@@ -157,8 +157,8 @@ class Solver(Generic[V]):
         for index, stream in enumerate(self.streams):
             length = self._algebra.norm(stream.estimate)
             if self.tuner.is_ready:
-                step = stream.gradient * (steps.model, steps.adjoint)[index]
-                length = max(length, STEPS_TO_GO * self._algebra.norm(step))
+                step = self._algebra.norm_of_multiple(stream.gradient, (steps.model, steps.adjoint)[index])
+                length = max(length, STEPS_TO_GO * step)
             self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1
         if self._ticks % SPACING_CHECK_TICKS == 0:
@@ -205,7 +205,8 @@ class Solver(Generic[V]):
                 zip(self._gradients(), (steps.model, steps.adjoint), strict=True)
             ):
                 # Where learning begins, estimates are next to nothing, and no measure.
-                way = STEPS_TO_GO * self._algebra.norm(gradient * step) if self.tuner.is_ready else 0.0
+                step_length = self._algebra.norm_of_multiple(gradient, step) if self.tuner.is_ready else 0.0
+                way = STEPS_TO_GO * step_length
                 self._plausibility.own(index, self._algebra.norm(gradient), way)
             return ()
         before, senders = joined

@@ -64,6 +64,12 @@ class TensorAlgebra(Algebra[Tensor]):
         """Euclidean length."""
         return math.sqrt(float(torch.dot(vector, vector)))
 
+    def norm_of_multiple(self, vector: Tensor, factor: float | Tensor) -> float:
+        """As in `Algebra`, but for rounding; `factor` may be a vector where settings are compared."""
+        if isinstance(factor, Tensor):
+            return self.norm(vector * factor)
+        return abs(factor) * self.norm(vector)
+
     def dot(self, one: Tensor, other: Tensor) -> float:
         """Inner product."""
         return float(torch.dot(one, other))
@@ -88,6 +94,10 @@ class TensorAlgebra(Algebra[Tensor]):
         """As in `Algebra`."""
         for total, piece in _pieces(target, vector):
             total.add_(piece if factor == 1 else piece.to(torch.float64) * factor)
+
+    def add_to_block(self, target: Tensor, span: Span, vector: Tensor) -> None:
+        """As in `Algebra`."""
+        target[span].add_(vector)
 
     def divide(self, target: Tensor, divisor: float) -> None:
         """As in `Algebra`."""

@@ -26,7 +26,7 @@ class Written(TensorAlgebra):
 
 for _name in (
     *("assign", "add", "divide", "exchange", "average", "descend", "accelerate"),
-    *("announce_sum", "announce_share", "grown"),
+    *("announce_sum", "announce_share", "grown", "norm_of_multiple", "add_to_block"),
 ):
     setattr(Written, _name, vars(Algebra)[_name])
 
@@ -66,6 +66,10 @@ def test_sums_and_differences(size: int, dtype: torch.dtype) -> None:
     both.agree(lambda does, v: does.add(v[0], v[1]), one, gradient)
     both.agree(lambda does, v: does.add(v[0], v[1], 0.3), one, gradient)
     both.agree(lambda does, v: does.divide(v[0], 3), one)
+    both.agree(lambda does, v: does.norm_of_multiple(v[0], -0.3), one)
+    both.agree(lambda does, v: does.norm_of_multiple(v[0], v[1]), one, other)
+    block = slice(size // 3, size)
+    both.agree(lambda does, v: does.add_to_block(v[0], block, v[1][block]), one, other)
     both.agree(lambda does, v: does.exchange(*v), one, other, gradient)
     both.agree(lambda does, v: does.accelerate(v[0], 0.7, v[1], v[2]), one, other, both.vector())
     both.agree(lambda does, v: does.grown(v[0], None), gradient)
