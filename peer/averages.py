@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 LARGEST = 1e100  # of an honest running sum, by far
+LARGEST_OWN = 1e50  # of an own number: those of many agents together are no running sum beyond the largest
 LEAST_WEIGHT = 1e-6  # less is left of one that hears nobody, or whose neighbours give nothing back
 
 
@@ -50,12 +51,14 @@ class Averages:
 
         So what it takes for the average moves by the change at most; and only once until it hears something
         that pulls it back. Pushing without hearing, it would move by the whole change in every tick.
+        Numbers beyond what can be told are told as the largest that can.
         """
         share = min(1.0, max(0.0, self.held[0]))
         if share < 1.0 and not self._may_move:
             return
         self._may_move = share == 1.0
-        changed = [old + share * (new - old) for new, old in zip(own, self.own, strict=True)]
+        told = [min(max(number, -LARGEST_OWN), LARGEST_OWN) for number in own]
+        changed = [old + share * (new - old) for new, old in zip(told, self.own, strict=True)]
         for index, (new, old) in enumerate(zip(changed, self.own, strict=True), start=1):
             self.held[index] += new - old
         self.own = tuple(changed)

@@ -195,12 +195,11 @@ class AdjointCurvature(_CurvatureAlong[V]):
         of F over the swarm: where the own one is shorter, that counts. 0 where both are nothing.
         """
         gradient, product = self._algebra.to_mass(gradient), self._algebra.to_mass(product) * self._length
-        self.outer = self._algebra.norm(product - gradient)
-        if self.outer <= NOTHING * self._algebra.norm(product):
-            self.outer = 0.0
-        length, longest = self._algebra.norm(gradient), max(swarm, self.outer)
-        if not math.isfinite(length):
+        length, outer = self._algebra.norm(gradient), self._algebra.norm(product - gradient)
+        if not (math.isfinite(length) and math.isfinite(outer)):
             return math.nan
+        self.outer = outer if outer > NOTHING * self._algebra.norm(product) else 0.0
+        longest = max(swarm, self.outer)
         return length / longest if longest > 0.0 else 0.0
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from peer.averages import LARGEST, Averages
+from peer.averages import LARGEST, LARGEST_OWN, Averages
 
 NAMES = ("a", "b", "c", "d")
 TARGETS = {"a": ("b", "c"), "b": ("c",), "c": ("d", "a"), "d": ("a",)}
@@ -110,6 +110,17 @@ def test_agents_of_other_releases_tell_more_numbers_or_fewer(theirs: int) -> Non
     assert other.mean()[:both] == pytest.approx(wanted)
     assert all(0.0 <= value <= 8.0 for value in (*one.mean(), *other.mean()))
     assert one.held[0] + other.held[0] <= 2.0 + 1e-9
+
+
+def test_numbers_beyond_all_bounds_are_told_as_far_as_others_believe() -> None:
+    """Found by a benchmark: a diverging agent could not send what it was to say."""
+    one, other = Averages(2), Averages(2)
+    one.put((1e300, -1e300))
+    for tick in range(1, 200):
+        announced = one.push(3)
+        assert other.objection("one", tick, announced) is None
+        other.absorb("one", tick, announced)
+    assert one.mean() == pytest.approx((LARGEST_OWN, -LARGEST_OWN))
 
 
 def test_who_hears_nobody_has_its_own_numbers() -> None:

@@ -509,7 +509,11 @@ def test_strain_is_the_gradient_of_the_adjoint_in_lengths_of_that_of_the_outer_l
     assert along.strain(product, product * length, 0.0) == 0.0, "nothing is to be solved"
     rounded = (product * length * (1.0 + 1e-7)).to(torch.float32)
     assert along.strain(product, rounded, 0.0) == along.outer == 0.0, "nor here, but for rounding"
-    assert not math.isfinite(along.strain(product, gradient * math.inf, 1.0))
+    before = along.outer
+    for odd in (math.inf, math.nan):
+        assert math.isnan(along.strain(product, gradient * odd, 1.0))
+        assert math.isnan(along.strain(product * odd, gradient, 1.0))
+    assert along.outer == before, "what is told of it is a number"
 
 
 def test_all_take_the_same_steps_of_the_adjoint_and_the_most_strained_counts_most() -> None:
