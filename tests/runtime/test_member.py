@@ -307,7 +307,7 @@ async def test_status_shows_the_peers_and_faults_set_by_people_take_effect(
 
 
 async def test_a_bug_in_discovery_comes_out_of_the_guards(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(record: object) -> None:
+    def broken(record: object, *, introduce: bool) -> None:
         raise ZeroDivisionError("a bug")
 
     async with crew() as swarm:
