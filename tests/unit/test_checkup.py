@@ -18,11 +18,14 @@ from peer.checkup.costs import Cost
 from peer.checkup.holdings import tensor_bytes
 from peer.checkup.samples import samples
 from peer.checkup.trees import where_unlike
+from peer.errors import ProblemError, SettingError
 from peer.findings import Finding, Level
 from peer.module_problem import ModuleProblem
+from peer.options import readers
 from peer.personalization import OutputBias
 from peer.personalization.head import Head
 from peer.settings import AgentSettings
+from peer.tensors import FlatLayout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -441,3 +444,28 @@ def test_where_trees_are_unlike() -> None:
     assert where_unlike(object(), object()) is None, "nothing of it can be compared"
     assert where_unlike([4], [4.0]) == "[0]"
     assert where_unlike((torch.zeros(2), torch.ones(1)), (torch.zeros(2), torch.zeros(1))) == "[1]"
+
+
+def test_findings_are_the_same_for_people_and_programs() -> None:
+    found = Finding(Level.NOTE, "few samples", "train 3", "give more")
+    assert found.to_line() == "note     few samples: train 3 -> give more"
+    assert found.to_dict() == {
+        "level": "note",
+        "finding": "few samples",
+        "evidence": "train 3",
+        "remedy": "give more",
+    }
+
+
+def test_templates_are_asked_for_by_name() -> None:
+    assert readers.template("text") == "text"
+    with pytest.raises(SettingError, match="give one of vision, tabular, text, custom"):
+        readers.template("sound")
+
+
+def test_derivatives_of_another_shape_are_refused_and_not_spread_out() -> None:
+    layout = FlatLayout({"x": torch.zeros(5), "y": torch.zeros(2, 2)}, "model")
+    flat = layout.flatten_into({"x": torch.ones(5), "y": torch.ones(4)}, torch.zeros(9))
+    assert torch.equal(flat, torch.ones(9))
+    with pytest.raises(ProblemError, match=r"'x' has shape \(1,\) instead of \(5,\)"):
+        layout.flatten_into({"x": torch.ones(1), "y": torch.ones(2, 2)}, torch.zeros(9))

@@ -501,7 +501,6 @@ def test_training_alone_knows_nothing_personal() -> None:
     torch.testing.assert_close(plain.plain_loss(plain.parameters, batch), expected.detach())
 
 
-@pytest.mark.slow
 def test_a_compiled_module_is_refused_with_what_to_do_and_an_eager_one_is_welcome() -> None:
     with pytest.raises(ProblemError, match=r'leave torch\.compile out, or give it backend="eager"'):
         made(module=torch.compile(linear(), backend="aot_eager"))
