@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 
 from peer.bench.minibatch_tasks import TICK_S, Task, draw_task
-from peer.bench.seeds import measure_seeds
+from peer.bench.seeds import finish, measure_seeds
 from peer.display import make_console
 from peer.errors import HyperpushError
-from peer.exit_codes import INTERRUPTED
-from peer.jsonable import jsonable, write_json
+from peer.jsonable import jsonable
 from peer.recorder import versions
 from peer.settings import AgentSettings
 from peer.virtual_swarm import Swarm, reproducible_torch
@@ -156,12 +155,7 @@ def main(options: argparse.Namespace) -> int:
         console.print(CAPTION)
         for one in sorted(outcomes, key=lambda one: -one.ratio)[:WORST_SHOWN]:
             console.print(f"{one.ratio:.2f}: task {one.seed}, {one.about}; {one.chosen}", style="dim")
-        console.print(f"{time.perf_counter() - began:.0f} s.")
-        for line in found.told_of_other_code:
-            console.print(line)
-        if options.json is not None:
-            write_json(options.json, as_json(outcomes))
-    return INTERRUPTED if found.interrupted else 0
+    return finish(found, console, options, began, lambda: as_json(outcomes))
 
 
 def outcome_of(kept: Mapping[str, Any]) -> Outcome:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rich.progress import Progress
 
 from peer.bench.measured import Measured
+from peer.exit_codes import INTERRUPTED
+from peer.jsonable import write_json
 from peer.spread.workers import workers_of
 from peer.worker_processes import as_done
 
@@ -57,3 +60,16 @@ def measure_seeds(
         record.close()
     told = record.told_of_other_code([str(seed) for seed in results], "worlds")
     return Found(dict(sorted(results.items())), interrupted, list(told))
+
+
+def finish(
+    found: Found, console: Console, options: argparse.Namespace, began: float, content: Callable[[], object]
+) -> int:
+    """Say how long it took and by which code, write what `--json` asks for; the exit code."""
+    if found.results:
+        console.print(f"{time.perf_counter() - began:.0f} s.")
+        for line in found.told_of_other_code:
+            console.print(line)
+        if options.json is not None:
+            write_json(options.json, content())
+    return INTERRUPTED if found.interrupted else 0

@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 
 from peer.bench import minibatches
-from peer.bench.seeds import measure_seeds
+from peer.bench.seeds import finish, measure_seeds
 from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, Grid, Outcome, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
 from peer.errors import HyperpushError
-from peer.exit_codes import INTERRUPTED
-from peer.jsonable import check_json, jsonable, write_json
+from peer.jsonable import check_json, jsonable
 from peer.recorder import versions
 
 if TYPE_CHECKING:
@@ -43,12 +42,7 @@ def main(options: argparse.Namespace) -> int:
     outcomes = [outcome_of(kept) for kept in found.results.values()]
     if outcomes:
         _show(outcomes, console)
-        console.print(f"{time.perf_counter() - began:.0f} s.")
-        for line in found.told_of_other_code:
-            console.print(line)
-        if options.json is not None:
-            write_json(options.json, as_json(outcomes))
-    return INTERRUPTED if found.interrupted else 0
+    return finish(found, console, options, began, lambda: as_json(outcomes))
 
 
 def _show(outcomes: Sequence[Outcome], console: Console) -> None:
