@@ -25,9 +25,9 @@ from peer.admin_access import check_host
 from peer.errors import HyperpushError, SettingError
 from peer.event_reader import Readers
 from peer.key_files import keys_for, read_allow_list
+from peer.learned import copies
 from peer.member import Member
 from peer.options import readers
-from peer.options.readers import listen_address
 from peer.run_result import History, RunResult
 from peer.running import Running, answer, view
 from peer.service import AgentService
@@ -100,7 +100,7 @@ class Agent:
         for several, them in (("peers", peers), ("dns", dns), ("until", until)):
             if isinstance(them, str):
                 raise SettingError(several, them, "give a list of them")
-        host, port = _read("listen", listen_address, listen)
+        host, port = _read("listen", readers.listen_address, listen)
         check_host("listen", listen, host)
         _read("swarm", readers.swarm, swarm)
         given_name: str = _read("name", readers.agent_name, name or socket.gethostname())
@@ -283,13 +283,13 @@ class Agent:
         service = self._there()[0]
         found, last = answer(service), view(service)
         agent = service.agent
-        named = {
-            name: {key: tensor.detach().clone() for key, tensor in getattr(found, name).items()}
-            for name in ("model", "adjoint", "hypergradient", "hyperparameters", "local")
-        }
         return RunResult(
             id=self.id,
-            **named,
+            model=copies(found.model),
+            adjoint=copies(found.adjoint),
+            hypergradient=copies(found.hypergradient),
+            hyperparameters=copies(found.hyperparameters),
+            local=copies(found.local),
             ticks=agent.ticks,
             epoch=agent.epoch,
             residual=last.residual,

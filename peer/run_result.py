@@ -7,32 +7,21 @@ from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
 from peer.errors import HyperpushError
+from peer.learned import Learned
 from peer.views import AgentView
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from torch import Tensor
+    from collections.abc import Sequence
 
     from wire import PeerId
 
 HISTORY_KEPT: Final = 4096  # views; when there are more, every second one goes
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult(Learned):
     """What an agent has come to; tensors are copies."""
 
-    id: PeerId
-    model: Mapping[str, Tensor]
-    adjoint: Mapping[str, Tensor]
-    hypergradient: Mapping[str, Tensor]
-    hyperparameters: Mapping[str, Tensor]
-    local: Mapping[str, Tensor]
-    ticks: int
-    epoch: int
-    residual: float
-    metrics: Mapping[str, float]  # of the problem, on the last model
     peers: Sequence[PeerId]  # who was there at the end
     history: Sequence[AgentView]  # evenly over the run, the last one included
     interrupted: bool  # stopped before any end that was asked for

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from peer import assembly
 from peer.errors import SettingError
+from peer.learned import Learned, copies
 from peer.scenario import Change, Join, check_scenario, member_names
 from peer.settings import AgentSettings
 from peer.simulation import MessageCounters, Simulation
@@ -21,7 +22,7 @@ from peer.virtual_seats import Seat, VirtualSeats
 from wire import FaultPlan, PeerId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Unpack
 
     from peer.events import Event
@@ -32,23 +33,13 @@ if TYPE_CHECKING:
     from peer.trace.files import Traces
 
 
-@dataclass(frozen=True, slots=True)
-class AgentResult:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AgentResult(Learned):
     """What one agent ended with; tensors are copies."""
 
-    id: PeerId
-    model: Mapping[str, Tensor]
-    adjoint: Mapping[str, Tensor]
-    hypergradient: Mapping[str, Tensor]
-    hyperparameters: Mapping[str, Tensor]
-    local: Mapping[str, Tensor]
-    ticks: int
-    epoch: int
-    residual: float
     alive: bool
     counters: MessageCounters
     inbox: InboxCounters
-    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +139,11 @@ class Swarm(VirtualSeats[Tensor, Member]):
         layout = learner.layout
         return AgentResult(
             id=member.peer,
-            model=_copies(layout.unflatten(agent.solver.model.estimate)),
-            adjoint=_copies(layout.unflatten(agent.solver.adjoint.estimate)),
-            hypergradient=_copies(learner.hypergradient),
-            hyperparameters=_copies(learner.hyperparameters),
-            local=_copies(learner.local),
+            model=copies(layout.unflatten(agent.solver.model.estimate)),
+            adjoint=copies(layout.unflatten(agent.solver.adjoint.estimate)),
+            hypergradient=copies(learner.hypergradient),
+            hyperparameters=copies(learner.hyperparameters),
+            local=copies(learner.local),
             ticks=agent.ticks,
             epoch=agent.epoch,
             residual=agent.progress.residual(),
@@ -239,10 +230,6 @@ def reproducible_torch() -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.set_deterministic_debug_mode(mode)
-
-
-def _copies(named: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().clone() for name, tensor in named.items()}
 
 
 def _at_speed(settings: AgentSettings, speed: float) -> AgentSettings:
