@@ -80,7 +80,7 @@ class LargestCurvature(Generic[V]):
         if self._waited < (1 if not self.is_ready else 2 if self.probes < PROBES_SOON else PROBE_TICKS):
             return None
         if self._direction is None:
-            self._direction = _unit(self._algebra, self._algebra.to_mass(first()))
+            self._direction, _ = _unit(self._algebra, self._algebra.to_mass(first()))
         if self._direction is not None:
             self._waited = 0
         return self._direction
@@ -89,11 +89,10 @@ class LargestCurvature(Generic[V]):
         """The product of the Hessian with the direction. What is not finite, or nothing, is passed over."""
         self.probes += 1
         product = self._algebra.to_mass(product)
-        direction = _unit(self._algebra, product)
+        direction, length = _unit(self._algebra, product)
         if direction is None:
             return
         self._direction = direction
-        length = self._algebra.norm(product)
         falls = length < self.value
         self.value += (FORGETS if falls else 1.0) * (length - self.value)
         if not self.at_first:
@@ -149,7 +148,7 @@ class MotionCurvature(_CurvatureAlong[V]):
             return None
         if self._waited < MOTION_TICKS[min(self.known, len(MOTION_TICKS) - 1)]:
             return None
-        self._direction = _unit(self._algebra, point - self._from)
+        self._direction, _ = _unit(self._algebra, point - self._from)
         self._begin(point)
         return self._direction
 
@@ -184,7 +183,7 @@ class AdjointCurvature(_CurvatureAlong[V]):
         self._waited += 1
         if self._waited < ADJOINT_TICKS:
             return None
-        self._direction, self._length = _unit(self._algebra, adjoint), self._algebra.norm(adjoint)
+        self._direction, self._length = _unit(self._algebra, adjoint)
         self._waited = 0
         return self._direction
 
@@ -203,7 +202,7 @@ class AdjointCurvature(_CurvatureAlong[V]):
         return length / longest if longest > 0.0 else 0.0
 
 
-def _unit(algebra: Algebra[V], vector: V) -> V | None:
-    """At length one; None if it has no length."""
+def _unit(algebra: Algebra[V], vector: V) -> tuple[V | None, float]:
+    """At length one, None if it has no length; and its length."""
     length = algebra.norm(vector)
-    return vector / length if 0.0 < length < math.inf else None
+    return (vector / length if 0.0 < length < math.inf else None), length
