@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 
 from peer.bench.minibatch_tasks import TICK_S, Task, draw_task
-from peer.bench.seeds import finish, measure_seeds
+from peer.bench.seeds import finish, measure_seeds, quantile
 from peer.display import make_console
 from peer.errors import HyperpushError
 from peer.jsonable import jsonable
@@ -198,9 +198,7 @@ def summary(outcomes: Sequence[Outcome]) -> Table:
 
 
 def _row(ratios: Sequence[float]) -> list[str]:
-    ordered = sorted(ratios)
-    ninth = ordered[max(0, math.ceil(0.9 * len(ordered)) - 1)]
-    return [f"{value:.3g}" for value in (statistics.median(ordered), ninth, ordered[-1])]
+    return [f"{value:.3g}" for value in (statistics.median(ratios), quantile(ratios, 0.9), max(ratios))]
 
 
 def as_json(outcomes: Sequence[Outcome]) -> dict[str, object]:

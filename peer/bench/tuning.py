@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.table import Table
 
 from peer.bench import minibatches
-from peer.bench.seeds import finish, measure_seeds
+from peer.bench.seeds import finish, measure_seeds, quantile
 from peer.bench.tuning_runs import ALL_SETTINGS, BEYOND, GOAL, Grid, Outcome, compare
 from peer.bench.tuning_worlds import draw_world
 from peer.display import make_console
@@ -83,13 +83,8 @@ def best_for_all(outcomes: Sequence[Outcome]) -> int:
     """The setting of the grid with the smallest median; of equal ones that with the smallest ninth decile."""
     return min(
         range(len(ALL_SETTINGS)),
-        key=lambda setting: [_quantile([one.ratio_of(setting) for one in outcomes], q) for q in (0.5, 0.9)],
+        key=lambda setting: [quantile([one.ratio_of(setting) for one in outcomes], q) for q in (0.5, 0.9)],
     )
-
-
-def _quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them does not exceed."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
 def summary(outcomes: Sequence[Outcome]) -> Table:
@@ -109,7 +104,7 @@ def summary(outcomes: Sequence[Outcome]) -> Table:
 def _row(ratios: Sequence[float]) -> list[str]:
     texts = [
         f"> {BEYOND:g}" if math.isinf(value) else f"{value:.2f}"
-        for value in (statistics.median(ratios), _quantile(ratios, 0.9), max(ratios))
+        for value in (statistics.median(ratios), quantile(ratios, 0.9), max(ratios))
     ]
     return [*texts, str(sum(map(math.isinf, ratios)))]
 

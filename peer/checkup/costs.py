@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from peer.problem import BilevelProblem
     from peer.settings import AgentSettings
 
-AGENTS: Final = 2  # that are there to be measured
 TICKS_MIN: Final = 5
 MEGABIT: Final = 1e6
 MIB: Final = 2**20

@@ -11,8 +11,6 @@ from peer.findings import Finding, Level, listed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from torch import Tensor
-
     from peer.module_checks import Samples
     from peer.module_problem import ModuleProblem
 
@@ -77,7 +75,7 @@ def _numbers(sets: dict[str, Samples]) -> Iterator[Finding]:
 
 
 def _classes(sets: dict[str, Samples], outputs: int) -> Iterator[Finding]:
-    found: dict[str, set[int]] = {name: _labels(targets) for name, (_, targets) in sets.items()}
+    found: dict[str, set[int]] = {name: set(targets.tolist()) for name, (_, targets) in sets.items()}
     beyond = sorted({label for labels in found.values() for label in labels if not 0 <= label < outputs})
     if beyond:
         yield Finding(
@@ -104,7 +102,3 @@ def _classes(sets: dict[str, Samples], outputs: int) -> Iterator[Finding]:
         )
     if not beyond and not unlearned and not unheard:
         yield Finding(Level.OK, "each set has all classes of the others", f"{len(found['train'])} classes")
-
-
-def _labels(targets: Tensor) -> set[int]:
-    return set(targets.tolist())

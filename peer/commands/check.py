@@ -21,7 +21,7 @@ from peer.tasks import make_task
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from peer.tasks import Task
 
@@ -59,10 +59,10 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     yield Finding(Level.OK, "the task can be made", f"agents {options.shard} and {other} of {options.agents}")
     yield from losses.beginnings(problem, repeated, unlike)
     behaves = list(_guarded("batches()", losses.order(problem, repeated)))
-    if not any(finding.level is Level.PROBLEM for finding in behaves):
+    if not _has_problem(behaves):
         behaves += _guarded("a loss", losses.behaviour(problem))
     yield from behaves
-    if any(finding.level is Level.PROBLEM for finding in behaves):
+    if _has_problem(behaves):
         return
     slopes = [
         *_guarded("the gradient of a loss", losses.gradients(problem)),
@@ -79,7 +79,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
             "settings have no hyper_step_size",
             'settings = {"hyper_step_size": None} lets each agent choose the rate',
         )
-    if any(finding.level is Level.PROBLEM for finding in slopes):
+    if _has_problem(slopes):
         return
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # as agents do
@@ -92,6 +92,10 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     finally:
         torch.set_num_threads(threads)
     yield from costs.costs(cost, settings, options.mbit)
+
+
+def _has_problem(findings: Iterable[Finding]) -> bool:
+    return any(finding.level is Level.PROBLEM for finding in findings)
 
 
 def _guarded(what: str, found: Iterator[Finding]) -> Iterator[Finding]:
