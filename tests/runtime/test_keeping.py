@@ -60,7 +60,6 @@ async def test_who_is_to_stop_while_it_stands_still_leaves_without_having_entere
     monkeypatch.setattr(service_module, "DISK_AGAIN_S", LIMIT_S)
     said: list[str] = []
     told: list[Push[torch.Tensor]] = []
-    asked = threading.Event()
     async with group() as swarm:
         one, other, late = [
             await swarm.add(problem, f"agent-{n}", founder=n < 2, settings=OFTEN, on_problem=said.append)
@@ -73,7 +72,6 @@ async def test_who_is_to_stop_while_it_stands_still_leaves_without_having_entere
         durable, send = one.state.epoch, one.transport.send
 
         def refuse(_: int) -> None:
-            asked.set()
             raise StateError(FULL)
 
         def note(targets: Any, slot: int, frame: bytes) -> None:
@@ -82,7 +80,7 @@ async def test_who_is_to_stop_while_it_stands_still_leaves_without_having_entere
 
         monkeypatch.setattr(one.state, "persist_epoch", refuse)
         one.meet(late.record)
-        await swarm.until(asked.is_set)
+        await swarm.until(lambda: said != [])
         ticks = one.agent.ticks
         told.clear()
         monkeypatch.setattr(one.transport, "send", note)

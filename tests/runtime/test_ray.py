@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,7 +15,7 @@ from peer.errors import HyperpushError
 from peer.spread.ray_cluster import Cluster, cluster
 from peer.spread.ray_crew import RayCrew
 from tests.runtime.agents import LIMIT_S
-from tests.runtime.test_spread import settled, watched
+from tests.runtime.test_spread import LEARNING, settled, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -34,13 +35,15 @@ def own() -> Iterator[Cluster]:
 async def test_four_actors_of_eight_agents_one_of_which_ray_begins_anew(own: Cluster) -> None:
     shares = [tuple(range(start, start + AGENTS // ACTORS)) for start in range(0, AGENTS, AGENTS // ACTORS)]
     crew = RayCrew(own, 1.0, None)
-    async with watched(crew, shares=shares, tick_s=0.1, limit_s=20 * LIMIT_S) as swarm:
+    # held: while hyperparameters still move, a small residual says nothing of how far they have to go
+    settings = replace(LEARNING, tick_s=0.1, hyper_step_size=0.0)
+    async with watched(crew, shares=shares, settings=settings, limit_s=20 * LIMIT_S) as swarm:
         await swarm.until(lambda: settled(swarm, AGENTS, residual=0.1))
         own.ray.kill(crew._actors[3], no_restart=False)  # its process ends at once
         await swarm.until(lambda: "agent-31+1" in swarm.names() and settled(swarm, AGENTS, residual=1e-3))
         errors = await swarm.learned()
         assert list(errors) == [f"agent-{number:02}{'+1' * (number >= 24)}" for number in range(AGENTS)]
-        assert max(errors.values()) < 0.1
+        assert max(errors.values()) < 0.05
         assert "process 3 (agent-24 to agent-31): its actor " in swarm.said[0]
 
 

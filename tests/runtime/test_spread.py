@@ -35,6 +35,7 @@ from wire import FaultPlan
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from peer.settings import AgentSettings
     from peer.swarm import SwarmResult
 
 AGENTS = 4
@@ -100,7 +101,13 @@ class Watched:
     """A swarm that learns until it is told to stop, and what it says."""
 
     def __init__(
-        self, crew: Any, scenario: Scenario, shares: Sequence[tuple[int, ...]], tick_s: float, *, page: bool
+        self,
+        crew: Any,
+        scenario: Scenario,
+        shares: Sequence[tuple[int, ...]],
+        settings: AgentSettings,
+        *,
+        page: bool,
     ) -> None:
         self.crew = crew
         self.said: list[str] = []
@@ -113,7 +120,7 @@ class Watched:
         self.spread: Spread
         self._scenario = scenario
         self._shares = shares
-        self._settings = dataclasses.replace(LEARNING, tick_s=tick_s)
+        self._settings = settings
         self._page = page
         self.url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self.result: asyncio.Task[SwarmResult] = asyncio.create_task(self._run())
@@ -190,12 +197,12 @@ async def watched(
     crew: Any,
     *changes: Any,
     shares: Sequence[tuple[int, ...]] = ((0, 1), (2, 3)),
-    tick_s: float = 0.02,
+    settings: AgentSettings = LEARNING,
     page: bool = False,
     limit_s: float = 2 * LIMIT_S,
 ) -> AsyncIterator[Watched]:
     async with asyncio.timeout(limit_s):
-        found = Watched(crew, Scenario(changes=tuple(changes)), shares, tick_s, page=page)
+        found = Watched(crew, Scenario(changes=tuple(changes)), shares, settings, page=page)
         try:
             yield found
         finally:
