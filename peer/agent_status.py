@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from peer.assembly import TensorAgent
     from peer.service import AgentService
-    from wire import PeerId, PeerRecord, RejectReason, WebSocketTransport
+    from wire import PeerId, PeerRecord, RejectReason, Transport
 
 STRANDED_TOLD_MAX = 8  # warnings of one kind: a swarm may have many agents behind NAT
 Refused = tuple["PeerRecord", "RejectReason"]
@@ -87,7 +87,7 @@ def _steps(agent: TensorAgent) -> str:
 
 
 def link_status(
-    agent: TensorAgent, peer: PeerId, now: float, transport: WebSocketTransport | None = None
+    agent: TensorAgent, peer: PeerId, now: float, transport: Transport | None = None
 ) -> LinkStatus:
     """The links from and to one peer, by the agent's clock; without a transport nothing of what it counts."""
     liveness = agent.membership.liveness

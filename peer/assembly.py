@@ -11,6 +11,7 @@ from torch import Tensor
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.errors import ProblemError
+from peer.optimizers import optimizer_maker
 from peer.solver import Solver, block_spans
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
@@ -50,9 +51,9 @@ def make_agent(
     """A ready agent and its learner. Random streams: one per use, named after (seed, peer, incarnation).
 
     `task` is what must be equal at all agents beside the model: part of the fingerprint. `trace` keeps all
-    that the agent is given.
+    that the agent is given. `make_optimizer` is there in place of the setting `hyper_optimizer`.
     """
-    learner = TorchLearner(problem, make_optimizer)
+    learner = TorchLearner(problem, make_optimizer or optimizer_maker(settings.hyper_optimizer))
     algebra = TensorAlgebra(settings.wire_dtype)
     item_bytes = ARRAYS_PER_MESSAGE * ITEM_BYTES[settings.wire_dtype]
     room = settings.block_bytes_max - push_bytes_overhead_max(ARRAYS_PER_MESSAGE)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from peer.assembly import TensorAgent
     from peer.status import LinkStatus
-    from wire import WebSocketTransport
+    from wire import Transport
 
 LINKS_KEPT_MAX: Final = 256  # of one agent at one time; its rows are bounded as its table of peers is
 ENTRIES_KEPT_MAX: Final = 128  # of one hyperparameter: every class of EMNIST; not every training sample
@@ -47,7 +47,7 @@ class AgentDetails:
         agent: TensorAgent,
         hyperparameters: Mapping[str, Tensor],
         now: float,
-        transport: WebSocketTransport | None = None,
+        transport: Transport | None = None,
     ) -> AgentDetails:
         """Read the agent at `now` by its clock; a simulated one has no transport that would count."""
         kept: dict[str, tuple[float, ...]] = {}

@@ -35,6 +35,7 @@ from peer.settings import AgentSettings
 from peer.state import open_state
 from peer.swarm import learn
 from peer.until import Ending, parse_goal
+from wire import WebSocketTransport
 from wire.errors import AddressError
 from wire.keys import peer_name
 
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from peer.torch_learner import MakeOptimizer
     from peer.views import AgentView
     from wire import FaultPlan, PeerId
+    from wire.discovery import MakeDiscovery
+    from wire.transport import MakeTransport
 
 T = TypeVar("T")
 
@@ -64,10 +67,11 @@ class Agent:
 
     `problem` is its own task. `until` are ends as in `hyperpush run --until`; without any it goes on until
     `stop` or the end of the block. It listens at `listen`, which is this machine only by default; `peers` are
-    addresses of others, `dns` names of them, and `zeroconf` looks for them on the local network. Elsewhere
-    than on this machine it wants the file of a swarm key, or `insecure=True`. `state` is a directory: the
-    agent goes on from there when it comes back. `name` is this machine's by default; `task` has to be the
-    same at all agents of a swarm. All fields of `AgentSettings` are keyword arguments.
+    addresses of others, `dns` names of them, and `zeroconf` looks for them on the local network;
+    `discoveries` are other ways, `make_transport` other links (`peer.extensions`). Elsewhere than on this
+    machine it wants the file of a swarm key, or `insecure=True`. `state` is a directory: the agent goes on
+    from there when it comes back. `name` is this machine's by default; `task` has to be the same at all
+    agents of a swarm. All fields of `AgentSettings` are keyword arguments.
 
     Only one computation of it is under way at a time, in a thread of its own. Raises `SettingError` at once;
     `ProblemError`, `wire.TransportError` and `StateError` on entering; a bug in it, or a disk that fails for
@@ -86,6 +90,8 @@ class Agent:
         peers: Sequence[str] = (),
         dns: Sequence[str] = (),
         zeroconf: bool = True,
+        discoveries: Sequence[MakeDiscovery] = (),
+        make_transport: MakeTransport = WebSocketTransport,
         key: str | PathLike[str] | None = None,
         allow: str | PathLike[str] | None = None,
         insecure: bool = False,
@@ -142,6 +148,7 @@ class Agent:
                 listen_port=port,
                 faults=faults,
                 make_optimizer=make_optimizer,
+                make_transport=make_transport,
                 on_event=lambda _, event: self._readers.tell(event),
                 on_problem=say,
                 state=found,
@@ -154,6 +161,7 @@ class Agent:
                 seeds=addresses,
                 dns=names,
                 zeroconf=zeroconf,
+                discoveries=discoveries,
                 key_file=self._key,
                 ending=self._ending,
                 say=say,

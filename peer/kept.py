@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final
 
 from peer.assembly import fingerprint
 from peer.checkpoints import CheckpointStore
 from peer.errors import ProblemError, SettingError, StateError
 from peer.file_disk import FileDisk
 from peer.module_problem import ModuleProblem
-from peer.settings import SolverName
 from peer.snapshot import Snapshot, SnapshotError
+from peer.streams import known_solvers
 from peer.tensors import unpack
 from peer.torch_learner import TorchLearner
 
@@ -76,7 +76,7 @@ def kept_by(folder: Path, problem: ModuleProblem, task: str | None = None) -> Ke
     snapshot: Snapshot[Tensor] = Snapshot(unpack(checkpoint.tensors), checkpoint.values)
     layout = learner.layout
     try:
-        learner.restore(snapshot.part("learner"))
+        learner.restore(snapshot.part("learner"), steps=False)
         arrays = {name: snapshot.array(name, layout.size) for name in ("model", "adjoint")}
     except (SnapshotError, ProblemError) as error:
         raise StateError(f"state: checkpoint {number} in {folder} does not fit: {error}; {REMEDY}") from None
@@ -92,6 +92,6 @@ def _is_of(model: str, task: str, layout: FlatLayout) -> bool:
     described = layout.describe()
     return any(
         fingerprint(task, described, solver, str(blocks)) == model
-        for solver in get_args(SolverName)
+        for solver in known_solvers()
         for blocks in range(1, min(layout.size, BLOCKS_TRIED) + 1)
     )

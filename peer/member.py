@@ -31,8 +31,7 @@ if TYPE_CHECKING:
     from peer.status import AgentStatus
     from peer.until import Ending
     from wire import LiveFaults, PeerRecord, RejectReason
-
-    Discovery = ZeroconfDiscovery | SeedDiscovery | DnsDiscovery
+    from wire.discovery import Discovery, MakeDiscovery
 
 WATCH_S = 2.0  # between two looks at the key file and at the own address
 SETTLED = 1e-6  # residual from which an agent counts as settled, unless the run asks for another
@@ -52,6 +51,7 @@ class Member:
         seeds: Sequence[str] = (),
         dns: Sequence[tuple[str, int]] = (),
         zeroconf: bool = True,
+        discoveries: Sequence[MakeDiscovery] = (),
         key_file: Path | None = None,
         ending: Ending,
         say: Callable[[str], None],
@@ -64,6 +64,7 @@ class Member:
         self._seeds = seeds
         self._dns = dns
         self._zeroconf = zeroconf
+        self._others = discoveries
         self._key_file = key_file
         self._key_problem = ""  # the last that was told
         self._ending = ending
@@ -264,6 +265,10 @@ class Member:
                     on_incompatible=refuse,
                     listen_host=self._listen_host,
                 )
+            )
+        for make in self._others:
+            self._discoveries.append(
+                make(record, fetch=fetch, on_seen=on_seen, on_incompatible=refuse, on_problem=self._say)
             )
         for discovery in self._discoveries:
             await discovery.start()

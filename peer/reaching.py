@@ -18,7 +18,7 @@ from wire.records import incompatibility, read_record
 from wire.slots import TARGETS_MAX
 
 if TYPE_CHECKING:
-    from wire import PeerId, PeerRecord, WebSocketTransport
+    from wire import PeerId, PeerRecord, Transport
 
 ASKED_MAX = 8  # at the same time: a flood of names costs no more
 ANSWER_S_MAX = 2.0  # time to answer
@@ -45,7 +45,7 @@ class Reacher:
     At most TARGETS_MAX peers and ASKED_MAX questions at a time.
     """
 
-    def __init__(self, transport: WebSocketTransport) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._own: PeerRecord | None = None
         self._known: dict[PeerId, Whereabouts] = {}

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from wire import PeerId, Push
     from wire.keys import KeyRing
     from wire.outgoing import FaultModel
+    from wire.transport import MakeTransport
 
 FAREWELL_S = 1.0  # for the last words to leave
 DISK_AGAIN_S = 1.0  # a disk that refuses an epoch is asked again so often
@@ -84,6 +85,7 @@ class AgentService:
         allowed: frozenset[str] | None = None,
         clock: Callable[[], float] = time.monotonic,
         trace: Trace | None = None,
+        make_transport: MakeTransport = WebSocketTransport,
     ) -> None:
         """`state` must not have been started; a new identity in memory without one.
 
@@ -115,7 +117,7 @@ class AgentService:
         self._keeper.go_on()
         fingerprint = self.agent.identity.fingerprint
         self.record = PeerRecord(peer, incarnation, "", swarm, fingerprint, keys=self.seal.key_ids)
-        self.transport = WebSocketTransport(
+        self.transport = make_transport(
             peer=peer,
             listen_host=listen_host,
             listen_port=listen_port,

@@ -9,12 +9,12 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING, Literal, TypedDict, get_args
 
 from peer.errors import SettingError
+from peer.streams import is_solver, known_solvers
 from wire import MESSAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from peer.algebra import Scalar
 
-SolverName = Literal["tracking", "push-sum", "push-sum-shares"]
 WireDtype = Literal["float32", "float64"]
 
 WARM_UP_TICKS = 50.0  # enough for a typical swarm: 8 agents, of whose messages a third is lost
@@ -31,7 +31,8 @@ OPTIONAL = (
     "hyper_step_size",
     "warm_up_ticks",
 )  # may be None
-_CHOICES = {"solver": get_args(SolverName), "wire_dtype": get_args(WireDtype)}
+_CHOICES = {"wire_dtype": get_args(WireDtype)}
+_NAMES = ("solver", "hyper_optimizer")
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
 
 
@@ -45,8 +46,9 @@ class AgentSettings:
     """Each interval is drawn within this fraction of `tick_s`, so that agents do not march in step."""
     fanout: int = 3
     """Out-neighbours per agent: the ring successor and `fanout - 1` more."""
-    solver: SolverName = "tracking"
-    """`tracking` is exact; the others are there to be compared with."""
+    solver: str = "tracking"
+    """`tracking` is exact; `push-sum` and `push-sum-shares` are there to be compared with. Other packages
+    bring more (`peer.extensions`)."""
     model_step_size: Scalar | None = None
     """eta of the model; None: chosen by the agent. Stable below about 1 / curvature of the training loss."""
     adjoint_step_size: Scalar | None = None
@@ -66,6 +68,8 @@ class AgentSettings:
     """Learning rate of the hyperparameters; 0 holds them, None: chosen by the agent."""
     hyper_every: int = 1
     """Ticks from one step of the hyperparameters to the next."""
+    hyper_optimizer: str = "descent"
+    """What steps the hyperparameters: plain descent, or a class of `torch.optim` (`peer.optimizers`)."""
     block_fraction: float = 1.0
     """Share of the model's blocks pushed in one tick."""
     block_bytes_max: int = 2**20
@@ -100,7 +104,12 @@ class AgentSettings:
         """Raise `SettingError` naming field, value and remedy."""
         for name, known in _CHOICES.items():
             self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
-        for name in sorted({field.name for field in fields(self)} - set(_CHOICES)):
+        if not is_solver(self.solver):
+            raise SettingError("solver", self.solver, f"give one of {', '.join(known_solvers())}")
+        optimizer: object = self.hyper_optimizer
+        is_word = isinstance(optimizer, str) and optimizer.isprintable() and optimizer.strip() != ""
+        self._require("hyper_optimizer", is_word, "give descent, or a class of torch.optim such as adam")
+        for name in sorted({field.name for field in fields(self)} - {*_CHOICES, *_NAMES}):
             optional = name in OPTIONAL and getattr(self, name) is None
             self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
         for name in _WHOLE:
@@ -163,7 +172,7 @@ class SettingKeywords(TypedDict, total=False):
     tick_s: float
     tick_jitter: float
     fanout: int
-    solver: SolverName
+    solver: str
     model_step_size: Scalar | None
     adjoint_step_size: Scalar | None
     local_step_size: Scalar | None
@@ -172,6 +181,7 @@ class SettingKeywords(TypedDict, total=False):
     damping: Scalar | None
     hyper_step_size: float | None
     hyper_every: int
+    hyper_optimizer: str
     block_fraction: float
     block_bytes_max: int
     wire_dtype: WireDtype

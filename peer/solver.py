@@ -14,10 +14,8 @@ from peer.algebra import Algebra, V
 from peer.learner import TickReport
 from peer.orders import BlockPush
 from peer.plausibility import Claim, Plausibility
-from peer.push_sum import PushSum
-from peer.running_sum import RunningSum, SentShares
 from peer.snapshot import Snapshot
-from peer.tracking import TrackingStream
+from peer.streams import make_stream
 from peer.tuning.tuner import Tuner
 
 if TYPE_CHECKING:
@@ -66,8 +64,8 @@ class Solver(Generic[V]):
         self._algebra = algebra
         self._settings = settings
         initial = learner.initial_model
-        self.model = self._make_stream(initial)
-        self.adjoint = self._make_stream(algebra.copy(initial) * 0)
+        self.model = make_stream(settings.solver, initial, algebra, self.spans)
+        self.adjoint = make_stream(settings.solver, algebra.copy(initial) * 0, algebra, self.spans)
         self.streams = (self.model, self.adjoint)
         self._array_lengths = [
             self.model.array_lengths(span) + self.adjoint.array_lengths(span) for span in self.spans
@@ -87,12 +85,6 @@ class Solver(Generic[V]):
         )  # of local steps
         self._sums: tuple[V, V] | None = None  # of their gradients, if there are several
         self._joined: tuple[tuple[V, ...], list[PeerId]] | None = None  # estimates before, and who was heard
-
-    def _make_stream(self, initial: V) -> Stream[V]:
-        if self._settings.solver == "tracking":
-            return TrackingStream(initial, self._algebra)
-        ledger = RunningSum if self._settings.solver == "push-sum" else SentShares
-        return PushSum(initial, self.spans, self._algebra, ledger)
 
     def array_lengths(self, block: int) -> tuple[int, ...]:
         """Elements of each array in a message about this block: model's, then adjoint's."""

@@ -267,13 +267,17 @@ class TorchLearner(Generic[BatchT]):
             snapshot = snapshot.within("outer_batches", self._outer_batches.snapshot())
         if self._optimizer is not None:
             snapshot = snapshot.within("optimizer", to_snapshot(self._optimizer.state_dict()["state"]))
+            named = {**snapshot.values, "optimizer_class": type(self._optimizer).__name__}
+            snapshot = Snapshot(snapshot.arrays, named)
         return snapshot
 
-    def restore(self, snapshot: Snapshot[Tensor]) -> None:
-        """Go on from what `snapshot` gave; nothing may have been evaluated yet. Raises SnapshotError."""
-        optimizer = "optimizer" in snapshot.values
-        if optimizer != (self._optimizer is not None):
-            raise SnapshotError("one of checkpoint and agent has an optimizer, the other has none")
+    def restore(self, snapshot: Snapshot[Tensor], *, steps: bool = True) -> None:
+        """Go on from what `snapshot` gave; nothing may have been evaluated yet. Raises SnapshotError.
+
+        Without `steps` only to be looked at: whatever the optimizer was, it is not gone on with.
+        """
+        if steps:
+            self._check_optimizer(snapshot)
         private = self._private()
         found = {name: snapshot.part(name).arrays for name in private}
         for name, own in private.items():
@@ -287,10 +291,19 @@ class TorchLearner(Generic[BatchT]):
         self._batches.restore(snapshot.part("batches"))
         if self._outer_batches is not None:
             self._outer_batches.restore(snapshot.part("outer_batches"))
-        if self._optimizer is not None:
+        if steps and self._optimizer is not None:
             state = from_snapshot(snapshot.part("optimizer"))
             groups = self._optimizer.state_dict()["param_groups"]
             self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+    def _check_optimizer(self, snapshot: Snapshot[Tensor]) -> None:
+        """Whether the checkpoint's is that of the agent."""
+        if ("optimizer" in snapshot.values) != (self._optimizer is not None):
+            raise SnapshotError("one of checkpoint and agent has an optimizer, the other has none")
+        has = type(self._optimizer).__name__
+        kept = snapshot.values.get("optimizer_class", has)
+        if self._optimizer is not None and kept != has:
+            raise SnapshotError(f"the checkpoint's optimizer is {kept}, that of the agent {has}")
 
     def _private(self) -> dict[str, dict[str, Tensor]]:
         return {

@@ -30,6 +30,7 @@ from wire.errors import (
     WireError,
 )
 from wire.faults import FaultChange, FaultPlan, FaultWindow, LinkFaults, cut, link_rng, partition
+from wire.link_models import LinkModel
 from wire.live_faults import LiveFaults
 from wire.messages import (
     ADDRESS_BYTES_MAX,
@@ -84,6 +85,7 @@ __all__ = [
     "Heartbeat",
     "LinkCounters",
     "LinkFaults",
+    "LinkModel",
     "LiveFaults",
     "LogNormal",
     "Outbox",

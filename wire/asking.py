@@ -5,9 +5,10 @@ What discovery by seeds and by DNS share; they differ in where the addresses com
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
+from wire.discovery import Fetch
 from wire.errors import DecodeError
 from wire.known_peers import KnownPeers, OnIncompatible, OnSeen
 from wire.messages import PeerId
@@ -19,8 +20,6 @@ RETRY_S: Final = 1.0  # until an address answers; an agent may be starting there
 REFRESH_S: Final = 5.0  # afterwards: it is asked for newcomers, too
 MISSES_MAX: Final = 3  # answers missed in a row until a learned address is dropped
 ASKING_MAX: Final = 64  # addresses asked at a time, and per refresh_s: a liar may tell of many
-
-Fetch = Callable[[str, float], Awaitable[dict[str, object] | None]]
 
 
 class AddressAsking(Surfacing):
@@ -51,6 +50,11 @@ class AddressAsking(Surfacing):
         self._asking = asyncio.Semaphore(ASKING_MAX)
         self._given: frozenset[str] = frozenset()
         self._polls: dict[str, asyncio.Task[None]] = {}  # by address, given and learned ones
+
+    def ask(self, addresses: Iterable[str]) -> None:
+        """From now on these are the given ones, "host:port" each; once started (`_open`)."""
+        self._given = frozenset(addresses)
+        self._follow(sorted(self._given))
 
     async def close(self) -> None:
         """Stop asking."""

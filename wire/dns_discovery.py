@@ -5,7 +5,8 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
-from wire.asking import REFRESH_S, RETRY_S, AddressAsking, Fetch
+from wire.asking import REFRESH_S, RETRY_S, AddressAsking
+from wire.discovery import Fetch
 from wire.known_peers import OnIncompatible, OnSeen
 from wire.messages import format_address, parse_address
 from wire.records import PEERS_KNOWN_MAX, PeerRecord

@@ -21,6 +21,7 @@ from typing import Final
 from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, check_number, parse_delay
 from wire.errors import FaultPlanError
 from wire.link_faults import FAULT_KEYS, FaultChange, LinkFaults, check_keys, check_peers
+from wire.link_models import LinkModel
 from wire.messages import PeerId
 
 __all__ = [
@@ -160,7 +161,8 @@ class FaultPlan:
     """What all links do, now and later. Frozen: `links` is copied and not to be changed.
 
     Its own numbers are the faults of every link that neither `links` nor a window says otherwise about.
-    Windows may overlap: a later one changes what the earlier ones left.
+    Windows may overlap: a later one changes what the earlier ones left. `model` is asked about each copy that
+    all these let arrive.
     """
 
     drop: float = 0.0
@@ -171,6 +173,7 @@ class FaultPlan:
     bandwidth_bits_per_s: float | None = None
     links: Mapping[tuple[PeerId, PeerId], LinkFaults] = field(default_factory=dict, hash=False)
     windows: tuple[FaultWindow, ...] = ()
+    model: LinkModel | None = field(default=None, hash=False)
     _base: LinkFaults = field(init=False, repr=False, compare=False)
     # From when to when each link does the same, and what, as of the last time somebody asked.
     _known: dict[tuple[PeerId, PeerId], tuple[float, float, LinkFaults | None]] = field(
@@ -199,6 +202,8 @@ class FaultPlan:
         for window in self.windows:
             if not isinstance(window, FaultWindow):
                 raise FaultPlanError(f"windows = {window!r}: give FaultWindow")
+        if self.model is not None and not isinstance(self.model, LinkModel):
+            raise FaultPlanError(f"model = {self.model!r}: give a LinkModel, or None")
 
     def faults_on(self, source: PeerId, target: PeerId, elapsed_s: float) -> LinkFaults | None:
         """The faults of one link now; None if it is cut."""
@@ -231,8 +236,21 @@ class FaultPlan:
         """Delay in seconds of every copy of a message sent now that arrives; () if it is lost.
 
         Takes exactly DRAWS_PER_MESSAGE numbers from `rng`, whatever happens to the message: so with the same
-        stream a higher drop rate loses the same messages and some more, and delays the rest as before.
+        stream a higher drop rate loses the same messages and some more, and delays the rest as before. A
+        model takes what it likes beside.
         """
+        copies = self._copies(source, target, elapsed_s, rng)
+        if self.model is None:
+            return copies
+        return tuple(
+            late_s + more_s
+            for late_s in copies
+            for more_s in self.model.deliveries(source, target, elapsed_s, rng)
+        )
+
+    def _copies(
+        self, source: PeerId, target: PeerId, elapsed_s: float, rng: random.Random
+    ) -> tuple[float, ...]:
         faults = self.faults_on(source, target, elapsed_s)
         if faults is None:
             faults, arrives = self._base, False
@@ -249,9 +267,11 @@ class FaultPlan:
         return (first,) if arrives else ()
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-able; FaultPlan.from_dict gives an equal plan back."""
+        """JSON-able; FaultPlan.from_dict gives an equal plan back, but for the model, which is only named."""
+        named = {} if self.model is None else {"model": str(self.model)}
         return {
             **self._base.to_dict(),
+            **named,
             "links": [
                 {"source": source, "target": target, **faults.to_dict()}
                 for (source, target), faults in self.links.items()
@@ -261,8 +281,11 @@ class FaultPlan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "FaultPlan":
-        """Read what to_dict writes; missing keys have their defaults, unknown ones raise FaultPlanError."""
-        check_keys("plan", values, (*FAULT_KEYS, "links", "windows"))
+        """Read what to_dict writes, without a model; missing keys have their defaults.
+
+        Unknown ones raise FaultPlanError.
+        """
+        check_keys("plan", values, (*FAULT_KEYS, "model", "links", "windows"))
         base = LinkFaults.from_dict({name: values[name] for name in FAULT_KEYS if name in values})
         links: dict[tuple[PeerId, PeerId], LinkFaults] = {}
         for entry in _list(values, "links"):

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from wire.asking import REFRESH_S, RETRY_S, AddressAsking, Fetch
+from wire.asking import REFRESH_S, RETRY_S, AddressAsking
+from wire.discovery import Fetch
 from wire.known_peers import OnIncompatible, OnSeen
 from wire.messages import parse_address
 from wire.records import PeerRecord

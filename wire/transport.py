@@ -53,6 +53,10 @@ class Transport(Protocol):
     def address(self) -> str:
         """Where others reach this one, "host:port"."""
 
+    @property
+    def per_peer(self) -> Mapping[PeerId, LinkCounters]:
+        """What was sent to each connected peer, and how its link is."""
+
     async def start(self) -> None:
         """Begin to listen and to send. Raises TransportError."""
 
@@ -70,6 +74,44 @@ class Transport(Protocol):
 
     def send(self, targets: Sequence[PeerId], block: int, frame: bytes) -> None:
         """Let the same bytes wait for each target, in the place of an older frame of this block."""
+
+    def address_of(self, peer: PeerId) -> str | None:
+        """Where `peer` listens, "" if it cannot be dialled; None if it is not connected."""
+
+    def redial(self, peer: PeerId | None = None) -> None:
+        """What there is of a connection to `peer`, or to all, may lead nowhere: begin anew."""
+
+    async def flush(self, timeout_s: float) -> None:
+        """Wait until all that can be sent is, or for so long."""
+
+    async def fetch_identity(self, address: str, timeout_s: float) -> dict[str, object] | None:
+        """What `identity` gives at the agent that listens there, with its "protocol"; None if nobody does.
+
+        A stranger may answer anything: what comes back is a table of JSON, no more.
+        """
+
+    async def wait_failed(self) -> None:
+        """Wait for a bug in it or in `on_frame`, and raise it; does not return otherwise."""
+
+
+class MakeTransport(Protocol):
+    """Makes the links of one agent; arguments as those of WebSocketTransport."""
+
+    def __call__(
+        self,
+        *,
+        peer: PeerId,
+        listen_host: str,
+        listen_port: int,
+        identity: Callable[[], Mapping[str, object]],
+        on_frame: Callable[[bytes], PeerId | None],
+        faults: FaultModel | None,
+        fault_seed: int,
+        clock: Callable[[], float],
+        advertise_host: str | None,
+        advertise_port: int | None,
+    ) -> Transport:
+        """Not started."""
 
 
 class WebSocketTransport:

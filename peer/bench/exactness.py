@@ -30,13 +30,11 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from peer.settings import SolverName
-
 TICK_S = 0.05
 FANOUT = 3
 SPEEDS_RATIO = 10.0
 
-METHODS: Mapping[str, SolverName] = {
+METHODS: Mapping[str, str] = {
     "shares sent": "push-sum-shares",
     "push-sum SGP, running sums": "push-sum",
     "tracking": "tracking",

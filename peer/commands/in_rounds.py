@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from peer.estimators.choice import EstimatorChoice
 
 NOT_IN_ROUNDS = (
-    *("delay", "duplicate", "reorder", "bandwidth", "scenario", "until", "duration", "trace", "trace_agent"),
+    *("delay", "duplicate", "reorder", "bandwidth", "fault_model", "scenario", "until", "duration"),
+    *("trace", "trace_agent"),
     *("adjoint_step_size", "local_step_size", "local_steps", "damping", "block_fraction", "solver"),
 )
 

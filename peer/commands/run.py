@@ -15,6 +15,7 @@ from peer.commands.common import configuration, listening_for_people, make_recor
 from peer.commands.scenario import cut_short, read_scenario
 from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
+from peer.extensions.network import discoveries_of, transport_of
 from peer.key_files import keys_for, read_allow_list
 from peer.member import Member
 from peer.options import (
@@ -135,6 +136,7 @@ def main(options: argparse.Namespace) -> int:
                 keys=keys,
                 allowed=allowed,
                 trace=trace,
+                make_transport=transport_of(options.transport),
             )
             member = Member(
                 service,
@@ -142,6 +144,7 @@ def main(options: argparse.Namespace) -> int:
                 seeds=options.peer,
                 dns=[dns_address(name, port) for name in options.dns],
                 zeroconf=not options.no_zeroconf,
+                discoveries=discoveries_of(options.discovery),
                 key_file=options.key,
                 ending=end,
                 say=display.say,

@@ -6,13 +6,17 @@ Every row is at exactly one agent, nobody is without, and equal generators give 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import numpy as np
 
+from peer.data.scheme import SPLITS
 from peer.errors import SettingError
+from peer.extensions import make
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.random import Generator
     from numpy.typing import NDArray
 
@@ -42,6 +46,17 @@ class Share:
     def of_rows(self, rows: Rows) -> Share:
         """The same of a larger data set, of which `rows` were shared out."""
         return replace(self, rows=rows[self.rows])
+
+
+class Split(Protocol):
+    """A way of one's own to share rows out.
+
+    Every row goes to exactly one agent. Equal generators give equal answers, and nothing else is drawn from.
+    Raises `SettingError` where it is not possible.
+    """
+
+    def __call__(self, labels: Rows, agents: int, generator: Generator) -> Sequence[Rows]:
+        """Row numbers of every agent, whose labels are whole numbers from 0 up; someone may have none."""
 
 
 class Parts(NamedTuple):
@@ -113,6 +128,8 @@ def _drawn(
     elif scheme.split == "column":
         assert column is not None
         found = split_column(column, agents, generator)
+    elif scheme.split not in SPLITS:
+        found = split_by(scheme, labels, agents, generator)
     else:
         assert isinstance(scheme.parameter, float)
         found = []
@@ -156,6 +173,19 @@ def split_shards(labels: Rows, agents: int, shards: int, generator: Generator) -
     pieces = np.array_split(by_label, agents * shards)
     dealt = generator.permutation(len(pieces)).reshape(agents, shards)
     return [np.concatenate([pieces[number] for number in hand]) for hand in dealt]
+
+
+def split_by(scheme: Scheme, labels: Rows, agents: int, generator: Generator) -> list[Rows]:
+    """As a part of another package has it. Raises `SettingError` if it loses rows or gives one twice."""
+    name = scheme.split if scheme.parameter is None else f"{scheme.split}:{scheme.parameter}"
+    split: Split | None = make("partition", name)
+    if split is None:
+        raise SettingError("partition", name, "the package that brings it is not installed here")
+    found = [np.asarray(rows, dtype=np.int64).reshape(-1) for rows in split(labels, agents, generator)]
+    if len(found) != agents or not np.array_equal(np.sort(np.concatenate(found)), np.arange(len(labels))):
+        remedy = f"it must give {agents} agents every one of {len(labels)} rows once; mend that package"
+        raise SettingError("partition", name, remedy)
+    return found
 
 
 def split_column(column: NDArray[np.str_], agents: int, generator: Generator) -> list[Rows]:

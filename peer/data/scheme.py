@@ -8,7 +8,8 @@
     rotated:G         agents in G groups; those of group g see their images turned by g quarter turns
     permuted:G        agents in G groups, of which all but the first have their labels permuted
 
-The last two are joined to one of the others with `+`, as in `dirichlet:0.4+permuted:3`; alone they mean iid.
+Other packages bring more ways to split (`peer.extensions`), NAME or NAME:TEXT. `rotated` and `permuted` are
+joined to one of the others with `+`, as in `dirichlet:0.4+permuted:3`; alone they mean iid.
 Agent i is in group i mod G.
 """
 
@@ -19,8 +20,11 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from peer.errors import SettingError
+from peer.extensions import make
+from peer.extensions import names as installed_names
 
-EXAMPLES: Final = "iid, dirichlet:ALPHA, shards:S, column:NAME, rotated:G or permuted:G"
+EXAMPLES: Final = "one of iid, dirichlet:ALPHA, shards:S, column:NAME, rotated:G, permuted:G"
+SPLITS: Final = ("iid", "dirichlet", "shards", "column")  # of ours
 ALPHA_MIN, ALPHA_MAX = 1e-3, 1e6  # outside, draws are degenerate in floats, or iid
 SHARDS_MAX: Final = 1000
 TURNS_MAX: Final = 4  # quarter turns, so that no pixel is made up
@@ -33,7 +37,7 @@ class Scheme:
     """A partition that was asked for. `str` gives it in the one way of writing it."""
 
     split: str = "iid"
-    parameter: float | int | str | None = None  # ALPHA, S or NAME
+    parameter: float | int | str | None = None  # ALPHA, S, NAME or TEXT
     transform: str | None = None  # rotated, permuted
     groups: int = 1
 
@@ -65,8 +69,12 @@ def parse_scheme(text: str) -> Scheme:
             split = (name, _whole(text, part, given, 1, SHARDS_MAX))
         elif name == "column" and 0 < len(given) <= NAME_MAX and given.isprintable():
             split = (name, given)
-        elif name != "iid" or colon:
-            _refuse(text, f"give {EXAMPLES}")
+        elif name == "iid" and not colon:
+            continue
+        elif name not in SPLITS and make("partition", part) is not None:
+            split = (name, given if colon else None)
+        else:
+            _refuse(text, f"give {', '.join([EXAMPLES, *installed_names('partition')])}")
     return Scheme(*split, *transform)
 
 

@@ -1,4 +1,8 @@
-"""Estimators and schedules by the names that people give them."""
+"""Estimators and schedules by the names that people give them.
+
+Other packages bring more (`peer.extensions`): NAME or NAME:TEXT, made with the text, a step size and a
+momentum, both keywords. What is `standing` there is on the schedule `rounds`.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,7 @@ from peer.estimators.jacobian_push import JacobianPush
 from peer.estimators.neumann import Neumann
 from peer.estimators.tracking import Tracking
 from peer.estimators.training import Continuous, Rounds
+from peer.extensions import make, names
 
 if TYPE_CHECKING:
     from peer.estimators.base import HypergradientEstimator
@@ -24,6 +29,7 @@ NUMBERS: Final = {  # after the name, with what they are without: rounds S of pu
     "direct": (),
 }
 TRAINING_ROUNDS: Final = 10
+UPDATES: Final = 10  # of an estimator of others, between two hyper steps on the schedule `rounds`
 STANDING: Final = ("neumann", "jacobian-push")
 
 
@@ -31,7 +37,7 @@ STANDING: Final = ("neumann", "jacobian-push")
 class EstimatorChoice:
     """What `--estimator` and `--schedule` say."""
 
-    name: str = TRACKING
+    name: str = TRACKING  # with its text, if another package brings it
     rounds: int = 1  # S of each update
     updates: int = 1  # between two hyper steps on the schedule `rounds`
     training_rounds: int | None = None  # between two hyper steps; None: schedule `continuous`
@@ -60,7 +66,9 @@ class EstimatorChoice:
                 return JacobianPush(step_size)
             case "direct":
                 return Direct()
-        return Tracking(step_size, momentum)
+            case "tracking":
+                return Tracking(step_size, momentum)
+        return _brought(self.name, step_size, momentum)
 
 
 def choose(estimator: str, schedule: str | None) -> EstimatorChoice:
@@ -70,25 +78,36 @@ def choose(estimator: str, schedule: str | None) -> EstimatorChoice:
     """
     name, *given = estimator.split(":")
     if name not in NUMBERS:
-        known = "tracking, neumann:S:M, jacobian-push:M, direct"
-        raise SettingError("estimator", estimator, f"give one of {known}")
+        standing = _brought(estimator, 1.0, 0.0).standing
+        training = _training_rounds(schedule, estimator, standing=standing)
+        return EstimatorChoice(estimator, updates=UPDATES, training_rounds=training)
     wanted = NUMBERS[name]
     if len(given) > len(wanted) or not all(one.isdecimal() and int(one) >= 1 for one in given):
         form = ":".join([name, *(what for what, _ in wanted)])
         raise SettingError("estimator", estimator, f"give {form}, whole numbers from 1 up")
     numbers = dict(wanted) | dict(zip((what for what, _ in wanted), map(int, given), strict=False))
-    training = _training_rounds(schedule, estimator, name)
+    training = _training_rounds(schedule, estimator, standing=name in STANDING)
     return EstimatorChoice(
         name, rounds=numbers.get("rounds", 1), updates=numbers.get("updates", 1), training_rounds=training
     )
 
 
-def _training_rounds(schedule: str | None, estimator: str, name: str) -> int | None:
+def _brought(text: str, step_size: float, momentum: float) -> HypergradientEstimator[Any]:
+    found: HypergradientEstimator[Any] | None = make(
+        "estimator", text, step_size=step_size, momentum=momentum
+    )
+    if found is None:
+        known = ["tracking", "neumann:S:M", "jacobian-push:M", "direct", *names("estimator")]
+        raise SettingError("estimator", text, f"give one of {', '.join(known)}")
+    return found
+
+
+def _training_rounds(schedule: str | None, estimator: str, *, standing: bool) -> int | None:
     if schedule is None:
-        return TRAINING_ROUNDS if name in STANDING else None
+        return TRAINING_ROUNDS if standing else None
     what, _, number = schedule.partition(":")
     if what == "continuous" and not number:
-        if name in STANDING:
+        if standing:
             remedy = f"{estimator} sums up a series at one model; give rounds:N, or tracking or direct"
             raise SettingError("schedule", schedule, remedy)
         return None

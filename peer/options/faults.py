@@ -65,6 +65,15 @@ FAULT_OPTIONS: Final = (
         unset="unlimited",
     ),
     Option(
+        name="fault_model",
+        read=readers.fault_model,
+        help="what else links do: a model that another package brings (hyperpush extensions)",
+        commands=LEARNING,
+        group="faults",
+        metavar="NAME[:TEXT]",
+        unset="none",
+    ),
+    Option(
         name="scenario",
         read=readers.path,
         help="what goes wrong when: cuts, losses, agents that come and go",

@@ -29,6 +29,7 @@ def fault_plan(options: argparse.Namespace) -> FaultPlan:
         duplicate=options.duplicate,
         reorder=options.reorder,
         bandwidth_bits_per_s=None if bandwidth is None else parse_bandwidth(bandwidth),
+        model=options.fault_model,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Final, NoReturn
 from peer.data.choice import checked_model
 from peer.data.scheme import Scheme, parse_scheme
 from peer.errors import SettingError
+from peer.extensions import find, make, names
 from peer.options.names import ENGINES, EXPORT_FORMATS, TEMPLATES
 from peer.until import Goal, parse_goal
 from wire import (
@@ -24,6 +25,7 @@ from wire import (
     SWARM_BYTES_MAX,
     AddressError,
     Delay,
+    LinkModel,
     format_address,
     parse_address,
     parse_delay,
@@ -209,6 +211,33 @@ def delay(given: object) -> Delay:
     if not isinstance(given, str):
         refuse(given, "give text with a unit, such as 20ms or uniform:10ms:90ms")
     return parse_delay(given)
+
+
+def fault_model(given: object) -> LinkModel:
+    """A model of links that another package brings."""
+    found: LinkModel | None = make("fault_model", text(given))
+    if found is None:
+        known = ", ".join(names("fault_model"))
+        refuse(given, f"give one of {known}" if known else "no package that is installed brings one")
+    return found
+
+
+def discovery(given: object) -> str:
+    """A way of finding others that another package brings, NAME or NAME:TEXT; made later, for a record."""
+    return _brought("discovery", given)
+
+
+def transport(given: object) -> str:
+    """Links that another package brings, likewise."""
+    return _brought("transport", given)
+
+
+def _brought(point: str, given: object) -> str:
+    told = text(given)
+    if find(point, told.partition(":")[0]) is None:
+        known = ", ".join(names(point))
+        refuse(given, f"give one of {known}" if known else "no package that is installed brings one")
+    return told
 
 
 def bandwidth(given: object) -> str:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
     "fanout": "out-neighbours of every agent",
-    "solver": "tracking, push-sum or push-sum-shares; only tracking is exact",
+    "solver": "tracking, push-sum, push-sum-shares, or one that another package brings",
     "model_step_size": "step of the model, instead of what the agent chooses",
     "adjoint_step_size": "step of the adjoint, instead of what the agent chooses",
     "local_step_size": "step of local inner variables and their adjoint, instead of what the agent chooses",
@@ -27,6 +27,8 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "damping": "added to the curvature in the adjoint's equation, instead of what the agent chooses",
     "hyper_step_size": "learning rate of the hyperparameters; 0 holds them, as a task file does by itself",
     "hyper_every": "ticks between steps of the hyperparameters",
+    "hyper_optimizer": "what steps the hyperparameters: descent, a class of torch.optim such as adam or "
+    "rmsprop:alpha=0.9, or one that another package brings",
     "block_fraction": "share of the model pushed in one tick",
     "block_bytes_max": "largest message, in bytes; a longer model is pushed in more blocks",
     "wire_dtype": "float32 or float64 in messages",
@@ -45,7 +47,7 @@ SETTING_HELP: Final[Mapping[str, str]] = {
 
 SETTING_NAMES: Final = tuple(setting.name for setting in fields(AgentSettings) if setting.name != "tick_s")
 _DEFAULTS: Final = AgentSettings()
-_WORDS: Final = ("SolverName", "WireDtype")  # types of settings that are words
+_WORDS: Final = ("str", "WireDtype")  # types of settings that are words
 
 
 def _setting(name: str, kind: str) -> Option:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from peer.errors import SettingError
+from peer.extensions import make, names
 from peer.personalization.bias import OutputBias
 from peer.personalization.class_weights import ClassWeights
 from peer.personalization.combination import combine
@@ -64,18 +65,20 @@ PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Entry] = {
 
 
 def known_names() -> list[str]:
-    """As people may give them."""
-    return [
+    """As people may give them; those of other packages (`peer.extensions`) come last."""
+    own = [
         _written(name, entry) if isinstance(entry, Entry) else name
         for name, entry in PERSONALIZATIONS.items()
     ]
+    return own + names("personalization")
 
 
 def personalization(text: str) -> Personalization:
     """The personalization of this name, or the sum of those with `+` between them, in any order.
 
-    Raises `SettingError` for an unknown name, listing the known ones; for a number that is missing or not
-    possible; and for two that do not go together.
+    Other packages bring more (`peer.extensions`); a name of ours is always ours. Raises `SettingError` for an
+    unknown name, listing the known ones; for a number that is missing or not possible; and for two that do
+    not go together.
     """
     words = text.split("+")
     if len(words) > 1 and "none" in words:
@@ -88,6 +91,9 @@ def _one(word: str) -> Personalization:
     name, colon, number = word.partition(":")
     entry = PERSONALIZATIONS.get(name)
     if entry is None:
+        brought: Personalization | None = make("personalization", word)
+        if brought is not None:
+            return brought
         remedy = f"give one of {', '.join(known_names())}, or several with + between them"
         raise SettingError("personalization", word, remedy)
     if isinstance(entry, Named):

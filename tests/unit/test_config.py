@@ -184,7 +184,7 @@ def test_who_asks_for_faults_learns_how_they_are_given(
         assert ended.value.code == 2
         assert capsys.readouterr().err == (
             f"hyperpush {command}: {word.partition('=')[0]} is no option of this command; faults are given "
-            "by --drop --delay --duplicate --reorder --bandwidth --scenario\n"
+            "by --drop --delay --duplicate --reorder --bandwidth --fault-model --scenario\n"
         )
 
 

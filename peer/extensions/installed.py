@@ -1,0 +1,92 @@
+"""Finds parts that other packages bring, by the names of their entry points; loads none that nobody names."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from peer.errors import HyperpushError, SettingError
+from peer.extensions.points import POINTS, Point, point
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Installed(NamedTuple):
+    """One entry point, not loaded."""
+
+    point: Point
+    name: str
+    package: str  # which brings it
+    where: str  # module:object
+
+
+def installed() -> list[Installed]:
+    """All that there are, in the order of points and names."""
+    found = []
+    for one in POINTS:
+        for entry in sorted(importlib.metadata.entry_points(group=one.group), key=lambda entry: entry.name):
+            package = entry.dist.name if entry.dist is not None else "?"
+            found.append(Installed(one, entry.name, package, entry.value))
+    return found
+
+
+def names(where: str) -> list[str]:
+    """Those of one point."""
+    return sorted({entry.name for entry in importlib.metadata.entry_points(group=point(where).group)})
+
+
+def find(where: str, name: str) -> Callable[..., Any] | None:
+    """What is to be called for the part of this name; None if nobody brings one.
+
+    Raises `SettingError` if two packages bring one, or if it cannot be loaded.
+    """
+    known = point(where)
+    entries = [*importlib.metadata.entry_points(group=known.group, name=name)]
+    if not entries:
+        return None
+    if len({entry.value for entry in entries}) > 1:
+        told = " and ".join(sorted(entry.value for entry in entries))
+        raise SettingError(where, name, f"two packages bring one, {told}; uninstall one of them")
+    entry = entries[0]
+    try:
+        found = entry.load()
+    except Exception as error:  # whatever is wrong there, it is not ours
+        told = f"{type(error).__name__}: {error}"
+        raise SettingError(where, name, f"{entry.value} cannot be loaded: {told}") from error
+    if not callable(found):
+        remedy = f"{entry.value} is no function or class; let the entry point name one that gives the part"
+        raise SettingError(where, name, remedy)
+    made: Callable[..., Any] = found
+    return made
+
+
+def make(where: str, text: str, *arguments: Any, **options: Any) -> Any | None:
+    """The part `NAME` or `NAME:TEXT`, made with these; None if nobody brings one of this name.
+
+    Raises `SettingError` if it refuses, cannot be made, or lacks what every part at this point has.
+    """
+    name, colon, given = text.partition(":")
+    maker = find(where, name)
+    if maker is None:
+        return None
+    try:
+        part = maker(*([given] if colon else []), *arguments, **options)
+    except (HyperpushError, ValueError) as error:
+        if isinstance(error, SettingError):
+            raise SettingError(where, text, error.remedy) from error
+        raise SettingError(where, text, str(error)) from error
+    except TypeError as error:
+        taken = f"as {name}:TEXT" if colon else f"as {name}"
+        raise SettingError(where, text, f"it cannot be made {taken}: {error}") from error
+    return checked(where, text, part)
+
+
+def checked(where: str, text: str, part: Any) -> Any:
+    """The part, if it has what is asked for at this point. Raises `SettingError`."""
+    known = point(where)
+    lacking = [name for name in known.needs if not hasattr(part, name)]
+    if lacking:
+        remedy = f"{type(part).__name__} has no {', '.join(lacking)}; see {known.contract}"
+        raise SettingError(where, text, remedy)
+    return part

@@ -1,0 +1,28 @@
+"""What else links do to messages, beside what a FaultPlan says: models of one's own.
+
+    message --> FaultPlan (lost? delayed? doubled?) --each copy--> LinkModel (lost? delayed more?) --> arrives
+
+A model may remember, as a radio link does that is bad for a while; a FaultPlan does not.
+"""
+
+import random
+from typing import Protocol, runtime_checkable
+
+from wire.messages import PeerId
+
+
+@runtime_checkable
+class LinkModel(Protocol):
+    """What becomes of each copy of a message.
+
+    * Equal calls with equal streams give equal answers: it draws from `rng` alone, and knows no clock.
+    * Links are independent: what it answers about one depends on what was asked about that one only.
+    * `elapsed_s`, seconds since the start, does not run backwards on a link.
+    * It can be pickled before it is asked anything: every process has a copy, for links from its agents.
+    * `str` gives the text by which people chose it.
+    """
+
+    def deliveries(
+        self, source: PeerId, target: PeerId, elapsed_s: float, rng: random.Random
+    ) -> tuple[float, ...]:
+        """Seconds, 0 or more, by which each copy that arrives is late; () if it is lost."""
