@@ -6,7 +6,7 @@ them to what is asked of them. `README.md` in this folder shows one of each.
 
 from __future__ import annotations
 
-from peer.extensions.installed import Installed, find, installed, make, names
+from peer.extensions.installed import Installed, find, installed, make, names, register
 from peer.extensions.points import POINTS, Point, point
 
-__all__ = ["POINTS", "Installed", "Point", "find", "installed", "make", "names", "point"]
+__all__ = ["POINTS", "Installed", "Point", "find", "installed", "make", "names", "point", "register"]

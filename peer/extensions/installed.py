@@ -1,7 +1,11 @@
-"""Finds parts that other packages bring, by the names of their entry points; loads none that nobody names."""
+"""Finds parts that other packages bring, by the names of their entry points; loads none that nobody names.
+
+In a program a part is given by `register`, or as an object where there is an argument for one.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -9,7 +13,9 @@ from peer.errors import HyperpushError, SettingError
 from peer.extensions.points import POINTS, Point, point
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+_GIVEN: dict[tuple[str, str], Callable[..., Any]] = {}  # of this process, by point and name
 
 
 class Installed(NamedTuple):
@@ -31,9 +37,24 @@ def installed() -> list[Installed]:
     return found
 
 
+@contextlib.contextmanager
+def register(where: str, name: str, maker: Callable[..., Any]) -> Iterator[None]:
+    """For a while, in this process, as if a package had brought it; before any that does."""
+    key = (point(where).name, name)
+    before = _GIVEN.get(key)
+    _GIVEN[key] = maker
+    try:
+        yield
+    finally:
+        del _GIVEN[key]
+        if before is not None:
+            _GIVEN[key] = before
+
+
 def names(where: str) -> list[str]:
     """Those of one point."""
-    return sorted({entry.name for entry in importlib.metadata.entry_points(group=point(where).group)})
+    brought = {entry.name for entry in importlib.metadata.entry_points(group=point(where).group)}
+    return sorted(brought | {name for known, name in _GIVEN if known == where})
 
 
 def find(where: str, name: str) -> Callable[..., Any] | None:
@@ -42,6 +63,8 @@ def find(where: str, name: str) -> Callable[..., Any] | None:
     Raises `SettingError` if two packages bring one, or if it cannot be loaded.
     """
     known = point(where)
+    if (where, name) in _GIVEN:
+        return _GIVEN[where, name]
     entries = [*importlib.metadata.entry_points(group=known.group, name=name)]
     if not entries:
         return None

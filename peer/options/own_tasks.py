@@ -11,6 +11,7 @@ from peer.options.option import Option
 
 INIT: Final = ("init",)
 CHECK: Final = ("check",)
+EXTENSIONS: Final = ("extensions",)
 
 OWN_TASK_OPTIONS: Final = (
     Option(
@@ -70,5 +71,7 @@ OWN_TASK_OPTIONS: Final = (
         metavar="S",
         default=3.0,
     ),
-    Option(name="json", read=readers.switch, help="print JSON", commands=CHECK, form="switch"),
+    Option(
+        name="json", read=readers.switch, help="print JSON", commands=(*CHECK, *EXTENSIONS), form="switch"
+    ),
 )

@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "simulate": "the same swarm under a virtual clock: reproducible bit for bit",
     "init": "begin a project of your own: a task and a configuration that run at once",
     "check": "what is wrong with a task of your own, and what a tick of it costs",
+    "extensions": "which parts can be replaced by yours, and those that are installed",
     "partition": "who has which data: how a task's samples are shared out, as a table and a picture",
     "influence": "which training samples help or hurt the swarm, such as those with wrong labels",
     "export": "the personal model of an agent's newest checkpoint, as a file that needs no hyperpush",
