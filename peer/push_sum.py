@@ -30,6 +30,8 @@ class PushSum(Generic[V]):
     is constant, so every estimate tends to the average. `weight` has one element per block.
     """
 
+    biased = True  # a step along the own gradient is not where the swarm wants to go
+
     def __init__(
         self,
         initial: V,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 SEED: Final = 3
 MESSAGES: Final = 60
+BUG_S: Final = 10.0  # until a bug has surfaced
 LARGE: Final = 2**20  # bytes, of a block of the default size
 PROTOCOL: Final = "protocol"
 
@@ -205,7 +206,7 @@ async def a_bug_in_the_receiver_surfaces(make: MakeTransport) -> None:
     waiting = asyncio.create_task(b.transport.wait_failed())
     try:
         a.transport.send(["b"], 0, b"frame with too few words")
-        await asyncio.wait([waiting], timeout=10)
+        await asyncio.wait([waiting], timeout=BUG_S)
         assert waiting.done(), "wait_failed knows nothing of it"
         assert isinstance(waiting.exception(), ValueError), f"wait_failed raises {waiting.exception()!r}"
     finally:

@@ -21,6 +21,7 @@ class Direct:
     """`HypergradientEstimator` without messages; exact where the outer loss alone depends on h."""
 
     standing = False
+    biased = True  # without the second-order term
 
     def init(self, products: SwarmProducts) -> DirectState:
         """Nothing."""

@@ -183,3 +183,4 @@ class InProcess:
         except Exception as error:
             if self._failed is not None and not self._failed.done():
                 self._failed.set_exception(error)
+                self._failed.exception()  # it is waited for, or nobody wants to know
