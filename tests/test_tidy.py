@@ -162,6 +162,8 @@ def test_a_file_can_be_read_in_one_sitting(path: Path) -> None:
 
 @pytest.mark.parametrize("path", TESTS, ids=by_name)
 def test_no_test_sleeps(path: Path) -> None:
+    if "examples" in path.parts and not path.name.startswith("test_"):
+        return  # a part of a running agent
     calls = [node for node in ast.walk(tree_of(path)) if isinstance(node, ast.Call)]
     assert not [node.lineno for node in calls if dotted(node.func).split(".")[-1] == "sleep"]
 

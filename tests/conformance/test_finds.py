@@ -247,7 +247,7 @@ class NeverAgain(SeedDiscovery):
 
 class LeavesATask(SeedDiscovery):
     async def close(self) -> None:
-        self.left = asyncio.create_task(asyncio.sleep(60), name="left over")
+        self.left = asyncio.create_task(asyncio.Event().wait(), name="left over")
         await super().close()
 
 

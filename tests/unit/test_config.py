@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from peer.cli import main
 from peer.errors import HyperpushError, SettingError
+from peer.extensions import register
 from peer.options import (
     OPTIONS,
     admin_address,
@@ -34,10 +35,14 @@ from peer.options.option import FILE_TABLES, Option
 from peer.options.settings import SETTING_HELP, SETTING_NAMES
 from peer.options.sources import defaults, from_environment, from_file
 from peer.settings import AgentSettings
+from tests.examples.extensions.bursts import Bursts
+from tests.examples.extensions.in_process import InProcess
+from tests.examples.extensions.shared_folder import SharedFolder
 from wire import AddressError, LogNormal
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Iterator
 
 RUN = [option for option in OPTIONS if "run" in option.commands and option.configurable]
 NO_FILE = "see `hyperpush config` for those there are"
@@ -85,6 +90,10 @@ GIVEN = {  # text for every option of `run`, other than its default
     "trace": "agent.trace",
     "trace_mb": "8",
     "solver": "push-sum",
+    "hyper_optimizer": "adam",
+    "fault_model": "bursts:1s:3s",
+    "discovery": "folder:agents,folder:others",
+    "transport": "in-process",
     "wire_dtype": "float64",
     "bytes_per_second": "100k",
     "block_bytes_max": "5000",
@@ -98,6 +107,17 @@ TOML = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
     max_leaves=4,
 )
+
+
+@pytest.fixture(autouse=True)
+def parts() -> Iterator[None]:
+    """That some options name."""
+    with (
+        register("fault_model", "bursts", Bursts),
+        register("discovery", "folder", SharedFolder),
+        register("transport", "in-process", InProcess),
+    ):
+        yield
 
 
 def values(*words: str, **environment: str) -> Namespace:
