@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.errors import ProblemError
-from peer.optimizers import optimizer_maker
+from peer.optimizers import RATE, ModelSteps, optimizer_maker
 from peer.solver import Solver, block_spans
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
@@ -59,7 +60,13 @@ def make_agent(
     room = settings.block_bytes_max - push_bytes_overhead_max(ARRAYS_PER_MESSAGE)
     spans = block_spans(learner.layout.size, settings.block_fraction, room // item_bytes)
     name = f"{seed}/{peer}/{incarnation}"
-    solver = Solver(learner, algebra, settings, spans, random.Random(f"{name}/blocks"))
+    steps = None
+    if (make_steps := optimizer_maker(settings.optimizer, "optimizer")) is not None:
+        steps = ModelSteps(make_steps, learner.layout.shapes)
+        if settings.model_step_size is None:
+            settings = replace(settings, model_step_size=RATE)
+    rng = random.Random(f"{name}/blocks")
+    solver = Solver(learner, algebra, settings, spans, rng, optimizer=steps)
     identity = Identity(
         peer,
         swarm,

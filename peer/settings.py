@@ -32,7 +32,7 @@ OPTIONAL = (
     "warm_up_ticks",
 )  # may be None
 _CHOICES = {"wire_dtype": get_args(WireDtype)}
-_NAMES = ("solver", "hyper_optimizer")
+_OPTIMIZERS = ("optimizer", "hyper_optimizer")
 _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_every", "checkpoint_ticks")
 
 
@@ -70,6 +70,9 @@ class AgentSettings:
     """Ticks from one step of the hyperparameters to the next."""
     hyper_optimizer: str = "descent"
     """What steps the hyperparameters: plain descent, or a class of `torch.optim` (`peer.optimizers`)."""
+    optimizer: str = "descent"
+    """What steps the model, likewise; `model_step_size` is its learning rate then, 0.001 if that is None, and
+    `momentum` is the adjoint's."""
     block_fraction: float = 1.0
     """Share of the model's blocks pushed in one tick."""
     block_bytes_max: int = 2**20
@@ -106,10 +109,11 @@ class AgentSettings:
             self._require(name, getattr(self, name) in known, f"give one of {', '.join(known)}")
         if not is_solver(self.solver):
             raise SettingError("solver", self.solver, f"give one of {', '.join(known_solvers())}")
-        optimizer: object = self.hyper_optimizer
-        is_word = isinstance(optimizer, str) and optimizer.isprintable() and optimizer.strip() != ""
-        self._require("hyper_optimizer", is_word, "give descent, or a class of torch.optim such as adam")
-        for name in sorted({field.name for field in fields(self)} - {*_CHOICES, *_NAMES}):
+        for name in _OPTIMIZERS:
+            given: object = getattr(self, name)
+            is_word = isinstance(given, str) and given.isprintable() and given.strip() != ""
+            self._require(name, is_word, "give descent, or a class of torch.optim such as adam")
+        for name in sorted({field.name for field in fields(self)} - {"solver", *_CHOICES, *_OPTIMIZERS}):
             optional = name in OPTIONAL and getattr(self, name) is None
             self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
         for name in _WHOLE:
@@ -182,6 +186,7 @@ class SettingKeywords(TypedDict, total=False):
     hyper_step_size: float | None
     hyper_every: int
     hyper_optimizer: str
+    optimizer: str
     block_fraction: float
     block_bytes_max: int
     wire_dtype: WireDtype

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from peer.algebra import Span
+    from peer.algebra import Scalar, Span
+    from peer.inner_optimizer import InnerOptimizer
     from peer.learner import Learner
     from peer.orders import Orders
     from peer.settings import AgentSettings
@@ -57,7 +58,9 @@ class Solver(Generic[V]):
         spans: Sequence[Span],
         rng: random.Random,
         tuner: Tuner[V] | None = None,
+        optimizer: InnerOptimizer[V] | None = None,
     ) -> None:
+        self._optimizer = optimizer  # of the model; None: plain descent
         self.learner = learner
         self.tuner: Tuner[V] = tuner or Tuner(settings, algebra)
         self.spans = tuple(spans)
@@ -166,6 +169,8 @@ class Solver(Generic[V]):
         arrays = {name: self._algebra.copy(estimate) for name, estimate in streams.items()}
         snapshot = Snapshot(arrays, {"ticks": self._ticks}).within("scale", self._plausibility.snapshot())
         snapshot = snapshot.within("tuner", self.tuner.snapshot())
+        if self._optimizer is not None:
+            snapshot = snapshot.within("optimizer", self._optimizer.snapshot())
         return snapshot.within("learner", self.learner.snapshot())
 
     def restore(self, snapshot: Snapshot[V]) -> None:
@@ -175,6 +180,8 @@ class Solver(Generic[V]):
         self.learner.restore(snapshot.part("learner"))
         self._plausibility.restore(snapshot.part("scale"))
         self.tuner.restore(snapshot.part("tuner"))
+        if self._optimizer is not None:
+            self._optimizer.restore(snapshot.part("optimizer"))
         for stream, estimate in zip(self.streams, estimates, strict=True):
             stream.replace_estimate(whole, self._algebra.to_mass(estimate))
         ticks = snapshot.values.get("ticks")
@@ -314,7 +321,7 @@ class Solver(Generic[V]):
             )
             means = self._add_up(gradients, step, steps)
             if moving:
-                self.model.descend(model, gradients[0], sizes.model, self._ends[0])
+                self._step_model(model, gradients[0], sizes.model)
                 self.adjoint.descend(adjoint, gradients[1], sizes.adjoint, self._ends[1])
                 model, adjoint = self._ends
             reached = self._ends if moving else gradients
@@ -325,7 +332,7 @@ class Solver(Generic[V]):
                     stream.rest()
                 tuner.pause()
                 return report
-        self.model.learn(model, means[0], sizes.momentum)
+        self.model.learn(model, means[0], sizes.momentum if self._optimizer is None else 0)
         self.adjoint.learn(adjoint, means[1], sizes.momentum)
         rate = orders.hyper_step_size if moving else 0.0
         if rate and settings.hyper_step_size is None:
@@ -336,6 +343,15 @@ class Solver(Generic[V]):
         report.hyper = hyper if orders.hyper_step_size and moving else None
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
+
+    def _step_model(self, point: V, gradient: V, size: Scalar) -> None:
+        """DESIGN (4), or as an optimizer has it."""
+        optimizer, end = self._optimizer, self._ends[0]
+        if optimizer is None:
+            self.model.descend(point, gradient, size, end)
+        else:
+            self.model.descend(optimizer.origin, gradient, 1, optimizer.direction)
+            optimizer.step(point, size, end)
 
     def _direction(self) -> V:
         """Where both streams would descend."""

@@ -39,7 +39,7 @@ PURE_CORE = [
         *("learner", "liveness", "lives", "membership", "pace", "partners", "peer_table", "plausibility"),
         *("checkpoint_schedule", "checkpoints", "disk", "phase", "progress", "snapshot", "state_files"),
         *("orders", "outlet", "storage"),
-        *("extensions/__init__", "extensions/installed", "extensions/points"),
+        *("inner_optimizer", "extensions/__init__", "extensions/installed", "extensions/points"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
         "streams",
         *("tracking", "unheard", "until"),

@@ -19,6 +19,8 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
     "fanout": "out-neighbours of every agent",
     "solver": "tracking, push-sum, push-sum-shares, or one that another package brings",
+    "optimizer": "what steps the model: descent, a class of torch.optim such as adam, or one that another "
+    "package brings; --model-step-size is its learning rate, 0.001 unless given",
     "model_step_size": "step of the model, instead of what the agent chooses",
     "adjoint_step_size": "step of the adjoint, instead of what the agent chooses",
     "local_step_size": "step of local inner variables and their adjoint, instead of what the agent chooses",

@@ -91,6 +91,7 @@ GIVEN = {  # text for every option of `run`, other than its default
     "trace_mb": "8",
     "solver": "push-sum",
     "hyper_optimizer": "adam",
+    "optimizer": "rmsprop:alpha=0.9",
     "fault_model": "bursts:1s:3s",
     "discovery": "folder:agents,folder:others",
     "transport": "in-process",
