@@ -61,6 +61,7 @@ PERSONALIZATIONS: Mapping[str, Callable[[], Personalization] | Entry] = {
     "interpolation": Interpolation,
     "proximal": Proximal,
 }
+"""By name: what makes one, or how its number or text is read."""
 
 
 def known_names() -> list[str]:
@@ -76,6 +77,14 @@ def personalization(text: str) -> Personalization:
 
     Raises `SettingError` for an unknown name, listing the known ones; for a number that is missing or not
     possible; and for two that do not go together.
+
+    >>> from peer.personalization import Logits, LowRank, personalization
+    >>> str(personalization("lora:4+logits")), str(LowRank(4) + Logits())
+    ('logits+lora:4', 'logits+lora:4')
+    >>> personalization("lora")
+    Traceback (most recent call last):
+        ...
+    peer.errors.SettingError: personalization: 'lora' is not possible; give lora:R with a whole number R
     """
     words = text.split("+")
     if len(words) > 1 and "none" in words:
