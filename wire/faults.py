@@ -159,7 +159,8 @@ def partition(groups: Sequence[Sequence[PeerId]], start_s: float, end_s: float) 
 class FaultPlan:
     """What all links do, now and later. Frozen: `links` is copied and not to be changed.
 
-    Its own numbers are the faults of every link that neither `links` nor a window says otherwise about.
+    Its own numbers, which mean what those of `LinkFaults` mean, are the faults of every link that neither
+    `links` nor a window says otherwise about.
     Windows may overlap: a later one changes what the earlier ones left.
 
     >>> import wire

@@ -22,6 +22,7 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "myst_parser", "docstr
 
 # The folder of sources is the whole checkout; these are the pages in it.
 root_doc = "deploy/docs/index"
+exclude_patterns = [".*", "build", "dist", "tests"]
 include_patterns = ["README.md", "peer/*.md", "deploy/*.md", "deploy/**/*.md", "deploy/docs/**.rst"]
 
 autodoc_class_signature = "mixed"
@@ -40,7 +41,13 @@ doctest_test_doctest_blocks = "default"
 doctest_default_flags = doctest.ELLIPSIS  # as in tests/deploy/test_docs.py
 
 html_theme = "alabaster"
-html_theme_options = {"page_width": "1100px", "sidebar_width": "250px", "fixed_sidebar": True}
+html_theme_options = {
+    "page_width": "1350px",
+    "body_max_width": "none",  # code is up to 110 columns wide
+    "sidebar_width": "250px",
+    "fixed_sidebar": True,
+    "code_font_size": "0.8em",
+}
 html_show_copyright = False
 html_copy_source = False
 html_show_sourcelink = False

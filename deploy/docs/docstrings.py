@@ -5,16 +5,21 @@ is indented below a paragraph a literal block. Marks that reStructuredText would
 A field that has no docstring of its own is described by the comment behind it.
 """
 
+import builtins
 import functools
 import importlib
 import inspect
 import itertools
 import re
+import sys
 import types
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sphinx import addnodes
+
 if TYPE_CHECKING:
+    from docutils import nodes
     from sphinx.application import Sphinx
 
 _NAME = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*")
@@ -26,7 +31,9 @@ _BULLET = re.compile(r"(?:[-*]|\d+\.) +")
 def setup(app: "Sphinx") -> dict[str, bool]:
     """Called by Sphinx."""
     app.connect("autodoc-process-docstring", _process)
+    app.connect("autodoc-process-signature", _without_factories)
     app.connect("source-read", _without_folders)
+    app.connect("doctree-read", _without_builtins)
     app.connect("build-finished", _write_entrance)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
@@ -64,8 +71,19 @@ def _inline(line: str) -> str:
         if number % 2 == 0 or number == len(parts) - 1:
             parts[number] = re.sub(r"(?<=\w)_(?=\W|$)|[*|\\]", r"\\\g<0>", part)
         else:
-            parts[number] = f":py:obj:`{part}`" if _NAME.fullmatch(part) else f"``{part}``"
+            parts[number] = f":py:obj:`{_target(part)}`" if _NAME.fullmatch(part) else f"``{part}``"
     return line[:start] + "".join(parts)
+
+
+def _target(name: str) -> str:
+    """Where a name leads: a class to its entry wherever that is, others as they are written."""
+    if "." not in name:
+        return f".{name}" if name[0].isupper() and not name.isupper() else name
+    module, _, last = name.rpartition(".")
+    found = getattr(sys.modules.get(module), last, None) if module in ("peer", "wire") else None
+    home = getattr(found, "__module__", "")
+    whole = isinstance(found, type) or home.startswith("wire.")
+    return f"{name} <{home}.{last}>" if whole else name
 
 
 @functools.cache
@@ -96,6 +114,29 @@ def _said_behind(name: str) -> list[str]:
         module, _, owner = path.rpartition(".")
         owners = getattr(importlib.import_module(module), owner).__mro__
     return next(([said[last]] for said in map(_comments, owners) if last in said), [])
+
+
+def _without_factories(
+    app: "Sphinx",
+    what: str,
+    name: str,
+    thing: object,
+    options: object,
+    arguments: str | None,
+    returns: str | None,
+) -> tuple[str | None, str | None]:
+    """Defaults that are made anew each time are no Python when written as dataclasses do."""
+    del app, what, name, thing, options
+    return arguments and arguments.replace("<factory>", "..."), returns
+
+
+def _without_builtins(app: "Sphinx", doctree: "nodes.document") -> None:
+    """Types such as `bytes` lead nowhere, and not to a field of that name."""
+    del app
+    for reference in list(doctree.findall(addnodes.pending_xref)):
+        if hasattr(builtins, reference.get("reftarget", "")):
+            short = next(iter(reference.findall(addnodes.pending_xref_condition)), reference)
+            reference.replace_self(short.children)
 
 
 def _without_folders(app: "Sphinx", name: str, source: list[str]) -> None:

@@ -97,6 +97,22 @@ def test_pages_load_nothing_from_elsewhere(built: tuple[Path, Path]) -> None:
         assert not re.findall(r'<(?:script|link|img)\b[^>]*(?:src|href)="(?:https?:)?//[^"]*"', text), page
 
 
+def test_docstrings_become_what_the_builder_reads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables stay tables, marks that mean nothing stay marks, names lead somewhere."""
+    pytest.importorskip("sphinx")
+    monkeypatch.syspath_prepend(str(DEPLOY / "docs"))
+    as_rst = importlib.import_module("docstrings").as_rst
+    assert as_rst(["Of |g| and h_ * 2, as `x + y` or `Agent` have it."]) == [
+        r"Of \|g\| and h\_ \* 2, as ``x + y`` or :py:obj:`.Agent` have it."
+    ]
+    assert as_rst(["Text:", "", "    drop   how much", "", "* `a`: one", "  goes on", ">>> f(`x`)"]) == [
+        *("Text:", "", "::", "", "        drop   how much", ""),
+        *("* :py:obj:`a`: one", "  goes on", ">>> f(:py:obj:`x`)"),
+    ]
+    assert as_rst([">>> 2 * `3`", "6"]) == [">>> 2 * `3`", "6"]
+    assert as_rst(["name  what it is", "other  more"])[:2] == ["::", ""]
+
+
 def test_the_examples_are_in_the_reference(built: tuple[Path, Path], tmp_path: Path) -> None:
     """The builder of examples runs those that it finds on the pages; none is left out."""
     told = build("doctest", tmp_path, built[1])
