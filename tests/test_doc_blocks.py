@@ -132,9 +132,11 @@ def of_coming_from(names: Mapping[str, Any], told: str) -> None:
     assert table is not None
     assert found is not None
     assert [float(number) for number in found.groups()[:2]] == pytest.approx(
-        [float(number) for number in table.groups()], abs=0.01
+        [float(number) for number in table.groups()], abs=0.02
     )
-    assert told.count("has heard of") == 2
+    heard = re.findall(r"^\w+-\w+: \d+ ticks, (\d+) messages received$", told, re.MULTILINE)
+    assert len(heard) == 2
+    assert sum(map(int, heard)) > 0
     assert names["result"].bytes > 0
 
 
@@ -199,7 +201,7 @@ def test_the_same_project_in_flower_runs(tmp_path: Path) -> None:
     )
     assert table is not None
     assert [float(number) for number in told.groups()] == pytest.approx(
-        [float(number) for number in table.groups()], abs=0.01
+        [float(number) for number in table.groups()], abs=0.02
     )
 
 
