@@ -38,7 +38,14 @@ _WHOLE = ("fanout", "local_steps", "hyper_every", "block_bytes_max", "evaluate_e
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSettings:
-    """How one agent takes part. Defaults are those of `hyperpush swarm`; symbols are those of DESIGN.md."""
+    """How one agent takes part. Defaults are those of `hyperpush swarm`; symbols are those of DESIGN.md.
+
+    >>> from peer import AgentSettings
+    >>> AgentSettings(fanout=0)
+    Traceback (most recent call last):
+        ...
+    peer.errors.SettingError: fanout: 0 is not possible; give a whole number from 1 to 64
+    """
 
     tick_s: float = 0.05
     """Seconds from one tick to the next, if the machine can keep up."""

@@ -28,7 +28,12 @@ def check_bandwidth(name: str, value: object) -> float:
 
 
 def parse_bandwidth(text: str) -> float:
-    """Read the text form; raises FaultPlanError naming the text and the remedy."""
+    """Read the text form; raises FaultPlanError naming the text and the remedy. In bits a second.
+
+    >>> from wire import parse_bandwidth
+    >>> parse_bandwidth("1.5mbit"), parse_bandwidth("64kbyte")
+    (1500000.0, 512000.0)
+    """
     match = _FORM.fullmatch(text.strip().lower())
     if match is None:
         raise FaultPlanError(f"bandwidth = {text[:40]!r}: no number with a unit; {BANDWIDTH_FORMS}")

@@ -158,7 +158,16 @@ def _text(seconds: float) -> str:
 
 
 def parse_delay(text: str) -> Delay:
-    """Read the text form of a delay; raises FaultPlanError naming the text and the remedy."""
+    """Read the text form of a delay; raises FaultPlanError naming the text and the remedy.
+
+    >>> from wire import parse_delay
+    >>> parse_delay("lognormal:50ms:0.5")
+    LogNormal(median_s=0.05, sigma=0.5)
+    >>> parse_delay("20")
+    Traceback (most recent call last):
+        ...
+    wire.errors.FaultPlanError: delay = '20': '20' is no time with a unit; write 20ms, 0.5s, ...
+    """
     kind, *parts = text.strip().split(":")
     if kind == "uniform" and len(parts) == 2:
         return Uniform(_parse_seconds(parts[0], text), _parse_seconds(parts[1], text))
@@ -172,7 +181,12 @@ def parse_delay(text: str) -> Delay:
 
 
 def parse_duration(text: str) -> float:
-    """Seconds of a time with a unit, such as 30s or 2m; raises FaultPlanError naming text and remedy."""
+    """Seconds of a time with a unit, such as 30s or 2m; raises FaultPlanError naming text and remedy.
+
+    >>> from wire import parse_duration
+    >>> parse_duration("2m"), parse_duration("500ms")
+    (120.0, 0.5)
+    """
     match = _DURATION.fullmatch(text.strip())
     if match is None:
         raise FaultPlanError(f"duration = {text[:40]!r}: no time with a unit; {DURATION_FORMS}")

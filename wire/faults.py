@@ -160,9 +160,19 @@ def partition(groups: Sequence[Sequence[PeerId]], start_s: float, end_s: float) 
 class FaultPlan:
     """What all links do, now and later. Frozen: `links` is copied and not to be changed.
 
-    Its own numbers are the faults of every link that neither `links` nor a window says otherwise about.
+    Its own numbers, which mean what those of `LinkFaults` mean, are the faults of every link that neither
+    `links` nor a window says otherwise about.
     Windows may overlap: a later one changes what the earlier ones left. `model` is asked about each copy that
     all these let arrive.
+
+    >>> import wire
+    >>> plan = wire.FaultPlan(drop=0.2, delay_s=0.05, windows=(wire.cut("a", "b", start_s=10, end_s=20),))
+    >>> plan.faults_on("a", "b", 15.0) is None, plan.faults_on("b", "a", 15.0).drop
+    (True, 0.2)
+    >>> wire.FaultPlan(drop=20)
+    Traceback (most recent call last):
+        ...
+    wire.errors.FaultPlanError: drop = 20: must be a number from 0 to 1; it is a probability: ...
     """
 
     drop: float = 0.0

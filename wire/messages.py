@@ -155,6 +155,10 @@ def parse_address(text: str) -> tuple[str, int]:
 
     Whatever is accepted can be dialled, if in vain. Raises AddressError naming the text and the remedy. Looks
     nothing up.
+
+    >>> from wire import parse_address
+    >>> parse_address("[::1]:7700")
+    ('::1', 7700)
     """
     host, colon, port_text = text.rpartition(":")
     shown = repr(text[:80])

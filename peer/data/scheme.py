@@ -50,7 +50,12 @@ class Scheme:
 
 
 def parse_scheme(text: str) -> Scheme:
-    """The partition of this text. Raises `SettingError` naming what is possible."""
+    """The partition of this text. Raises `SettingError` naming what is possible.
+
+    >>> from peer.data.scheme import parse_scheme
+    >>> str(parse_scheme("permuted:3+dirichlet:0.4"))
+    'dirichlet:0.4+permuted:3'
+    """
     parts = text.split("+")
     names = [part.partition(":")[0] for part in parts]
     kinds = [name in ("rotated", "permuted") for name in names]

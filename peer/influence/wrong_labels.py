@@ -30,6 +30,11 @@ def area_under_curve(scores: Tensor, marked: Tensor) -> float:
 
     That is the area under the receiver operating characteristic (Mann and Whitney's U over all pairs); equal
     scores count half. `scores` (n,), `marked` (n,) bool. NaN if all are marked, or none.
+
+    >>> import torch
+    >>> from peer.influence import area_under_curve
+    >>> area_under_curve(torch.tensor([3.0, 1.0, 2.0]), torch.tensor([True, False, True]))
+    1.0
     """
     high, low = scores[marked], scores[~marked].sort().values
     if not len(high) or not len(low):

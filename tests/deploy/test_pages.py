@@ -10,6 +10,7 @@ import pytest
 
 from peer.options import OPTIONS, complete, split
 from tests.deploy.pages import DEPLOY
+from tests.doc_pages import anchors
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -22,21 +23,13 @@ def name(path: Path) -> str:
     return path.relative_to(DEPLOY).as_posix()
 
 
-def anchors(path: Path) -> set[str]:
-    """As GitHub makes them of headings."""
-    headings = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
 def commands() -> list[str]:
-    """Whatever a page has `hyperpush` do, also in a container or by its path."""
+    """Whatever a page has `hyperpush` do in a container or by its path; others: tests/test_doc_blocks.py."""
     found = []
     for path in PAGES:
         text = path.read_text(encoding="utf-8").replace("\\\n", " ")
-        found += re.findall(r"`(hyperpush [a-z][^`]*)`", text)
-        found += re.findall(r"^    (hyperpush [a-z].*)$", text, re.MULTILINE)
-        for words in re.findall(rf"{BEFORE} ([a-z][^`\n|>]*)", text):
-            found.append(f"hyperpush {words.strip()}")
+        after = re.findall(rf"{BEFORE} ([a-z][^`\n|>]*)", text)
+        found += [f"hyperpush {words.strip()}" for words in after]
     return found
 
 
@@ -62,7 +55,7 @@ def test_commands_are_accepted(command: str) -> None:
 
 
 def test_there_are_commands_to_check() -> None:
-    assert {"run", "swarm", "keys", "status", "faults"} <= {command.split()[1] for command in commands()}
+    assert {"run", "swarm", "status", "faults"} <= {command.split()[1] for command in commands()}
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name)
