@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in (ROOT / "README.md", *(ROOT / "peer").glob("*.md"), *(ROOT / "deploy").rglob("*.md"))
+    for path in (ROOT / "README.md", *(ROOT / "peer").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"))
 )
 
 

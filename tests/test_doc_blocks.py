@@ -21,10 +21,13 @@ import pytest
 import torch
 
 from peer.cli import main
+from peer.conformance import checks
+from peer.extensions import POINTS
 from peer.options import complete, split
 from peer.scenario import Kill
 from peer.scenario_file import parse_scenario
 from tests.doc_pages import PAGES, ROOT, Block, anchors, blocks, commands, indented_lines, text_of
+from tests.examples.extensions.bursts import Bursts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -55,12 +58,14 @@ NOT_EXECUTED = {  # page, how the block begins: why
     ("deploy/kubernetes/README.md", "kubectl apply --kustomize"): SHELL,
     ("deploy/kubernetes/README.md", "{ printf 'apiVersion:"): SHELL,
     ("deploy/systemd/README.md", "sudo python3 -m venv"): SHELL,
+    ("peer/extensions/README.md", "FAILED my_package"): PRINTED,
 }
 NOT_HYPERPUSH = {  # indented lines that are no command of ours: why they are not executed
     "pip install . && hyperpush swarm": "installs packages",
     "pip install '.[test]' && pytest": "installs packages, and runs this",
     "pip install 'hyperpush[ray]'": "installs packages",
     "cd my-project": "of the shell",
+    "pytest --hyperpush-conformance my_package.distance": "tests/conformance/test_plugin.py has one",
     "python deploy/measure.py": "takes minutes; tests/deploy/test_measure.py has a shorter one",
 }
 EQUATIONS = {"peer/DESIGN.md", "peer/HOW-IT-WORKS.md"}  # what is indented there is no code
@@ -117,6 +122,15 @@ def of_the_readme(names: Mapping[str, Any], told: str) -> None:
     assert "AgentView(id=" in seen.getvalue()
 
 
+def of_extensions(names: Mapping[str, Any], told: str) -> None:
+    """The part holds what is asked of it, and biases nothing."""
+    assert float(told) < 1e-6
+    for where, makers in names["CONFORMANCE"].items():
+        for make in makers:
+            for check in checks(where)[:3]:
+                check(make)
+
+
 def of_how_it_works(names: Mapping[str, Any], told: str) -> None:
     assert set(names["errors"]) == {0.0, 0.3, 0.6}
     assert max(names["errors"].values()) < 1e-12
@@ -157,6 +171,7 @@ CHECKS: dict[str, Callable[[Mapping[str, Any], str], None]] = {
     "README.md": of_the_readme,
     "deploy/README.md": of_the_guide,
     "deploy/coming-from.md": of_coming_from,
+    "peer/extensions/README.md": of_extensions,
     "peer/HOW-IT-WORKS.md": of_how_it_works,
 }
 
@@ -212,6 +227,8 @@ def test_toml_is_read(block: Block, tmp_path: Path, capsys: pytest.CaptureFixtur
         scenario = parse_scenario(block.text, block.page, [f"agent-{number}" for number in range(4)])
         assert len(scenario.windows) == 4, "a cut, a loss, and two sides of a partition"
         assert scenario.changes == (Kill("agent-3", 120.0),)
+    elif "project" in (content := tomllib.loads(block.text)):  # of a package of somebody else
+        assert set(content["project"]["entry-points"]) <= {point.group for point in POINTS}
     else:
         file = tmp_path / "agent.toml"
         file.write_text(block.text, encoding="utf-8")
@@ -271,6 +288,7 @@ def test_commands_are_read(page: str, command: str, tmp_path: Path, monkeypatch:
     (file,) = [block for block in of("toml") if "[settings]" in block.text]
     (tmp_path / "agent.toml").write_text(file.text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("peer.options.readers.make", lambda *_: Bursts())  # there might be such a part
     words = shlex.split(command, comments=True)[1:]
     words = words[: min([words.index(end) for end in (">", "|") if end in words], default=len(words))]
     if "--help" in words:

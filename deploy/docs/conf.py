@@ -23,7 +23,14 @@ extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "myst_parser", "docstr
 # The folder of sources is the whole checkout; these are the pages in it.
 root_doc = "deploy/docs/index"
 exclude_patterns = [".*", "build", "dist", "tests"]
-include_patterns = ["README.md", "peer/*.md", "deploy/*.md", "deploy/**/*.md", "deploy/docs/**.rst"]
+include_patterns = [
+    "README.md",
+    "peer/*.md",
+    "peer/**/*.md",
+    "deploy/*.md",
+    "deploy/**/*.md",
+    "deploy/docs/**.rst",
+]
 
 autodoc_class_signature = "mixed"
 autodoc_member_order = "bysource"

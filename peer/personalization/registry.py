@@ -77,13 +77,9 @@ def known_names() -> list[str]:
 def personalization(text: str) -> Personalization:
     """The personalization of this name, or the sum of those with `+` between them, in any order.
 
-<<<<<<< HEAD
     Other packages bring more (`peer.extensions`); a name of ours is always ours. Raises `SettingError` for an
     unknown name, listing the known ones; for a number that is missing or not possible; and for two that do
     not go together.
-=======
-    Raises `SettingError` for an unknown name, listing the known ones; for a number that is missing or not
-    possible; and for two that do not go together.
 
     >>> from peer.personalization import Logits, LowRank, personalization
     >>> str(personalization("lora:4+logits")), str(LowRank(4) + Logits())
@@ -92,7 +88,6 @@ def personalization(text: str) -> Personalization:
     Traceback (most recent call last):
         ...
     peer.errors.SettingError: personalization: 'lora' is not possible; give lora:R with a whole number R
->>>>>>> 46e17a983b3d45ccc608de5910dfb59dc1680b78
     """
     words = text.split("+")
     if len(words) > 1 and "none" in words:
