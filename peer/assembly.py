@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import random
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -12,7 +11,7 @@ from torch import Tensor
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.errors import ProblemError
-from peer.optimizers import RATE, ModelSteps, optimizer_maker
+from peer.optimizers import model_steps, optimizer_maker
 from peer.solver import Solver, block_spans
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
@@ -60,11 +59,7 @@ def make_agent(
     room = settings.block_bytes_max - push_bytes_overhead_max(ARRAYS_PER_MESSAGE)
     spans = block_spans(learner.layout.size, settings.block_fraction, room // item_bytes)
     name = f"{seed}/{peer}/{incarnation}"
-    steps = None
-    if (make_steps := optimizer_maker(settings.optimizer, "optimizer")) is not None:
-        steps = ModelSteps(make_steps, learner.layout.shapes)
-        if settings.model_step_size is None:
-            settings = replace(settings, model_step_size=RATE)
+    steps, settings = model_steps(settings, learner.layout.shapes)
     rng = random.Random(f"{name}/blocks")
     solver = Solver(learner, algebra, settings, spans, rng, optimizer=steps)
     identity = Identity(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.optimizers import model_steps
 from peer.tensors import FlatLayout, TensorAlgebra
 from peer.tuning.tuner import ALONE, Tuner
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from peer.algebra import Scalar
     from peer.data_position import Batch
     from peer.module_problem import ModuleProblem
+    from peer.optimizers import ModelSteps
     from peer.settings import AgentSettings
 
 
@@ -32,13 +35,15 @@ def train_alone(
     use_validation: bool,
     stopped: Callable[[], bool] = never,
 ) -> float | None:
-    """Test accuracy after `ticks` ticks of `local_steps` gradient steps with momentum, as agents take them.
+    """Test accuracy after `ticks` ticks of `local_steps` gradient steps, as agents take them.
 
     Trains the module from its initial parameters with nothing personal, on the agent's training samples, or
     on these and its validation samples together. Steps that the settings leave open are tuned by what agents
-    tune them by. `stopped` is asked before every step; None once it says so.
+    tune them by, and an optimizer of theirs takes these as well. `stopped` is asked before every step; None
+    once it says so.
     """
     layout = FlatLayout(problem.parameters, "parameters")
+    optimizer, settings = model_steps(settings, layout.shapes)
     tuner: Tuner[Tensor] = Tuner(settings, TensorAlgebra("float64"))
     model = layout.flatten(problem.parameters).to(torch.float64)
     velocity, gradient, nothing = (torch.zeros_like(model) for _ in range(3))
@@ -58,10 +63,19 @@ def train_alone(
             if step == 0:
                 tuner.felt(model, gradient, loss, moving=moving)
             if moving:
-                model = model - gradient * sizes.model
-        velocity = velocity * sizes.momentum + (model - start)
+                model = _stepped(model, gradient, sizes.model, optimizer)
+        velocity = velocity * (sizes.momentum if optimizer is None else 0) + (model - start)
         model = start + velocity
     return problem.plain_accuracy(layout.unflatten(model))
+
+
+def _stepped(model: Tensor, gradient: Tensor, size: Scalar, optimizer: ModelSteps | None) -> Tensor:
+    if optimizer is None:
+        return model - gradient * size
+    torch.neg(gradient, out=optimizer.direction)
+    reached = torch.empty_like(model)
+    optimizer.step(model, float(size), reached)
+    return reached
 
 
 def _derivatives(

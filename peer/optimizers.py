@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ from peer.snapshot import Snapshot, SnapshotError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import TypeAlias
+
+    from peer.settings import AgentSettings
 
     MakeOptimizer: TypeAlias = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -101,6 +104,18 @@ class ModelSteps:
         groups = self._optimizer.state_dict()["param_groups"]
         state = from_snapshot(snapshot.part("state"))
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
+
+
+def model_steps(
+    settings: AgentSettings, shapes: Sequence[torch.Size]
+) -> tuple[ModelSteps | None, AgentSettings]:
+    """What steps a model of these shapes, None for plain descent; and the settings with its learning rate."""
+    make = optimizer_maker(settings.optimizer, "optimizer")
+    if make is None:
+        return None, settings
+    if settings.model_step_size is None:
+        settings = replace(settings, model_step_size=RATE)
+    return ModelSteps(make, shapes), settings
 
 
 def _shaped(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:

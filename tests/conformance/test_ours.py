@@ -66,7 +66,11 @@ OURS: dict[str, dict[str, Callable[..., Any]]] = {
 }
 
 
-def all_of(parts: dict[str, dict[str, Callable[..., Any]]]) -> Iterator[Any]:
+def all_of(parts: dict[str, dict[str, Callable[..., Any]]]) -> list[Any]:
+    return [*_all_of(parts)]
+
+
+def _all_of(parts: dict[str, dict[str, Callable[..., Any]]]) -> Iterator[Any]:
     for where, makers in parts.items():
         for name, make in makers.items():
             for check in checks(where):

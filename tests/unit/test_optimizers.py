@@ -7,14 +7,21 @@ from typing import Any
 import pytest
 import torch
 
+from peer.assembly import make_agent
+from peer.baselines import train_alone
 from peer.errors import SettingError
 from peer.extensions import register
-from peer.optimizers import optimizer_maker
+from peer.module_problem import ModuleProblem
+from peer.optimizers import RATE, ModelSteps, optimizer_maker
+from peer.orders import Orders
+from peer.quadratic import closed_form
+from peer.settings import AgentSettings
 from peer.snapshot import SnapshotError
 from peer.torch_learner import TorchLearner
 from peer.virtual_swarm import simulate
 from tests.examples.extensions.sign_descent import SignDescent
 from tests.runtime.agents import quadratics
+from wire import FaultPlan
 
 
 @pytest.mark.parametrize(
@@ -48,7 +55,7 @@ def test_plain_descent_needs_none() -> None:
         ("adam:lr=0.1", "leave lr out: the agent sets it"),
         ("adam:speed=3", "unexpected keyword argument 'speed'"),
         ("adam:eps=-1", "Invalid epsilon value"),
-        ("adamw", "it moves where the hypergradient is zero; leave out weight decay"),
+        ("adamw", "it moves where the gradient is zero; leave out weight decay"),
         ("lbfgs", "it cannot step two tensors by their gradients"),
         ("sgd:maximize=True", "leave maximize out"),
     ],
@@ -111,3 +118,112 @@ def test_a_checkpoint_of_another_optimizer_is_refused_but_may_be_looked_at() -> 
         plain.restore(kept)
     plain.restore(kept, steps=False)
     assert torch.equal(plain.hyperparameters["h"], adam.hyperparameters["h"])
+
+
+@pytest.mark.parametrize(("name", "step"), [("adam", 0.01), ("adagrad", 0.3)])
+def test_the_model_is_exact_with_it_over_links_that_lose(name: str, step: float) -> None:
+    """Each agent scales its steps by gradients of its own: the answer does not move."""
+    problems = quadratics(4)
+    truth = closed_form(problems)
+    found = simulate(
+        problems,
+        ticks=900,
+        faults=FaultPlan(drop=0.3),
+        optimizer=name,
+        model_step_size=step,
+        local_steps=2,
+        wire_dtype="float64",
+        evaluate_every=0,
+    )
+    for agent in found.agents:
+        assert torch.allclose(agent.model["x"], truth.model, atol=1e-6)
+        assert torch.allclose(agent.adjoint["x"], truth.adjoint, atol=1e-6)
+
+
+def test_a_step_of_the_model_is_that_of_the_class() -> None:
+    """In the shapes of the model, from wherever it begins, also in place."""
+    shapes = [torch.Size([2, 3]), torch.Size([4])]
+    steps = ModelSteps(torch.optim.Adam, shapes)
+    generator = torch.Generator().manual_seed(0)
+    point = torch.randn(10, generator=generator, dtype=torch.float64)
+    tensors = [point[:6].reshape(2, 3).clone(), point[6:].clone()]
+    adam = torch.optim.Adam(tensors, lr=0.02)
+    for _ in range(5):
+        gradient = torch.randn(10, generator=generator, dtype=torch.float64)
+        tensors[0].grad, tensors[1].grad = gradient[:6].reshape(2, 3), gradient[6:]
+        adam.step()
+        steps.direction.copy_(-gradient)
+        steps.step(point, 0.02, point)
+        assert torch.allclose(point, torch.cat([tensor.reshape(-1) for tensor in tensors]), atol=1e-14)
+    assert not steps.origin.any()
+
+
+def test_the_optimizer_of_the_model_goes_on_from_a_checkpoint() -> None:
+    shapes = [torch.Size([3])]
+    kinds = (torch.optim.Adam, torch.optim.Adam, torch.optim.SGD)
+    one, other, sgd = (ModelSteps(kind, shapes) for kind in kinds)
+    ends = [torch.zeros(3, dtype=torch.float64) for _ in range(2)]
+    one.direction.fill_(1.0)
+    one.step(ends[0], 0.1, ends[0])
+    other.restore(one.snapshot())
+    ends[1].copy_(ends[0])
+    for steps, end in ((one, ends[0]), (other, ends[1])):
+        steps.direction.copy_(torch.tensor([0.5, -2.0, 1.0], dtype=torch.float64))
+        steps.step(end, 0.1, end)
+    assert torch.equal(*ends)
+    with pytest.raises(SnapshotError, match="of the model is Adam, that of the agent SGD"):
+        sgd.restore(one.snapshot())
+
+
+def test_an_agent_that_is_killed_goes_on_with_what_its_optimizer_knew() -> None:
+    """As `peer.assembly` puts it together."""
+    made = []
+    for _ in range(2):
+        agent, _ = make_agent(
+            quadratics(1)[0],
+            AgentSettings(optimizer="adam", hyper_optimizer="adam", hyper_step_size=0.1),
+            peer="one",
+            swarm="x",
+            seed=0,
+            now=0.0,
+            founder=True,
+        )
+        made.append(agent.solver)
+    orders = Orders(moving=True, copies=1, hyper_step_size=0.1, evaluate=False)
+    for _ in range(30):
+        made[0].tick([], orders)
+    assert made[0]._settings.model_step_size == RATE
+    made[1].restore(made[0].snapshot())
+    kept, restored = (solver._optimizer.snapshot() for solver in made)  # type: ignore[union-attr]
+    assert kept.values == restored.values
+    assert sum(bool(one.any()) for one in kept.arrays.values()) == 3, "steps, and two averages of gradients"
+    assert all(torch.equal(one, restored.arrays[name]) for name, one in kept.arrays.items())
+
+
+def test_an_optimizer_that_does_not_come_to_rest_is_refused() -> None:
+    with pytest.raises(SettingError, match="it has not come to rest 300 steps after") as found:
+        optimizer_maker("sgd:momentum=0.999", "optimizer")
+    assert found.value.field == "optimizer"
+
+
+def test_training_alone_has_the_same_optimizer() -> None:
+    """Else a comparison with it would flatter the swarm."""
+    generator = torch.Generator().manual_seed(0)
+    inputs = torch.randn(60, 4, generator=generator)
+    targets = (inputs.sum(1) > 0).long()
+    layer = torch.nn.Linear(4, 2)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[1.0] * 4, [-1.0] * 4]))  # the wrong way round
+        layer.bias.zero_()
+    parts = [(inputs[a:b], targets[a:b]) for a, b in ((0, 20), (20, 30), (30, 60))]
+    problem = ModuleProblem(layer, *parts)
+
+    def alone(**settings: Any) -> float:
+        found = train_alone(problem, AgentSettings(**settings), 40, use_validation=False)
+        assert found is not None
+        return found
+
+    few = {"model_step_size": 0.05, "adjoint_step_size": 0.05, "momentum": 0.0}
+    assert alone(**few, optimizer="sgd") == alone(**few)
+    assert alone(**few, optimizer="adam") > 0.9 > 0.6 > alone(**{**few, "model_step_size": 0.002})
+    assert alone(optimizer="adam") < 0.6, "its rate is 0.001 where nothing is said"
