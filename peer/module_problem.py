@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,26 +10,40 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from peer.data.datasets import read
+from peer.data.inputs import called, joined, rows_of
 from peer.data_position import ShuffledBatches
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError
-from peer.module_checks import check_module, check_samples, first_outputs, layer_without_second_derivative
+from peer.module_checks import (
+    check_loss_per_sample,
+    check_module,
+    check_samples,
+    first_outputs,
+    layer_without_second_derivative,
+)
 from peer.personal_module import PersonalModule
 from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
 from peer.personalization.contract import Ground
 
 if TYPE_CHECKING:
+    from peer.data.datasets import Columns, Data
+    from peer.data.inputs import Inputs, Samples
     from peer.data_position import Batch
     from peer.personalization import Personalization
 
 Named = Mapping[str, Tensor]
-Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
 PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
+BATCH_SIZE = 64  # where nobody says another
 
 
 class ModuleProblem:
     """Inner loss on `train`, outer loss on `validation`, metrics on `test`.
+
+    Each set is a pair of tensors, inputs (n, ...) and targets (n, ...), or what `peer.data.datasets.read`
+    takes: any data set with an index, a `DataLoader`, a dictionary of columns, of which `columns` says which
+    are what. Several inputs, a tuple or a dictionary, are positional and keyword arguments of the module.
 
     `module` is left as it is: its parameters are copied, but for frozen ones, which are used as they are and
     never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy); with
@@ -39,7 +52,7 @@ class ModuleProblem:
     what `model`, `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to
     be within `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`);
     inf: nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
-    with `seed`; sets no larger than `batch_size` are used whole.
+    with `seed`; sets no larger than `batch_size` (default: that of a `DataLoader`, else 64) are used whole.
 
     Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
     `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
@@ -51,22 +64,20 @@ class ModuleProblem:
     def __init__(
         self,
         module: nn.Module,
-        train: Samples,
-        validation: Samples,
-        test: Samples | None = None,
+        train: Data,
+        validation: Data,
+        test: Data | None = None,
         *,
+        columns: Columns | None = None,
         loss: Callable[..., Tensor] = nn.functional.cross_entropy,
         personalization: Personalization | None = None,
         weight_decay: float = 0.0,
         prior_deviation: float = 1.0,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         seed: int = 0,
     ) -> None:
         check_module(module)
-        for name, samples in (("train", train), ("validation", validation), ("test", test)):
-            if samples is not None:
-                check_samples(name, samples)
-        if batch_size < 1:
+        if batch_size is not None and batch_size < 1:
             raise ProblemError(f"batch_size is {batch_size}; give 1 or more samples")
         if not weight_decay >= 0:
             raise ProblemError(f"weight_decay is {weight_decay}; give 0 or a number above it")
@@ -75,17 +86,27 @@ class ModuleProblem:
                 f"prior_deviation is {prior_deviation}; give a number above 0, or inf for no prior"
             )
         self._module = module
-        self._train, self._validation, self._test = train, validation, test
+        found = {
+            name: read(given, name, columns=columns, seed=seed)
+            for name, given in (("train", train), ("validation", validation), ("test", test))
+            if given is not None
+        }
+        for name, source in found.items():
+            check_samples(name, source.samples)
+        self._train, self._validation = found["train"].samples, found["validation"].samples
+        self._test = found["test"].samples if "test" in found else None
         self._loss = loss
         self._weight_decay = weight_decay
         self._prior_deviation = prior_deviation
-        self._batch_size = batch_size
+        self._batch_size = batch_size or found["train"].batch_size or BATCH_SIZE
+        self._outer_batch_size = batch_size or found["validation"].batch_size or self._batch_size
         self._seed = seed
         self.parameters: Named = {  # of the module, before anything is personal
             name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
         }
-        outputs = first_outputs(module, self.parameters, train[0][:PROBED])
-        ground = Ground(module, self.parameters, outputs, train[1], weight_decay)
+        inputs, targets = rows_of(self._train, slice(PROBED))
+        outputs = first_outputs(module, self.parameters, inputs)
+        ground = Ground(module, self.parameters, outputs, self._train[1], weight_decay)
         self._personalization = personalization or NoPersonalization()
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
         composition = Composition(self._personalization, ground)
@@ -96,7 +117,7 @@ class ModuleProblem:
         if composition.has_own_copy:
             self.local_loss = self._own_loss
         if composition.weighs:
-            self._check_losses_per_sample(outputs)
+            check_loss_per_sample(loss, outputs, targets)
         self._check_twice_differentiable()
 
     # ---- what is asked of a problem
@@ -145,7 +166,7 @@ class ModuleProblem:
 
     def outer_batches(self) -> ShuffledBatches:
         """Endless validation batches, from a stream of their own."""
-        return ShuffledBatches(self._validation, self._batch_size, self._seed + 1)
+        return ShuffledBatches(self._validation, self._outer_batch_size, self._seed + 1)
 
     def metrics(
         self, model: Named, hyperparameters: Named, local: Named | None = None
@@ -169,7 +190,7 @@ class ModuleProblem:
     # ---- for people and comparisons
 
     def predict(
-        self, model: Named, hyperparameters: Named, inputs: Tensor, local: Named | None = None
+        self, model: Named, hyperparameters: Named, inputs: Inputs, local: Named | None = None
     ) -> Tensor:
         """Personal outputs for these inputs; without `local`, as the local variables are initially."""
         own = self.local if local is None else local
@@ -225,7 +246,7 @@ class ModuleProblem:
 
     def relabelled(self, targets: Tensor) -> ModuleProblem:
         """The same problem with other targets of the training samples."""
-        return ModuleProblem(
+        other = ModuleProblem(
             self._module,
             (self._train[0], targets),
             self._validation,
@@ -237,6 +258,8 @@ class ModuleProblem:
             batch_size=self._batch_size,
             seed=self._seed,
         )
+        vars(other)["_outer_batch_size"] = self._outer_batch_size
+        return other
 
     def without_weight_decay(self) -> ModuleProblem:
         """The same problem, whose inner loss is of samples alone."""
@@ -252,8 +275,7 @@ class ModuleProblem:
 
     def all_batches(self) -> ShuffledBatches:
         """Endless batches of training and validation samples together: what an agent alone could train on."""
-        both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
-        return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
+        return ShuffledBatches(joined(self._train, self._validation), self._batch_size, self._seed)
 
     def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
         """Training loss with weight decay of the module with these parameters and nothing personal."""
@@ -284,7 +306,7 @@ class ModuleProblem:
         training loss without what depends on no sample. Raises `ProblemError` for a loss that cannot give
         one per sample.
         """
-        inputs, targets = self._train[0][rows], self._train[1][rows]
+        inputs, targets = rows_of(self._train, rows)
 
         def losses(parameters: Named) -> Tensor:
             outputs = self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
@@ -315,9 +337,10 @@ class ModuleProblem:
             loss = loss + self._weight_decay / 2 * self._composition.decay(parameters, hyperparameters)
         return loss
 
-    def _forward(self, inputs: Tensor) -> Callable[[Named], Tensor]:
+    def _forward(self, inputs: Inputs) -> Callable[[Named], Tensor]:
         def forward(parameters: Named) -> Tensor:
-            outputs: Tensor = torch.func.functional_call(self._module, dict(parameters), (inputs,))
+            outputs = called(self._module, parameters, inputs)
+            assert isinstance(outputs, Tensor)
             return outputs
 
         return forward
@@ -326,25 +349,9 @@ class ModuleProblem:
         """One per sample."""
         return self._loss(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
 
-    def _check_losses_per_sample(self, outputs: Tensor) -> None:
-        name = getattr(self._loss, "__name__", type(self._loss).__name__)
-        remedy = (
-            'weights of samples need a loss that takes reduction="none" and then gives one loss per sample'
-        )
-        if not _takes_reduction(self._loss):
-            raise ProblemError(f'the loss {name} has no argument "reduction"; {remedy}')
-        targets = self._train[1][: len(outputs)]
-        found = self._loss(outputs, targets, reduction="none")
-        whole = self._loss(outputs, targets)
-        if found.dim() == 0 or len(found) != len(targets) or not torch.allclose(found.mean(), whole):
-            raise ProblemError(
-                f'the loss {name} with reduction="none" gives shape {tuple(found.shape)}, and its mean is '
-                f"{float(found.mean()):g} instead of {float(whole):g}; {remedy}"
-            )
-
     def _check_twice_differentiable(self) -> None:
-        inputs, targets = (tensor[:PROBED] for tensor in self._train)
-        batch: Any = (inputs, targets, torch.arange(len(inputs)))
+        inputs, targets = rows_of(self._train, slice(PROBED))
+        batch: Any = (inputs, targets, torch.arange(len(targets)))
         own = self._own_loss if self._composition.has_own_copy else None
         losses = Losses(
             inner=lambda x, h, z: self.inner_loss(x, h, batch, z),
@@ -365,13 +372,3 @@ class ModuleProblem:
 def accuracy(outputs: Tensor, targets: Tensor) -> float:
     """Share of samples whose largest output is the target."""
     return float((outputs.argmax(dim=1) == targets).to(torch.float64).mean())
-
-
-def _takes_reduction(loss: Callable[..., Tensor]) -> bool:
-    try:
-        # The call of a module takes anything and hands it on.
-        called = loss.forward if isinstance(loss, nn.Module) else loss
-        parameters = inspect.signature(called).parameters.values()
-    except ValueError:  # of a builtin without one
-        return False
-    return any(one.name == "reduction" or one.kind is one.VAR_KEYWORD for one in parameters)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from peer.data.inputs import Inputs, applied
 from peer.errors import ProblemError
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ class PersonalModule(nn.Module):
         found = [part.formula for part in composition.finishing]  # "" for one that has none
         self.formulas = [*first, *found]
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """Personal outputs."""
         own = {name: self.personal.get_buffer(name) for name in self._names}
-        return self._finished([learner(inputs) for learner in self.learners], own)
+        return self._finished([applied(learner, inputs) for learner in self.learners], own)
 
 
 def _with(module: nn.Module, parameters: Named) -> nn.Module:

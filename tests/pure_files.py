@@ -57,7 +57,8 @@ TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
         *("data_position", "plain_trees"),
-        *("data/holdings", "data/idx", "data/labelled", "data/mixture", "data/partition", "data/tables"),
+        *("data/datasets", "data/holdings", "data/idx", "data/inputs", "data/labelled", "data/mixture"),
+        *("data/partition", "data/splitting", "data/tables"),
         *(
             "assembly",
             "derivatives",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from peer.data.inputs import one_tensor
 from peer.errors import ProblemError
 from peer.module_problem import accuracy
 from peer.tensors import FlatLayout
@@ -15,7 +16,8 @@ from peer.tensors import FlatLayout
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from peer.module_problem import ModuleProblem, Samples
+    from peer.data.inputs import Samples
+    from peer.module_problem import ModuleProblem
 
 
 class Stack(NamedTuple):
@@ -75,7 +77,7 @@ class Crowd:
         for place, batch in enumerate(drawn):
             weights[place, : len(batch.targets)] = 1 / len(batch.targets)
         found = Stack(
-            torch.stack([_filled(batch.inputs, longest) for batch in drawn]),
+            torch.stack([_filled(_inputs(batch[:2]), longest) for batch in drawn]),
             torch.stack([_filled(batch.targets, longest) for batch in drawn]),
             weights,
         )
@@ -95,7 +97,9 @@ class Crowd:
     def training_losses(self, models: Tensor) -> Tensor:
         """Mean over all training samples of each agent, of each of its models (n, K, P): (n, K)."""
         found = [
-            torch.stack([-_mean_log(self._outputs(one, problem.training_set[0]), problem) for one in own])
+            torch.stack(
+                [-_mean_log(self._outputs(one, _inputs(problem.training_set)), problem) for one in own]
+            )
             for own, problem in zip(models, self._problems, strict=True)
         ]
         return torch.stack(found)
@@ -107,7 +111,8 @@ class Crowd:
         """
         found = []
         for number, problem in enumerate(self._problems):
-            inputs, targets = _part(problem, part)
+            samples = _part(problem, part)
+            inputs, targets = _inputs(samples), samples[1]
             outputs = [self._outputs(one, inputs) for one in models[number]]
             if shares is None:
                 (mixed,) = outputs
@@ -143,6 +148,10 @@ def _part(problem: ModuleProblem, part: str) -> Samples:
     found = problem.validation_set if part == "validation" else problem.test_set
     assert found is not None
     return found
+
+
+def _inputs(samples: Samples) -> Tensor:
+    return one_tensor(samples[0], "this comparison")
 
 
 def _mean_log(outputs: Tensor, problem: ModuleProblem) -> Tensor:
