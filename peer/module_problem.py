@@ -5,23 +5,23 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from peer.data.datasets import read
-from peer.data.inputs import called, joined, rows_of
-from peer.data_position import ShuffledBatches
+from peer.data.inputs import called, rows_of
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError
 from peer.module_checks import (
     check_loss_per_sample,
     check_module,
-    check_samples,
     first_outputs,
     layer_without_second_derivative,
 )
+from peer.module_data import ModuleData
+from peer.module_scores import accuracy, chosen, in_pieces, scores
 from peer.personal_module import PersonalModule
 from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
@@ -30,12 +30,13 @@ from peer.personalization.contract import Ground
 if TYPE_CHECKING:
     from peer.data.datasets import Columns, Data
     from peer.data.inputs import Inputs, Samples
-    from peer.data_position import Batch
+    from peer.data_position import Batch, ShuffledBatches
+    from peer.module_scores import Metric
     from peer.personalization import Personalization
 
 Named = Mapping[str, Tensor]
+TRIED = 64  # test samples on which metrics are tried
 PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
-BATCH_SIZE = 64  # where nobody says another
 
 
 class ModuleProblem:
@@ -48,10 +49,12 @@ class ModuleProblem:
     `module` is left as it is: its parameters are copied, but for frozen ones, which are used as they are and
     never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy); with
     personal weights it must take `reduction="none"` as well and then give one loss per sample. The training
-    loss also has `weight_decay / 2 * |parameters|^2`. `personalization` says what is personal, and thereby
-    what `model`, `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to
-    be within `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`);
-    inf: nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
+    loss also has `weight_decay / 2 * |parameters|^2`. `metrics` are functions of (outputs, targets) of all
+    test samples that give one number, or objects with `update`, `compute` and `reset`, as torchmetrics has;
+    without any R² is taken of numbers. `personalization` says what is personal, and thereby what `model`,
+    `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to be within
+    `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`); inf:
+    nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
     with `seed`; sets no larger than `batch_size` (default: that of a `DataLoader`, else 64) are used whole.
 
     Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
@@ -69,6 +72,7 @@ class ModuleProblem:
         test: Data | None = None,
         *,
         columns: Columns | None = None,
+        metrics: Mapping[str, Metric] | None = None,
         loss: Callable[..., Tensor] = nn.functional.cross_entropy,
         personalization: Personalization | None = None,
         weight_decay: float = 0.0,
@@ -77,8 +81,6 @@ class ModuleProblem:
         seed: int = 0,
     ) -> None:
         check_module(module)
-        if batch_size is not None and batch_size < 1:
-            raise ProblemError(f"batch_size is {batch_size}; give 1 or more samples")
         if not weight_decay >= 0:
             raise ProblemError(f"weight_decay is {weight_decay}; give 0 or a number above it")
         if not prior_deviation > 0:
@@ -86,27 +88,16 @@ class ModuleProblem:
                 f"prior_deviation is {prior_deviation}; give a number above 0, or inf for no prior"
             )
         self._module = module
-        found = {
-            name: read(given, name, columns=columns, seed=seed)
-            for name, given in (("train", train), ("validation", validation), ("test", test))
-            if given is not None
-        }
-        for name, source in found.items():
-            check_samples(name, source.samples)
-        self._train, self._validation = found["train"].samples, found["validation"].samples
-        self._test = found["test"].samples if "test" in found else None
+        self._data = ModuleData.of(train, validation, test, columns, batch_size, seed)
         self._loss = loss
         self._weight_decay = weight_decay
         self._prior_deviation = prior_deviation
-        self._batch_size = batch_size or found["train"].batch_size or BATCH_SIZE
-        self._outer_batch_size = batch_size or found["validation"].batch_size or self._batch_size
-        self._seed = seed
         self.parameters: Named = {  # of the module, before anything is personal
             name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
         }
-        inputs, targets = rows_of(self._train, slice(PROBED))
+        inputs, targets = rows_of(self._data.train, slice(PROBED))
         outputs = first_outputs(module, self.parameters, inputs)
-        ground = Ground(module, self.parameters, outputs, self._train[1], weight_decay)
+        ground = Ground(module, self.parameters, outputs, self._data.train[1], weight_decay)
         self._personalization = personalization or NoPersonalization()
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
         composition = Composition(self._personalization, ground)
@@ -116,6 +107,8 @@ class ModuleProblem:
         self.local: Named = composition.local
         if composition.has_own_copy:
             self.local_loss = self._own_loss
+        self._given_metrics = metrics
+        self._metrics = self._chosen_metrics()
         if composition.weighs:
             check_loss_per_sample(loss, outputs, targets)
         self._check_twice_differentiable()
@@ -157,35 +150,34 @@ class ModuleProblem:
         """
         initial = self.hyperparameters
         squares = [(tensor - initial[name]).square().sum() for name, tensor in hyperparameters.items()]
-        width = 2 * self._prior_deviation**2 * len(self._validation[1])
+        width = 2 * self._prior_deviation**2 * len(self._data.validation[1])
         return torch.stack(squares).sum() / width if squares else torch.zeros(())
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""
-        return ShuffledBatches(self._train, self._batch_size, self._seed)
+        return self._data.batches()
 
     def outer_batches(self) -> ShuffledBatches:
         """Endless validation batches, from a stream of their own."""
-        return ShuffledBatches(self._validation, self._outer_batch_size, self._seed + 1)
+        return self._data.outer_batches()
 
     def metrics(
         self, model: Named, hyperparameters: Named, local: Named | None = None
     ) -> Mapping[str, float]:
-        """Test accuracies: `shared` of the shared model as it is, `personal` of what predicts.
+        """On test samples: accuracies, `shared` of the shared model as it is, `personal` of what predicts.
 
         `shared` is without anything personal: learners of a mixture count equally. It is NaN where a part of
         the model is in no one's shared model, as with a personal head: any number would be of another model.
-        Nothing without a test set, or if its targets are no numbers of classes.
+        There are no accuracies if targets are no numbers of classes. Of each further metric `NAME.shared` and
+        `NAME.personal`. Nothing without a test set.
         """
-        if self._test is None or self._test[1].is_floating_point() or self._test[1].dim() != 1:
+        if self._data.test is None:
             return {}
-        inputs, targets = self._test
-        shared = float("nan")
-        with torch.no_grad():
-            if self._composition.is_complete:
-                shared = accuracy(self._composition.plain_outputs(self._forward(inputs), model), targets)
-            personal = self.predict(model, hyperparameters, inputs, local)
-        return {"shared": shared, "personal": accuracy(personal, targets)}
+        outputs = {"personal": self._tested(lambda some: self.predict(model, hyperparameters, some, local))}
+        if self._composition.is_complete:
+            plain = self._composition.plain_outputs
+            outputs["shared"] = self._tested(lambda some: plain(self._forward(some), model))
+        return scores(self._metrics, outputs, self._data.test[1])
 
     # ---- for people and comparisons
 
@@ -216,17 +208,17 @@ class ModuleProblem:
     @property
     def training_set(self) -> Samples:
         """Inputs and targets; they are not changed."""
-        return self._train
+        return self._data.train
 
     @property
     def validation_set(self) -> Samples:
         """Likewise."""
-        return self._validation
+        return self._data.validation
 
     @property
     def test_set(self) -> Samples | None:
         """Likewise, if there is one."""
-        return self._test
+        return self._data.test
 
     @property
     def module(self) -> nn.Module:
@@ -241,24 +233,24 @@ class ModuleProblem:
     @property
     def classes(self) -> int | None:
         """How many the outputs tell apart; None if targets are no numbers of classes."""
-        targets = self._train[1]
+        targets = self._data.train[1]
         return None if targets.is_floating_point() or targets.dim() != 1 else self._outputs
 
     def relabelled(self, targets: Tensor) -> ModuleProblem:
         """The same problem with other targets of the training samples."""
+        changed = replace(self._data, train=(self._data.train[0], targets))
         other = ModuleProblem(
             self._module,
-            (self._train[0], targets),
-            self._validation,
-            self._test,
+            changed.train,
+            changed.validation,
+            changed.test,
+            metrics=self._given_metrics,
             loss=self._loss,
             personalization=self._personalization,
             weight_decay=self._weight_decay,
             prior_deviation=self._prior_deviation,
-            batch_size=self._batch_size,
-            seed=self._seed,
         )
-        vars(other)["_outer_batch_size"] = self._outer_batch_size
+        vars(other)["_data"] = changed
         return other
 
     def without_weight_decay(self) -> ModuleProblem:
@@ -270,12 +262,12 @@ class ModuleProblem:
     def sample_weights(self, hyperparameters: Named) -> Tensor:
         """How much each training sample counts in the training loss: shape (n,), mean 1."""
         if not self._composition.weighs:
-            return next(iter(self.parameters.values())).new_ones(len(self._train[1]))
+            return next(iter(self.parameters.values())).new_ones(len(self._data.train[1]))
         return self._composition.weights(hyperparameters)
 
     def all_batches(self) -> ShuffledBatches:
         """Endless batches of training and validation samples together: what an agent alone could train on."""
-        return ShuffledBatches(joined(self._train, self._validation), self._batch_size, self._seed)
+        return self._data.all_batches()
 
     def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
         """Training loss with weight decay of the module with these parameters and nothing personal."""
@@ -287,15 +279,13 @@ class ModuleProblem:
 
     def plain_accuracy(self, parameters: Named) -> float:
         """Test accuracy of the module with these parameters; there must be test samples."""
-        assert self._test is not None
-        inputs, targets = self._test
-        with torch.no_grad():
-            return accuracy(self._forward(inputs)(parameters), targets)
+        assert self._data.test is not None
+        return accuracy(self._tested(lambda some: self._forward(some)(parameters)), self._data.test[1])
 
     @property
     def training_samples(self) -> int:
         """How many."""
-        return len(self._train[1])
+        return len(self._data.train[1])
 
     def sample_losses(
         self, model: Named, hyperparameters: Named, local: Named, rows: Tensor
@@ -306,7 +296,7 @@ class ModuleProblem:
         training loss without what depends on no sample. Raises `ProblemError` for a loss that cannot give
         one per sample.
         """
-        inputs, targets = rows_of(self._train, rows)
+        inputs, targets = rows_of(self._data.train, rows)
 
         def losses(parameters: Named) -> Tensor:
             outputs = self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
@@ -321,6 +311,22 @@ class ModuleProblem:
         return shared, losses(self._composition.personal(model, hyperparameters, local))
 
     # ---- how it is done
+
+    def _chosen_metrics(self) -> dict[str, Metric]:
+        if self._data.test is None:
+            if self._given_metrics:
+                told = ", ".join(self._given_metrics)
+                raise ProblemError(f"metrics has {told}, but there are no test samples; give some")
+            return {}
+        inputs, targets = rows_of(self._data.test, slice(TRIED))
+        with torch.no_grad():
+            outputs = self.predict(self.model, self.hyperparameters, inputs)
+        return chosen(self._given_metrics, outputs, targets)
+
+    def _tested(self, forward: Callable[[Inputs], Tensor]) -> Tensor:
+        """Outputs for all test samples."""
+        assert self._data.test is not None
+        return in_pieces(forward, self._data.test[0], len(self._data.test[1]))
 
     def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:
         outputs = self._composition.outputs(self._forward(batch[0]), parameters, hyperparameters)
@@ -350,7 +356,7 @@ class ModuleProblem:
         return self._loss(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
 
     def _check_twice_differentiable(self) -> None:
-        inputs, targets = rows_of(self._train, slice(PROBED))
+        inputs, targets = rows_of(self._data.train, slice(PROBED))
         batch: Any = (inputs, targets, torch.arange(len(targets)))
         own = self._own_loss if self._composition.has_own_copy else None
         losses = Losses(
@@ -367,8 +373,3 @@ class ModuleProblem:
             if layer is None:
                 raise
             raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output is the target."""
-    return float((outputs.argmax(dim=1) == targets).to(torch.float64).mean())

@@ -65,7 +65,9 @@ TORCH_SIDE = [
             "hyper_rate",
             "hyper_watch",
             "module_checks",
+            "module_data",
             "module_problem",
+            "module_scores",
             "problem",
         ),
         *(

@@ -17,7 +17,8 @@ from peer.data.choice import DataChoice
 from peer.data.inputs import tensors_of
 from peer.data.scheme import parse_scheme
 from peer.errors import SettingError
-from peer.module_problem import ModuleProblem, accuracy
+from peer.module_problem import ModuleProblem
+from peer.module_scores import accuracy
 from peer.rivals.alone import Local
 from peer.rivals.crowd import Crowd
 from peer.rivals.links import NoLinks

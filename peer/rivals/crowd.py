@@ -10,7 +10,7 @@ from torch import Tensor
 
 from peer.data.inputs import one_tensor
 from peer.errors import ProblemError
-from peer.module_problem import accuracy
+from peer.module_scores import accuracy
 from peer.tensors import FlatLayout
 
 if TYPE_CHECKING:

@@ -14,7 +14,8 @@ from peer.data_position import ShuffledBatches
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError, SettingError
 from peer.hyper_watch import HyperWatch
-from peer.module_problem import ModuleProblem, accuracy
+from peer.module_problem import ModuleProblem
+from peer.module_scores import accuracy
 from peer.personalization import NoPersonalization, OutputBias, personalization
 from peer.problem import BilevelProblem
 from peer.quadratic import QuadraticProblem
