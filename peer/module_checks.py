@@ -10,13 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from peer.data.inputs import Inputs, called, described, tensors_of
-from peer.derivatives import leads_nowhere
+from peer.derivatives import derivatives, leads_nowhere
 from peer.errors import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from peer.data.inputs import Samples
+    from peer.derivatives import Losses
 
 # Their common base classes have no public name.
 NORMS = nn.modules.batchnorm._NormBase  # noqa: SLF001  (see above)
@@ -111,6 +112,26 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Inputs) -> Tenso
     if is_random:
         raise ProblemError(f"{kind} draws from torch's global random stream; take that out, or call eval()")
     return outputs
+
+
+def check_losses(
+    losses: Losses,
+    model: Named,
+    hyperparameters: Named,
+    local: Named,
+    module: nn.Module,
+    parameters: Named,
+    inputs: Inputs,
+) -> None:
+    """Raise `ProblemError` for losses that cannot be differentiated twice; it names the layer that is why."""
+    ones = {name: torch.ones_like(tensor) for name, tensor in {**model, **local}.items()}
+    try:
+        derivatives(losses, model, hyperparameters, local, ones, ones, search_graph=True)
+    except ProblemError as error:
+        layer = layer_without_second_derivative(module, parameters, inputs)
+        if layer is None:
+            raise
+        raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
 
 
 def layer_without_second_derivative(module: nn.Module, parameters: Named, inputs: Inputs) -> str | None:

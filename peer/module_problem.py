@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from peer.data.inputs import called, rows_of
-from peer.derivatives import Losses, derivatives
+from peer.data.inputs import called, moved, rows_of
+from peer.derivatives import Losses
 from peer.errors import ProblemError
 from peer.module_checks import (
     check_loss_per_sample,
+    check_losses,
     check_module,
     first_outputs,
-    layer_without_second_derivative,
 )
 from peer.module_data import ModuleData
 from peer.module_scores import accuracy, chosen, in_pieces, scores
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from peer.personalization import Personalization
 
 Named = Mapping[str, Tensor]
+Forward = Callable[[Named], Tensor]  # parameters by the module's names -> its outputs
 TRIED = 64  # test samples on which metrics are tried
 PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
 
@@ -57,6 +58,9 @@ class ModuleProblem:
     nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
     with `seed`; sets no larger than `batch_size` (default: that of a `DataLoader`, else 64) are used whole.
 
+    Batches go to the device of the module; samples may lie elsewhere. With `autocast=torch.bfloat16` the
+    module is computed in that where torch thinks it safe, in losses alone: gradients have three digits or so.
+
     Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
     `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
     unequal sets, and for sample tensors that do not fit the module.
@@ -78,9 +82,13 @@ class ModuleProblem:
         weight_decay: float = 0.0,
         prior_deviation: float = 1.0,
         batch_size: int | None = None,
+        autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
         check_module(module)
+        if autocast not in (None, torch.bfloat16):
+            remedy = "give torch.bfloat16, or None: other types need losses that are scaled"
+            raise ProblemError(f"autocast is {autocast}; {remedy}")
         if not weight_decay >= 0:
             raise ProblemError(f"weight_decay is {weight_decay}; give 0 or a number above it")
         if not prior_deviation > 0:
@@ -92,11 +100,13 @@ class ModuleProblem:
         self._loss = loss
         self._weight_decay = weight_decay
         self._prior_deviation = prior_deviation
+        self._autocast = autocast
         self.parameters: Named = {  # of the module, before anything is personal
             name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
         }
+        self._device = next(iter(self.parameters.values())).device
         inputs, targets = rows_of(self._data.train, slice(PROBED))
-        outputs = first_outputs(module, self.parameters, inputs)
+        outputs = first_outputs(module, self.parameters, moved(inputs, self._device))
         ground = Ground(module, self.parameters, outputs, self._data.train[1], weight_decay)
         self._personalization = personalization or NoPersonalization()
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
@@ -110,7 +120,7 @@ class ModuleProblem:
         self._given_metrics = metrics
         self._metrics = self._chosen_metrics()
         if composition.weighs:
-            check_loss_per_sample(loss, outputs, targets)
+            check_loss_per_sample(loss, outputs, targets.to(outputs.device))
         self._check_twice_differentiable()
 
     # ---- what is asked of a problem
@@ -119,12 +129,11 @@ class ModuleProblem:
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
         """Training loss with weight decay; with what the local variables of adapters cost."""
-        own = self.local if local is None else local
 
         def objective(parameters: Named) -> Tensor:
             return self._objective(parameters, hyperparameters, batch)
 
-        return self._composition.inner_loss(objective, model, hyperparameters, own)
+        return self._composition.inner_loss(objective, model, hyperparameters, local or self.local)
 
     def _own_loss(self, model: Named, hyperparameters: Named, batch: Batch, local: Named) -> Tensor:
         def objective(parameters: Named) -> Tensor:
@@ -136,7 +145,8 @@ class ModuleProblem:
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
         """Validation loss of what predicts, and the `prior`."""
-        loss = self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
+        outputs = self._personal(self._learning(batch[0]), model, hyperparameters, local)
+        loss = self._loss(outputs, batch[1].to(outputs.device))
         if not hyperparameters or self._prior_deviation == math.inf:
             return loss
         return loss + self.prior(hyperparameters).to(loss.dtype)
@@ -185,9 +195,7 @@ class ModuleProblem:
         self, model: Named, hyperparameters: Named, inputs: Inputs, local: Named | None = None
     ) -> Tensor:
         """Personal outputs for these inputs; without `local`, as the local variables are initially."""
-        own = self.local if local is None else local
-        parameters = self._composition.personal(model, hyperparameters, own)
-        return self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+        return self._personal(self._forward(inputs), model, hyperparameters, local)
 
     def meaning(self, hyperparameters: Named) -> Named:
         """What people are shown of the hyperparameters: weights, shares, strengths by their names."""
@@ -201,8 +209,7 @@ class ModuleProblem:
 
         Not while a loss is computed in another thread: torch puts parameters into the one module there is.
         """
-        own = self.local if local is None else local
-        parameters = self._composition.personal(model, hyperparameters, own)
+        parameters = self._composition.personal(model, hyperparameters, local or self.local)
         return PersonalModule(self._module, self._composition, parameters, hyperparameters)
 
     @property
@@ -249,6 +256,7 @@ class ModuleProblem:
             personalization=self._personalization,
             weight_decay=self._weight_decay,
             prior_deviation=self._prior_deviation,
+            autocast=self._autocast,
         )
         vars(other)["_data"] = changed
         return other
@@ -271,7 +279,8 @@ class ModuleProblem:
 
     def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
         """Training loss with weight decay of the module with these parameters and nothing personal."""
-        loss = self._loss(self._forward(batch[0])(parameters), batch[1])
+        outputs = self._learning(batch[0])(parameters)
+        loss = self._loss(outputs, batch[1].to(outputs.device))
         if self._weight_decay:
             squares = torch.stack([tensor.square().sum() for tensor in parameters.values()]).sum()
             loss = loss + self._weight_decay / 2 * squares
@@ -300,7 +309,7 @@ class ModuleProblem:
 
         def losses(parameters: Named) -> Tensor:
             outputs = self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
-            found = self._losses(outputs, targets)
+            found = self._losses(outputs, targets.to(outputs.device))
             if self._composition.weighs:
                 found = found * self._composition.weights(hyperparameters)[rows]
             return found
@@ -321,35 +330,57 @@ class ModuleProblem:
         inputs, targets = rows_of(self._data.test, slice(TRIED))
         with torch.no_grad():
             outputs = self.predict(self.model, self.hyperparameters, inputs)
-        return chosen(self._given_metrics, outputs, targets)
+        return chosen(self._given_metrics, outputs.to(targets.device), targets)
 
     def _tested(self, forward: Callable[[Inputs], Tensor]) -> Tensor:
-        """Outputs for all test samples."""
+        """Outputs for all test samples, on the device of their targets."""
         assert self._data.test is not None
-        return in_pieces(forward, self._data.test[0], len(self._data.test[1]))
+        inputs, targets = self._data.test
+        return in_pieces(forward, inputs, len(targets)).to(targets.device)
 
     def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:
-        outputs = self._composition.outputs(self._forward(batch[0]), parameters, hyperparameters)
+        outputs = self._composition.outputs(self._learning(batch[0]), parameters, hyperparameters)
+        targets = batch[1].to(outputs.device)
         if self._composition.weighs:
             if len(batch) < 3:
                 raise ProblemError(
                     "samples are weighted, but the batch has no indices; take it from batches()"
                 )
             weights = self._composition.weights(hyperparameters)[batch[2]]
-            loss = (weights * self._losses(outputs, batch[1])).mean()
+            loss = (weights * self._losses(outputs, targets)).mean()
         else:
-            loss = self._loss(outputs, batch[1])
+            loss = self._loss(outputs, targets)
         if self._weight_decay:
             loss = loss + self._weight_decay / 2 * self._composition.decay(parameters, hyperparameters)
         return loss
 
-    def _forward(self, inputs: Inputs) -> Callable[[Named], Tensor]:
+    def _forward(self, inputs: Inputs) -> Forward:
+        there = moved(inputs, self._device)
+
         def forward(parameters: Named) -> Tensor:
-            outputs = called(self._module, parameters, inputs)
+            outputs = called(self._module, parameters, there)
             assert isinstance(outputs, Tensor)
             return outputs
 
         return forward
+
+    def _learning(self, inputs: Inputs) -> Forward:
+        """The same as losses have it: with what of it is computed in lower precision, if that is wanted."""
+        forward = self._forward(inputs)
+        if self._autocast is None:
+            return forward
+
+        def lower(parameters: Named) -> Tensor:
+            with torch.autocast(self._device.type, self._autocast):
+                return forward(parameters).to(torch.float32)
+
+        return lower
+
+    def _personal(
+        self, forward: Forward, model: Named, hyperparameters: Named, local: Named | None
+    ) -> Tensor:
+        parameters = self._composition.personal(model, hyperparameters, local or self.local)
+        return self._composition.outputs(forward, parameters, hyperparameters)
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """One per sample."""
@@ -364,12 +395,5 @@ class ModuleProblem:
             outer=lambda x, h, z: self.outer_loss(x, h, batch, z),
             local=None if own is None else lambda x, h, z: own(x, h, batch, z),
         )
-        at = self.model, self.hyperparameters, self.local
-        ones = {name: torch.ones_like(tensor) for name, tensor in {**self.model, **self.local}.items()}
-        try:
-            derivatives(losses, *at, ones, ones, search_graph=True)
-        except ProblemError as error:
-            layer = layer_without_second_derivative(self._module, self.parameters, inputs)
-            if layer is None:
-                raise
-            raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
+        ground = self._module, self.parameters, moved(inputs, self._device)
+        check_losses(losses, self.model, self.hyperparameters, self.local, *ground)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class PersonalModule(nn.Module):
-    """Inputs (n, ...) to personal outputs (n, ...), from copies of all that they depend on.
+    """Inputs (n, ...) to personal outputs (n, ...), from copies of all that they depend on, in main memory.
 
     Adapters and own copies are merged into the weights, which is exact: they are what the module computes
     with. What changes outputs is applied to them. Its state has
@@ -43,7 +43,7 @@ class PersonalModule(nn.Module):
         self.personal = nn.Module()
         self._names = [name for part in composition.finishing for name in part.hyperparameters]
         for name in self._names:
-            _put(self.personal, name, hyperparameters[name].detach().clone())
+            _put(self.personal, name, hyperparameters[name].detach().cpu().clone())
         self._finished = composition.finished
         first = [] if len(self.learners) > 1 else ["y = y_0"]
         found = [part.formula for part in composition.finishing]  # "" for one that has none
@@ -66,7 +66,7 @@ def _with(module: nn.Module, parameters: Named) -> nn.Module:
         for name, parameter in found.named_parameters():
             if name in parameters:
                 parameter.copy_(parameters[name])
-    return found.requires_grad_(False)
+    return found.cpu().requires_grad_(False)
 
 
 def _put(holder: nn.Module, name: str, tensor: Tensor) -> None:

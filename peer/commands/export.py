@@ -52,7 +52,7 @@ def main(options: argparse.Namespace) -> int:
     module = problem.personal_module(kept.model, hyperparameters, local)
 
     def own(inputs: Tensor) -> Tensor:
-        return problem.predict(kept.model, hyperparameters, inputs, local)
+        return problem.predict(kept.model, hyperparameters, inputs, local).cpu()
 
     facts = _facts(options, problem, module, kept)
     sets = (problem.validation_set, problem.training_set)

@@ -42,6 +42,11 @@ def each(inputs: Inputs, change: Callable[[Tensor], Tensor]) -> Inputs:
     return tuple(change(tensor) for tensor in inputs)
 
 
+def moved(inputs: Inputs, device: torch.device) -> Inputs:
+    """On this device; not copied where they are there."""
+    return each(inputs, lambda tensor: tensor.to(device))
+
+
 def rows_of(samples: Samples, rows: Tensor | slice) -> Samples:
     """Some of these samples."""
     inputs, targets = samples

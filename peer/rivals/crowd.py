@@ -46,12 +46,14 @@ class Crowd:
         first = problems[0]
         if first.classes is None:
             raise ProblemError("these methods learn classes; the targets are no whole numbers")
-        self.layout = FlatLayout(first.parameters, "parameters")
+        self.device = torch.device(device)
+        self.layout = FlatLayout(
+            {name: tensor.to(self.device) for name, tensor in first.parameters.items()}, "parameters"
+        )
         for problem in problems:
             if FlatLayout(problem.parameters, "parameters").describe() != self.layout.describe():
                 raise ProblemError("the agents have different networks; give all of them the same")
         self.agents = len(problems)
-        self.device = torch.device(device)
         self.initial = self.layout.flatten(first.parameters).to(self.device)  # (P,)
         self._problems = problems
         self._module = copy.deepcopy(first.module).to(self.device)
