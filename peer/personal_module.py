@@ -56,9 +56,12 @@ class PersonalModule(nn.Module):
 
 
 def _with(module: nn.Module, parameters: Named) -> nn.Module:
-    """A copy of the module with these parameters, which learns no more."""
+    """A copy of the module with these parameters, which learns no more; what is frozen is shared with it."""
+    frozen = {
+        id(one): one for one in module.parameters() if not one.requires_grad and one.device.type == "cpu"
+    }
     try:
-        found = copy.deepcopy(module)
+        found = copy.deepcopy(module, frozen)
     except Exception as error:  # whatever it is, it is of the user's own module
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ProblemError(f"{type(module).__name__} cannot be copied: {told}") from error
