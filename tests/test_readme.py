@@ -16,7 +16,7 @@ from peer.scenario import Kill
 from peer.scenario_file import parse_scenario
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / page for page in ("README.md", "deploy/README.md")]
+PAGES = [ROOT / page for page in ("README.md", "deploy/README.md", "peer/tasks/README.md")]
 
 
 def commands() -> list[str]:
@@ -64,7 +64,7 @@ def test_there_are_commands_to_check() -> None:
 
 
 def test_the_task_file_is_learned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", PAGES[1].read_text(encoding="utf-8"), re.DOTALL)
+    code, *_ = re.findall(r"```python\n(.*?)```", PAGES[2].read_text(encoding="utf-8"), re.DOTALL)
     (tmp_path / "task.py").write_text(code, encoding="utf-8")
     assert main(["simulate", "--task", str(tmp_path / "task.py"), "--agents", "4", "--ticks", "200"]) == 0
     told = re.search(r"shared \+ personal against local only: \+([0-9.]+) points", capsys.readouterr().out)
