@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from peer.batch_norms import moves
 from peer.data.inputs import Inputs, called, described, tensors_of
 from peer.derivatives import derivatives, leads_nowhere
 from peer.errors import ProblemError
@@ -29,11 +30,12 @@ Named = Mapping[str, Tensor]
 def check_module(module: nn.Module) -> None:
     """Refuse what training changes by itself, and what is random; frozen by `eval()` both are welcome.
 
-    Recurrent layers and attention have a dropout of their own. Raises `ProblemError` naming the layer.
+    Running statistics of BatchNorm are learned (`peer.batch_norms`), those of other layers are not. Recurrent
+    layers and attention have a dropout of their own. Raises `ProblemError` naming the layer.
     """
     for name, part in module.named_modules():
         where = f"module {name or type(module).__name__} ({type(part).__name__})"
-        if not part.training:
+        if not part.training or moves(part):
             continue
         if isinstance(part, NORMS) and part.track_running_stats:
             raise ProblemError(

@@ -10,10 +10,15 @@ from peer.data.inputs import joined
 from peer.data_position import ShuffledBatches
 from peer.errors import ProblemError
 from peer.module_checks import check_samples
+from peer.module_scores import in_pieces
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
     from peer.data.datasets import Columns, Data
-    from peer.data.inputs import Samples
+    from peer.data.inputs import Inputs, Samples
 
 BATCH_SIZE: Final = 64  # where nobody says another
 
@@ -74,3 +79,9 @@ class ModuleData:
     def all_batches(self) -> ShuffledBatches:
         """Endless batches of training and validation samples together."""
         return ShuffledBatches(joined(self.train, self.validation), self.batch_size, self.seed)
+
+    def tested(self, forward: Callable[[Inputs], Tensor]) -> Tensor:
+        """Outputs for all test samples, of which there must be some, on the device of their targets."""
+        assert self.test is not None
+        inputs, targets = self.test
+        return in_pieces(forward, inputs, len(targets)).to(targets.device)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from peer.batch_norms import by_batch, misses, of_all, statistics_of, with_local_statistics
 from peer.data.inputs import called, moved, rows_of
 from peer.derivatives import Losses
 from peer.errors import ProblemError
@@ -21,7 +22,7 @@ from peer.module_checks import (
     first_outputs,
 )
 from peer.module_data import ModuleData
-from peer.module_scores import accuracy, chosen, in_pieces, scores
+from peer.module_scores import accuracy, chosen, scores
 from peer.personal_module import PersonalModule
 from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 Named = Mapping[str, Tensor]
 Forward = Callable[[Named], Tensor]  # parameters by the module's names -> its outputs
-TRIED = 64  # test samples on which metrics are tried
 PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
 
 
@@ -61,7 +61,8 @@ class ModuleProblem:
     Batches go to the device of the module; samples may lie elsewhere. With `autocast=torch.bfloat16` the
     module is computed in that where torch thinks it safe, in losses alone: gradients have three digits or so.
 
-    Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
+    Running statistics of BatchNorm are local variables, which never leave (`peer.batch_norms`), or constants
+    once frozen by `eval()`, as other layers have to be that keep some or draw at random. Raises
     `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
     unequal sets, and for sample tensors that do not fit the module.
     """
@@ -86,6 +87,7 @@ class ModuleProblem:
         seed: int = 0,
     ) -> None:
         check_module(module)
+        self._given_module, module = module, with_local_statistics(module)
         if autocast not in (None, torch.bfloat16):
             remedy = "give torch.bfloat16, or None: other types need losses that are scaled"
             raise ProblemError(f"autocast is {autocast}; {remedy}")
@@ -101,13 +103,16 @@ class ModuleProblem:
         self._weight_decay = weight_decay
         self._prior_deviation = prior_deviation
         self._autocast = autocast
+        self._statistics = statistics_of(module)
+        named = {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
         self.parameters: Named = {  # of the module, before anything is personal
-            name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
+            name: tensor for name, tensor in named.items() if name not in self._statistics
         }
         self._device = next(iter(self.parameters.values())).device
         inputs, targets = rows_of(self._data.train, slice(PROBED))
-        outputs = first_outputs(module, self.parameters, moved(inputs, self._device))
-        ground = Ground(module, self.parameters, outputs, self._data.train[1], weight_decay)
+        outputs = first_outputs(module, named, moved(inputs, self._device))
+        kept = frozenset(self._statistics)
+        ground = Ground(module, named, outputs, self._data.train[1], weight_decay, statistics=kept)
         self._personalization = personalization or NoPersonalization()
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
         composition = Composition(self._personalization, ground)
@@ -115,10 +120,12 @@ class ModuleProblem:
         self.model: Named = composition.model
         self.hyperparameters: Named = composition.hyperparameters
         self.local: Named = composition.local
-        if composition.has_own_copy:
+        if composition.has_own_copy or self._statistics:
             self.local_loss = self._own_loss
         self._given_metrics = metrics
-        self._metrics = self._chosen_metrics()
+        self._metrics = chosen(
+            metrics, self._data.test, lambda some: self.predict(self.model, self.hyperparameters, some)
+        )
         if composition.weighs:
             check_loss_per_sample(loss, outputs, targets.to(outputs.device))
         self._check_twice_differentiable()
@@ -136,6 +143,10 @@ class ModuleProblem:
         return self._composition.inner_loss(objective, model, hyperparameters, local or self.local)
 
     def _own_loss(self, model: Named, hyperparameters: Named, batch: Batch, local: Named) -> Tensor:
+        if self._statistics:
+            inputs = moved(batch[0], self._device)
+            return misses(self._module, self._composition.shared(model, local), inputs)
+
         def objective(parameters: Named) -> Tensor:
             return self._objective(parameters, hyperparameters, batch)
 
@@ -183,10 +194,13 @@ class ModuleProblem:
         """
         if self._data.test is None:
             return {}
-        outputs = {"personal": self._tested(lambda some: self.predict(model, hyperparameters, some, local))}
+        outputs = {
+            "personal": self._data.tested(lambda some: self.predict(model, hyperparameters, some, local))
+        }
         if self._composition.is_complete:
             plain = self._composition.plain_outputs
-            outputs["shared"] = self._tested(lambda some: plain(self._forward(some), model))
+            own = local or self.local  # statistics
+            outputs["shared"] = self._data.tested(lambda some: plain(self._forward(some), model, own))
         return scores(self._metrics, outputs, self._data.test[1])
 
     # ---- for people and comparisons
@@ -230,7 +244,7 @@ class ModuleProblem:
     @property
     def module(self) -> nn.Module:
         """As it was given."""
-        return self._module
+        return self._given_module
 
     @property
     def weight_decay(self) -> float:
@@ -247,7 +261,7 @@ class ModuleProblem:
         """The same problem with other targets of the training samples."""
         changed = replace(self._data, train=(self._data.train[0], targets))
         other = ModuleProblem(
-            self._module,
+            self._given_module,
             changed.train,
             changed.validation,
             changed.test,
@@ -279,7 +293,8 @@ class ModuleProblem:
 
     def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
         """Training loss with weight decay of the module with these parameters and nothing personal."""
-        outputs = self._learning(batch[0])(parameters)
+        with by_batch(self._module):  # as anybody trains who is alone
+            outputs = self._learning(batch[0])(parameters)
         loss = self._loss(outputs, batch[1].to(outputs.device))
         if self._weight_decay:
             squares = torch.stack([tensor.square().sum() for tensor in parameters.values()]).sum()
@@ -289,7 +304,8 @@ class ModuleProblem:
     def plain_accuracy(self, parameters: Named) -> float:
         """Test accuracy of the module with these parameters; there must be test samples."""
         assert self._data.test is not None
-        return accuracy(self._tested(lambda some: self._forward(some)(parameters)), self._data.test[1])
+        known = {**parameters, **of_all(self._module, parameters, moved(self._data.train[0], self._device))}
+        return accuracy(self._data.tested(lambda some: self._forward(some)(known)), self._data.test[1])
 
     @property
     def training_samples(self) -> int:
@@ -320,23 +336,6 @@ class ModuleProblem:
         return shared, losses(self._composition.personal(model, hyperparameters, local))
 
     # ---- how it is done
-
-    def _chosen_metrics(self) -> dict[str, Metric]:
-        if self._data.test is None:
-            if self._given_metrics:
-                told = ", ".join(self._given_metrics)
-                raise ProblemError(f"metrics has {told}, but there are no test samples; give some")
-            return {}
-        inputs, targets = rows_of(self._data.test, slice(TRIED))
-        with torch.no_grad():
-            outputs = self.predict(self.model, self.hyperparameters, inputs)
-        return chosen(self._given_metrics, outputs.to(targets.device), targets)
-
-    def _tested(self, forward: Callable[[Inputs], Tensor]) -> Tensor:
-        """Outputs for all test samples, on the device of their targets."""
-        assert self._data.test is not None
-        inputs, targets = self._data.test
-        return in_pieces(forward, inputs, len(targets)).to(targets.device)
 
     def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:
         outputs = self._composition.outputs(self._learning(batch[0]), parameters, hyperparameters)
@@ -389,11 +388,11 @@ class ModuleProblem:
     def _check_twice_differentiable(self) -> None:
         inputs, targets = rows_of(self._data.train, slice(PROBED))
         batch: Any = (inputs, targets, torch.arange(len(targets)))
-        own = self._own_loss if self._composition.has_own_copy else None
+        own = self._own_loss if self._composition.has_own_copy or self._statistics else None
         losses = Losses(
             inner=lambda x, h, z: self.inner_loss(x, h, batch, z),
             outer=lambda x, h, z: self.outer_loss(x, h, batch, z),
             local=None if own is None else lambda x, h, z: own(x, h, batch, z),
         )
-        ground = self._module, self.parameters, moved(inputs, self._device)
+        ground = self._module, {**self.parameters, **self._statistics}, moved(inputs, self._device)
         check_losses(losses, self.model, self.hyperparameters, self.local, *ground)

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from peer.data.inputs import each
+from peer.data.inputs import each, rows_of
 from peer.errors import ProblemError
 
 if TYPE_CHECKING:
-    from peer.data.inputs import Inputs
+    from peer.data.inputs import Inputs, Samples
 
 ACCURACY: Final = "accuracy"
+TRIED: Final = 64  # test samples on which metrics are tried
 ROWS: Final = 4096  # test samples that are computed with at once
 
 Plain = Callable[[Tensor, Tensor], Any]  # outputs and targets of all test samples -> one number
@@ -70,13 +71,21 @@ def measured(name: str, metric: Metric, outputs: Tensor, targets: Tensor) -> flo
     return float(found)
 
 
-def chosen(given: Mapping[str, Metric] | None, outputs: Tensor, targets: Tensor) -> dict[str, Metric]:
-    """The metrics of targets like these: accuracy for classes, and those given; R² where nothing is given.
+def chosen(
+    given: Mapping[str, Metric] | None, test: Samples | None, predict: Callable[[Inputs], Tensor]
+) -> dict[str, Metric]:
+    """The metrics of these samples: accuracy for classes, and those given; R² where nothing is given.
 
-    `outputs` and `targets` are of a few test samples, on which all are tried. Those that accumulate are
-    copied: agents of one process, each in a thread, would mix their samples. Raises `ProblemError` naming a
-    metric that cannot be used.
+    All are tried on a few of the samples. Those that accumulate are copied: agents of one process, each in a
+    thread, would mix theirs. Raises `ProblemError` naming a metric that cannot be used.
     """
+    if test is None:
+        if given:
+            raise ProblemError(f"metrics has {', '.join(given)}, but there are no test samples; give some")
+        return {}
+    inputs, targets = rows_of(test, slice(TRIED))
+    with torch.no_grad():
+        outputs = predict(inputs).to(targets.device)
     found = {
         name: copy.deepcopy(metric) if isinstance(metric, Accumulating) else metric
         for name, metric in (given or {}).items()

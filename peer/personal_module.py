@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from peer.batch_norms import with_ordinary_layers
 from peer.data.inputs import Inputs, applied
 from peer.errors import ProblemError
+from peer.module_copies import copy_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,11 +58,9 @@ class PersonalModule(nn.Module):
 
 def _with(module: nn.Module, parameters: Named) -> nn.Module:
     """A copy of the module with these parameters, which learns no more; what is frozen is shared with it."""
-    frozen = {
-        id(one): one for one in module.parameters() if not one.requires_grad and one.device.type == "cpu"
-    }
+    frozen = [one for one in module.parameters() if not one.requires_grad and one.device.type == "cpu"]
     try:
-        found = copy.deepcopy(module, frozen)
+        found = copy_sharing(module, frozen)
     except Exception as error:  # whatever it is, it is of the user's own module
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ProblemError(f"{type(module).__name__} cannot be copied: {told}") from error
@@ -69,7 +68,7 @@ def _with(module: nn.Module, parameters: Named) -> nn.Module:
         for name, parameter in found.named_parameters():
             if name in parameters:
                 parameter.copy_(parameters[name])
-    return found.cpu().requires_grad_(False)
+    return with_ordinary_layers(found.cpu()).requires_grad_(False)
 
 
 def _put(holder: nn.Module, name: str, tensor: Tensor) -> None:

@@ -56,7 +56,7 @@ PURE_CORE = [
 TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
-        *("data_position", "plain_trees"),
+        *("batch_norms", "data_position", "plain_trees"),
         *("data/datasets", "data/holdings", "data/idx", "data/inputs", "data/labelled", "data/mixture"),
         *("data/partition", "data/splitting", "data/tables"),
         *(

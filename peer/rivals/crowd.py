@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from peer.batch_norms import moves
 from peer.data.inputs import one_tensor
 from peer.errors import ProblemError
 from peer.module_scores import accuracy
@@ -46,6 +47,10 @@ class Crowd:
         first = problems[0]
         if first.classes is None:
             raise ProblemError("these methods learn classes; the targets are no whole numbers")
+        if any(map(moves, first.module.modules())):
+            raise ProblemError(
+                "these methods know no running statistics; use GroupNorm, or freeze with eval()"
+            )
         self.device = torch.device(device)
         self.layout = FlatLayout(
             {name: tensor.to(self.device) for name, tensor in first.parameters.items()}, "parameters"

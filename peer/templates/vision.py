@@ -38,7 +38,7 @@ def load(shard: int, agents: int, seed: int) -> list[tuple[Tensor, Tensor]]:
 def network() -> nn.Module:
     """Any module that maps pictures to one number for each class.
 
-    Layers that keep running statistics would differ from agent to agent: GroupNorm instead of BatchNorm.
+    BatchNorm does as well: its running statistics are each agent's own.
     """
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
