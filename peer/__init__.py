@@ -9,6 +9,8 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from peer.data.mapped import mapped
+    from peer.data.splitting import split
     from peer.embedded import Agent, run
     from peer.errors import HyperpushError, ProblemError, SettingError
     from peer.module_problem import ModuleProblem
@@ -44,8 +46,10 @@ _HOMES = {
     "bilevel_solution": "peer.quadratic",
     "closed_form": "peer.quadratic",
     "frame": "peer.run_result",
+    "mapped": "peer.data.mapped",
     "run": "peer.embedded",
     "simulate": "peer.virtual_swarm",
+    "split": "peer.data.splitting",
 }
 
 __all__ = [
@@ -72,8 +76,10 @@ __all__ = [
     "bilevel_solution",
     "closed_form",
     "frame",
+    "mapped",
     "run",
     "simulate",
+    "split",
 ]
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Protocol, TypeVar, r
 import torch
 from torch import Tensor
 
+from peer.data.inputs import Inputs, Samples, rows_of
 from peer.plain_trees import from_snapshot, to_snapshot
 from peer.snapshot import Snapshot, SnapshotError
 
@@ -14,13 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 T = TypeVar("T")
-Samples = tuple[Tensor, Tensor]
 
 
 class Batch(NamedTuple):
     """Some samples of a set, and which ones: row i of all three belongs together."""
 
-    inputs: Tensor  # (batch, ...)
+    inputs: Inputs  # (batch, ...), each
     targets: Tensor  # (batch, ...)
     indices: Tensor  # (batch,), int64, places in the whole set
 
@@ -81,39 +81,39 @@ class ShuffledBatches:
     """
 
     def __init__(self, samples: Samples, batch_size: int, seed: int) -> None:
-        self._inputs, self._targets = samples
+        self._samples = samples
         self._batch_size = batch_size
         self._generator = torch.Generator().manual_seed(seed)
         self._before = self._generator.get_state()  # the permutation
         self._order = torch.empty(0, dtype=torch.int64)
         self._position = 0  # of the next sample in it
-        self._all = torch.arange(len(self._inputs))
+        self._all = torch.arange(len(samples[1]))
 
     def __iter__(self) -> Iterator[Batch]:
         return self
 
     def __next__(self) -> Batch:
-        if len(self._inputs) <= self._batch_size:
-            return Batch(self._inputs, self._targets, self._all)
+        if len(self._all) <= self._batch_size:
+            return Batch(*self._samples, self._all)
         if self._position + self._batch_size > len(self._order):
             self._shuffle()
         chosen = self._order[self._position : self._position + self._batch_size]
         self._position += self._batch_size
-        return Batch(self._inputs[chosen], self._targets[chosen], chosen)
+        return Batch(*rows_of(self._samples, chosen), chosen)
 
     def _shuffle(self) -> None:
         self._before = self._generator.get_state()
-        self._order = torch.randperm(len(self._inputs), generator=self._generator)
+        self._order = torch.randperm(len(self._all), generator=self._generator)
         self._position = 0
 
     def state_dict(self) -> dict[str, Any]:
         """The random stream before the present permutation, and how much of that has been used."""
-        return {"generator": self._before, "position": self._position, "samples": len(self._inputs)}
+        return {"generator": self._before, "position": self._position, "samples": len(self._all)}
 
     def load_state_dict(self, state: dict[str, Any], /) -> None:
         """Go on from there. Raises ValueError if it was another data set."""
-        if state["samples"] != len(self._inputs):
-            raise ValueError(f"there were {state['samples']} samples, now there are {len(self._inputs)}")
+        if state["samples"] != len(self._all):
+            raise ValueError(f"there were {state['samples']} samples, now there are {len(self._all)}")
         self._generator.set_state(state["generator"])
         if state["position"]:
             self._shuffle()

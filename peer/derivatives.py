@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     Named = Mapping[str, Tensor]
 
 ERROR_NODE = "torch::autograd::Error"
+OF_COMPILERS = ("torch.compile", "was compiled with non-empty donated buffers")  # what autograd says of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +156,7 @@ def _of_autograd(error: RuntimeError) -> Exception:
 
 
 def _no_second_derivative(told: str) -> ProblemError:
-    if "torch.compile" in told:
+    if any(words in told for words in OF_COMPILERS):
         remedy = 'leave torch.compile out, or give it backend="eager": the others have no double backward'
         return ProblemError(f"a loss cannot be differentiated twice: {told}; {remedy}")
     return ProblemError(

@@ -18,9 +18,10 @@ from peer.event_words import sentence
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
 from peer.json_log import JsonDisplay, JsonLog
 from peer.outcome import CONFIDENCE, Kind, verdict
+from peer.views import mean_metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
 
     from peer.events import Event
@@ -247,6 +248,9 @@ def summary_line(views: Sequence[AgentView]) -> str:
     line += f", validation {mean('validation_loss', '.3f')}"
     if any(math.isfinite(view.shared) for view in views):
         line += f"  accuracy: shared {mean('shared', '.3f')}, personal {mean('personal', '.3f')}"
+    means = mean_metrics(views)
+    if means:
+        line += "  " + ", ".join(f"{name} {_number(value, '.3f')}" for name, value in means.items())
     line += f"  |hypergr.| {mean('hypergradient_norm', '.1e')}  residual {mean('residual', '.1e')}"
     return f"{line}  {received} received, {missing:.0%} missing"
 
@@ -270,6 +274,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     for label, key in rows if len(outcome.agents) > 1 else [("this agent", "mean")]:
         table.add_row(label, *(_number(summary[column][key], form) for column in outcome.columns))
     console.print(table)
+    if outcome.metrics():
+        console.print(_metrics_table(outcome.metrics()))
     if is_accuracy and len(outcome.agents) > 1:
         for other in outcome.columns:
             found = outcome.compare("personal", other)
@@ -288,3 +294,16 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     if outcome.digest is not None:
         closing += f"; digest of the trace {outcome.digest}"
     console.print(closing)
+
+
+def _metrics_table(metrics: Mapping[str, Mapping[str, float]]) -> Table:
+    """Means over agents of what the problem measures beside accuracies."""
+    table = Table(header_style="bold")
+    table.add_column("test metric")
+    for heading in ("shared model", "shared + personal"):
+        table.add_column(heading, justify="right")
+    for name, values in metrics.items():
+        table.add_row(
+            name, *(_number(values.get(which, math.nan), ".4g") for which in ("shared", "personal"))
+        )
+    return table

@@ -20,6 +20,7 @@ from peer.event_words import sentence
 from peer.events import HyperRateLowered, LinkDeaf, NonFiniteStep, PeerDeparted, PeerQuarantined
 from peer.jsonable import jsonable
 from peer.outcome import verdict
+from peer.views import mean_metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,6 +82,7 @@ class JsonDisplay:
         self._last = now
         ticks = min(view.tick for view in views)
         means = {name: statistics.fmean(getattr(view, name) for view in views) for name in MEANS}
+        means |= mean_metrics(views)
         received = sum(view.messages.received for view in views)
         missing = sum(view.messages.gaps for view in views)
         self._log.emit(

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX: Final = "hyperpush_"
 NEIGHBOURS_MAX: Final = 64  # of one agent; a swarm has a few, whoever is announced to it
+METRICS_MAX: Final = 64  # of a problem's own
+ACCURACIES: Final = ("shared", "personal")
 MESSAGES: Final = ("sent", "received", "missing", "replaced", "unsent", "stale")
 
 Values = Iterable[tuple[Sequence[str], float | None]]  # of labels, in their order, and what they have
@@ -79,7 +81,14 @@ def _each(read: Callable[[AgentStatus], Mapping[str, float]]) -> Callable[[Agent
 def _accuracies(status: AgentStatus) -> Values:
     for scope, accuracies in (("agent", status.accuracies), ("swarm", status.swarm_accuracies)):
         for model, value in sorted(accuracies.items()):
-            yield (model, scope), value
+            if model in ACCURACIES:
+                yield (model, scope), value
+
+
+def _others(status: AgentStatus) -> Values:
+    others = sorted(name for name in status.accuracies if name not in ACCURACIES)
+    for name in others[:METRICS_MAX]:
+        yield (name,), status.accuracies[name]
 
 
 def _peers(status: AgentStatus) -> dict[str, float]:
@@ -143,6 +152,12 @@ FAMILIES: Final[Mapping[str, Family]] = {
         "On test samples, of this agent and averaged over the swarm",
         ("model", "scope"),
         _accuracies,
+    ),
+    "test_metric": Family(
+        GaugeMetricFamily,
+        "What the problem measures beside accuracies, as it names it",
+        ("name",),
+        _others,
     ),
     "residual_ratio": Family(
         GaugeMetricFamily,

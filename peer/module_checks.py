@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from peer.derivatives import leads_nowhere
+from peer.batch_norms import moves
+from peer.data.inputs import Inputs, called, described, tensors_of
+from peer.derivatives import derivatives, leads_nowhere
 from peer.errors import ProblemError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from peer.data.inputs import Samples
+    from peer.derivatives import Losses
 
 # Their common base classes have no public name.
 NORMS = nn.modules.batchnorm._NormBase  # noqa: SLF001  (see above)
 DROPOUTS = nn.modules.dropout._DropoutNd  # noqa: SLF001  (see above)
 
 Named = Mapping[str, Tensor]
-Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
 
 
 def check_module(module: nn.Module) -> None:
     """Refuse what training changes by itself, and what is random; frozen by `eval()` both are welcome.
 
-    Recurrent layers and attention have a dropout of their own. Raises `ProblemError` naming the layer.
+    Running statistics of BatchNorm are learned (`peer.batch_norms`), those of other layers are not. Recurrent
+    layers and attention have a dropout of their own. Raises `ProblemError` naming the layer.
     """
     for name, part in module.named_modules():
         where = f"module {name or type(module).__name__} ({type(part).__name__})"
-        if not part.training:
+        if not part.training or moves(part):
             continue
         if isinstance(part, NORMS) and part.track_running_stats:
             raise ProblemError(
@@ -48,13 +54,38 @@ def check_module(module: nn.Module) -> None:
 def check_samples(name: str, samples: Samples) -> None:
     """Raise `ProblemError` for sets that are empty or unequal."""
     inputs, targets = samples
-    if len(inputs) == 0 or len(inputs) != len(targets):
+    counts = {key: len(tensor) for key, tensor in tensors_of(inputs).items()}
+    if len(targets) == 0 or set(counts.values()) != {len(targets)}:
+        told = ", ".join(f"{count} {key}" for key, count in counts.items()) or "0 inputs"
+        raise ProblemError(f"{name} has {told} and {len(targets)} targets; give equal numbers above 0")
+
+
+def check_loss_per_sample(loss: Callable[..., Tensor], outputs: Tensor, targets: Tensor) -> None:
+    """Raise `ProblemError` for a loss that does not give one number for each of these with "none"."""
+    name = getattr(loss, "__name__", type(loss).__name__)
+    remedy = 'weights of samples need a loss that takes reduction="none" and then gives one loss per sample'
+    if not _takes_reduction(loss):
+        raise ProblemError(f'the loss {name} has no argument "reduction"; {remedy}')
+    found = loss(outputs, targets, reduction="none")
+    whole = loss(outputs, targets)
+    if found.dim() == 0 or len(found) != len(targets) or not torch.allclose(found.mean(), whole):
         raise ProblemError(
-            f"{name} has {len(inputs)} inputs and {len(targets)} targets; give equal numbers above 0"
+            f'the loss {name} with reduction="none" gives shape {tuple(found.shape)}, and its mean is '
+            f"{float(found.mean()):g} instead of {float(whole):g}; {remedy}"
         )
 
 
-def first_outputs(module: nn.Module, parameters: Named, inputs: Tensor) -> Tensor:
+def _takes_reduction(loss: Callable[..., Tensor]) -> bool:
+    try:
+        # The call of a module takes anything and hands it on.
+        asked = loss.forward if isinstance(loss, nn.Module) else loss
+        parameters = inspect.signature(asked).parameters.values()
+    except ValueError:  # of a builtin without one
+        return False
+    return any(one.name == "reduction" or one.kind is one.VAR_KEYWORD for one in parameters)
+
+
+def first_outputs(module: nn.Module, parameters: Named, inputs: Inputs) -> Tensor:
     """What the module makes of these inputs. Nothing is left changed.
 
     Raises `ProblemError` if it does not accept them, gives anything but one tensor, changes its buffers, or
@@ -65,9 +96,10 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Tensor) -> Tenso
         stream = torch.get_rng_state()
         try:
             with torch.no_grad():
-                outputs = torch.func.functional_call(module, dict(parameters), (inputs,))
-        except (RuntimeError, ValueError) as error:
-            raise ProblemError(f"the module does not accept train inputs: {error}") from error
+                outputs = called(module, parameters, inputs)
+        except (RuntimeError, ValueError, TypeError) as error:
+            given = described(inputs)
+            raise ProblemError(f"the module does not accept train inputs ({given}): {error}") from error
         is_random = not torch.equal(stream, torch.get_rng_state())
     kind = type(module).__name__
     if not isinstance(outputs, Tensor):
@@ -84,7 +116,27 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Tensor) -> Tenso
     return outputs
 
 
-def layer_without_second_derivative(module: nn.Module, parameters: Named, inputs: Tensor) -> str | None:
+def check_losses(
+    losses: Losses,
+    model: Named,
+    hyperparameters: Named,
+    local: Named,
+    module: nn.Module,
+    parameters: Named,
+    inputs: Inputs,
+) -> None:
+    """Raise `ProblemError` for losses that cannot be differentiated twice; it names the layer that is why."""
+    ones = {name: torch.ones_like(tensor) for name, tensor in {**model, **local}.items()}
+    try:
+        derivatives(losses, model, hyperparameters, local, ones, ones, search_graph=True)
+    except ProblemError as error:
+        layer = layer_without_second_derivative(module, parameters, inputs)
+        if layer is None:
+            raise
+        raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
+
+
+def layer_without_second_derivative(module: nn.Module, parameters: Named, inputs: Inputs) -> str | None:
     """The innermost layer that cannot be differentiated twice by itself, in words; None if each one can."""
     found: list[str] = []
     looking = True
@@ -105,7 +157,7 @@ def layer_without_second_derivative(module: nn.Module, parameters: Named, inputs
     ]
     try:
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in parameters.items()}
-        torch.func.functional_call(module, leaves, (inputs,))
+        called(module, leaves, inputs)
     finally:
         for handle in handles:
             handle.remove()

@@ -3,45 +3,66 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from peer.data_position import ShuffledBatches
-from peer.derivatives import Losses, derivatives
+from peer.batch_norms import by_batch, misses, of_all, statistics_of, with_local_statistics
+from peer.data.inputs import called, moved, rows_of
+from peer.derivatives import Losses
 from peer.errors import ProblemError
-from peer.module_checks import check_module, check_samples, first_outputs, layer_without_second_derivative
+from peer.module_checks import (
+    check_loss_per_sample,
+    check_losses,
+    check_module,
+    first_outputs,
+)
+from peer.module_data import ModuleData
+from peer.module_scores import accuracy, chosen, scores
 from peer.personal_module import PersonalModule
 from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
 from peer.personalization.contract import Ground
 
 if TYPE_CHECKING:
-    from peer.data_position import Batch
+    from peer.data.datasets import Columns, Data
+    from peer.data.inputs import Inputs, Samples
+    from peer.data_position import Batch, ShuffledBatches
+    from peer.module_scores import Metric
     from peer.personalization import Personalization
 
 Named = Mapping[str, Tensor]
-Samples = tuple[Tensor, Tensor]  # inputs (n, ...) and targets (n, ...)
+Forward = Callable[[Named], Tensor]  # parameters by the module's names -> its outputs
 PROBED = 2  # samples that are enough to see what a module does; one is too few for normalizations
 
 
 class ModuleProblem:
     """Inner loss on `train`, outer loss on `validation`, metrics on `test`.
 
+    Each set is a pair of tensors, inputs (n, ...) and targets (n, ...), or what `peer.data.datasets.read`
+    takes: any data set with an index, a `DataLoader`, a dictionary of columns, of which `columns` says which
+    are what. Several inputs, a tuple or a dictionary, are positional and keyword arguments of the module.
+
     `module` is left as it is: its parameters are copied, but for frozen ones, which are used as they are and
     never sent. `loss(outputs, targets)` gives the mean over the batch (default: cross-entropy); with
     personal weights it must take `reduction="none"` as well and then give one loss per sample. The training
-    loss also has `weight_decay / 2 * |parameters|^2`. `personalization` says what is personal, and thereby
-    what `model`, `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to
-    be within `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`);
-    inf: nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
-    with `seed`; sets no larger than `batch_size` are used whole.
+    loss also has `weight_decay / 2 * |parameters|^2`. `metrics` are functions of (outputs, targets) of all
+    test samples that give one number, or objects with `update`, `compute` and `reset`, as torchmetrics has;
+    without any R² is taken of numbers. `personalization` says what is personal, and thereby what `model`,
+    `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to be within
+    `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`); inf:
+    nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
+    with `seed`; sets no larger than `batch_size` (default: that of a `DataLoader`, else 64) are used whole.
 
-    Layers that keep running statistics or draw at random are welcome once frozen by `eval()`. Raises
+    Batches go to the device of the module; samples may lie elsewhere. With `autocast=torch.bfloat16` the
+    module is computed in that where torch thinks it safe, in losses alone: gradients have three digits or so.
+
+    Running statistics of BatchNorm are local variables, which never leave (`peer.batch_norms`), or constants
+    once frozen by `eval()`, as other layers have to be that keep some or draw at random. Raises
     `ProblemError` for those that are not, for a loss that autograd cannot differentiate twice, for empty or
     unequal sets, and for sample tensors that do not fit the module.
     """
@@ -51,23 +72,25 @@ class ModuleProblem:
     def __init__(
         self,
         module: nn.Module,
-        train: Samples,
-        validation: Samples,
-        test: Samples | None = None,
+        train: Data,
+        validation: Data,
+        test: Data | None = None,
         *,
+        columns: Columns | None = None,
+        metrics: Mapping[str, Metric] | None = None,
         loss: Callable[..., Tensor] = nn.functional.cross_entropy,
         personalization: Personalization | None = None,
         weight_decay: float = 0.0,
         prior_deviation: float = 1.0,
-        batch_size: int = 64,
+        batch_size: int | None = None,
+        autocast: torch.dtype | None = None,
         seed: int = 0,
     ) -> None:
         check_module(module)
-        for name, samples in (("train", train), ("validation", validation), ("test", test)):
-            if samples is not None:
-                check_samples(name, samples)
-        if batch_size < 1:
-            raise ProblemError(f"batch_size is {batch_size}; give 1 or more samples")
+        self._given_module, module = module, with_local_statistics(module)
+        if autocast not in (None, torch.bfloat16):
+            remedy = "give torch.bfloat16, or None: other types need losses that are scaled"
+            raise ProblemError(f"autocast is {autocast}; {remedy}")
         if not weight_decay >= 0:
             raise ProblemError(f"weight_decay is {weight_decay}; give 0 or a number above it")
         if not prior_deviation > 0:
@@ -75,17 +98,21 @@ class ModuleProblem:
                 f"prior_deviation is {prior_deviation}; give a number above 0, or inf for no prior"
             )
         self._module = module
-        self._train, self._validation, self._test = train, validation, test
+        self._data = ModuleData.of(train, validation, test, columns, batch_size, seed)
         self._loss = loss
         self._weight_decay = weight_decay
         self._prior_deviation = prior_deviation
-        self._batch_size = batch_size
-        self._seed = seed
+        self._autocast = autocast
+        self._statistics = statistics_of(module)
+        named = {name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad}
         self.parameters: Named = {  # of the module, before anything is personal
-            name: p.detach().clone() for name, p in module.named_parameters() if p.requires_grad
+            name: tensor for name, tensor in named.items() if name not in self._statistics
         }
-        outputs = first_outputs(module, self.parameters, train[0][:PROBED])
-        ground = Ground(module, self.parameters, outputs, train[1], weight_decay)
+        self._device = next(iter(self.parameters.values())).device
+        inputs, targets = rows_of(self._data.train, slice(PROBED))
+        outputs = first_outputs(module, named, moved(inputs, self._device))
+        kept = frozenset(self._statistics)
+        ground = Ground(module, named, outputs, self._data.train[1], weight_decay, statistics=kept)
         self._personalization = personalization or NoPersonalization()
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
         composition = Composition(self._personalization, ground)
@@ -93,10 +120,14 @@ class ModuleProblem:
         self.model: Named = composition.model
         self.hyperparameters: Named = composition.hyperparameters
         self.local: Named = composition.local
-        if composition.has_own_copy:
+        if composition.has_own_copy or self._statistics:
             self.local_loss = self._own_loss
+        self._given_metrics = metrics
+        self._metrics = chosen(
+            metrics, self._data.test, lambda some: self.predict(self.model, self.hyperparameters, some)
+        )
         if composition.weighs:
-            self._check_losses_per_sample(outputs)
+            check_loss_per_sample(loss, outputs, targets.to(outputs.device))
         self._check_twice_differentiable()
 
     # ---- what is asked of a problem
@@ -105,14 +136,17 @@ class ModuleProblem:
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
         """Training loss with weight decay; with what the local variables of adapters cost."""
-        own = self.local if local is None else local
 
         def objective(parameters: Named) -> Tensor:
             return self._objective(parameters, hyperparameters, batch)
 
-        return self._composition.inner_loss(objective, model, hyperparameters, own)
+        return self._composition.inner_loss(objective, model, hyperparameters, local or self.local)
 
     def _own_loss(self, model: Named, hyperparameters: Named, batch: Batch, local: Named) -> Tensor:
+        if self._statistics:
+            inputs = moved(batch[0], self._device)
+            return misses(self._module, self._composition.shared(model, local), inputs)
+
         def objective(parameters: Named) -> Tensor:
             return self._objective(parameters, hyperparameters, batch)
 
@@ -122,7 +156,8 @@ class ModuleProblem:
         self, model: Named, hyperparameters: Named, batch: Batch | Samples, local: Named | None = None
     ) -> Tensor:
         """Validation loss of what predicts, and the `prior`."""
-        loss = self._loss(self.predict(model, hyperparameters, batch[0], local), batch[1])
+        outputs = self._personal(self._learning(batch[0]), model, hyperparameters, local)
+        loss = self._loss(outputs, batch[1].to(outputs.device))
         if not hyperparameters or self._prior_deviation == math.inf:
             return loss
         return loss + self.prior(hyperparameters).to(loss.dtype)
@@ -136,45 +171,45 @@ class ModuleProblem:
         """
         initial = self.hyperparameters
         squares = [(tensor - initial[name]).square().sum() for name, tensor in hyperparameters.items()]
-        width = 2 * self._prior_deviation**2 * len(self._validation[1])
+        width = 2 * self._prior_deviation**2 * len(self._data.validation[1])
         return torch.stack(squares).sum() / width if squares else torch.zeros(())
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""
-        return ShuffledBatches(self._train, self._batch_size, self._seed)
+        return self._data.batches()
 
     def outer_batches(self) -> ShuffledBatches:
         """Endless validation batches, from a stream of their own."""
-        return ShuffledBatches(self._validation, self._batch_size, self._seed + 1)
+        return self._data.outer_batches()
 
     def metrics(
         self, model: Named, hyperparameters: Named, local: Named | None = None
     ) -> Mapping[str, float]:
-        """Test accuracies: `shared` of the shared model as it is, `personal` of what predicts.
+        """On test samples: accuracies, `shared` of the shared model as it is, `personal` of what predicts.
 
         `shared` is without anything personal: learners of a mixture count equally. It is NaN where a part of
         the model is in no one's shared model, as with a personal head: any number would be of another model.
-        Nothing without a test set, or if its targets are no numbers of classes.
+        There are no accuracies if targets are no numbers of classes. Of each further metric `NAME.shared` and
+        `NAME.personal`. Nothing without a test set.
         """
-        if self._test is None or self._test[1].is_floating_point() or self._test[1].dim() != 1:
+        if self._data.test is None:
             return {}
-        inputs, targets = self._test
-        shared = float("nan")
-        with torch.no_grad():
-            if self._composition.is_complete:
-                shared = accuracy(self._composition.plain_outputs(self._forward(inputs), model), targets)
-            personal = self.predict(model, hyperparameters, inputs, local)
-        return {"shared": shared, "personal": accuracy(personal, targets)}
+        outputs = {
+            "personal": self._data.tested(lambda some: self.predict(model, hyperparameters, some, local))
+        }
+        if self._composition.is_complete:
+            plain = self._composition.plain_outputs
+            own = local or self.local  # statistics
+            outputs["shared"] = self._data.tested(lambda some: plain(self._forward(some), model, own))
+        return scores(self._metrics, outputs, self._data.test[1])
 
     # ---- for people and comparisons
 
     def predict(
-        self, model: Named, hyperparameters: Named, inputs: Tensor, local: Named | None = None
+        self, model: Named, hyperparameters: Named, inputs: Inputs, local: Named | None = None
     ) -> Tensor:
         """Personal outputs for these inputs; without `local`, as the local variables are initially."""
-        own = self.local if local is None else local
-        parameters = self._composition.personal(model, hyperparameters, own)
-        return self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
+        return self._personal(self._forward(inputs), model, hyperparameters, local)
 
     def meaning(self, hyperparameters: Named) -> Named:
         """What people are shown of the hyperparameters: weights, shares, strengths by their names."""
@@ -188,29 +223,28 @@ class ModuleProblem:
 
         Not while a loss is computed in another thread: torch puts parameters into the one module there is.
         """
-        own = self.local if local is None else local
-        parameters = self._composition.personal(model, hyperparameters, own)
+        parameters = self._composition.personal(model, hyperparameters, local or self.local)
         return PersonalModule(self._module, self._composition, parameters, hyperparameters)
 
     @property
     def training_set(self) -> Samples:
         """Inputs and targets; they are not changed."""
-        return self._train
+        return self._data.train
 
     @property
     def validation_set(self) -> Samples:
         """Likewise."""
-        return self._validation
+        return self._data.validation
 
     @property
     def test_set(self) -> Samples | None:
         """Likewise, if there is one."""
-        return self._test
+        return self._data.test
 
     @property
     def module(self) -> nn.Module:
         """As it was given."""
-        return self._module
+        return self._given_module
 
     @property
     def weight_decay(self) -> float:
@@ -220,23 +254,26 @@ class ModuleProblem:
     @property
     def classes(self) -> int | None:
         """How many the outputs tell apart; None if targets are no numbers of classes."""
-        targets = self._train[1]
+        targets = self._data.train[1]
         return None if targets.is_floating_point() or targets.dim() != 1 else self._outputs
 
     def relabelled(self, targets: Tensor) -> ModuleProblem:
         """The same problem with other targets of the training samples."""
-        return ModuleProblem(
-            self._module,
-            (self._train[0], targets),
-            self._validation,
-            self._test,
+        changed = replace(self._data, train=(self._data.train[0], targets))
+        other = ModuleProblem(
+            self._given_module,
+            changed.train,
+            changed.validation,
+            changed.test,
+            metrics=self._given_metrics,
             loss=self._loss,
             personalization=self._personalization,
             weight_decay=self._weight_decay,
             prior_deviation=self._prior_deviation,
-            batch_size=self._batch_size,
-            seed=self._seed,
+            autocast=self._autocast,
         )
+        vars(other)["_data"] = changed
+        return other
 
     def without_weight_decay(self) -> ModuleProblem:
         """The same problem, whose inner loss is of samples alone."""
@@ -247,17 +284,18 @@ class ModuleProblem:
     def sample_weights(self, hyperparameters: Named) -> Tensor:
         """How much each training sample counts in the training loss: shape (n,), mean 1."""
         if not self._composition.weighs:
-            return next(iter(self.parameters.values())).new_ones(len(self._train[1]))
+            return next(iter(self.parameters.values())).new_ones(len(self._data.train[1]))
         return self._composition.weights(hyperparameters)
 
     def all_batches(self) -> ShuffledBatches:
         """Endless batches of training and validation samples together: what an agent alone could train on."""
-        both = tuple(torch.cat(pair) for pair in zip(self._train, self._validation, strict=True))
-        return ShuffledBatches((both[0], both[1]), self._batch_size, self._seed)
+        return self._data.all_batches()
 
     def plain_loss(self, parameters: Named, batch: Batch | Samples) -> Tensor:
         """Training loss with weight decay of the module with these parameters and nothing personal."""
-        loss = self._loss(self._forward(batch[0])(parameters), batch[1])
+        with by_batch(self._module):  # as anybody trains who is alone
+            outputs = self._learning(batch[0])(parameters)
+        loss = self._loss(outputs, batch[1].to(outputs.device))
         if self._weight_decay:
             squares = torch.stack([tensor.square().sum() for tensor in parameters.values()]).sum()
             loss = loss + self._weight_decay / 2 * squares
@@ -265,15 +303,14 @@ class ModuleProblem:
 
     def plain_accuracy(self, parameters: Named) -> float:
         """Test accuracy of the module with these parameters; there must be test samples."""
-        assert self._test is not None
-        inputs, targets = self._test
-        with torch.no_grad():
-            return accuracy(self._forward(inputs)(parameters), targets)
+        assert self._data.test is not None
+        known = {**parameters, **of_all(self._module, parameters, moved(self._data.train[0], self._device))}
+        return accuracy(self._data.tested(lambda some: self._forward(some)(known)), self._data.test[1])
 
     @property
     def training_samples(self) -> int:
         """How many."""
-        return len(self._train[1])
+        return len(self._data.train[1])
 
     def sample_losses(
         self, model: Named, hyperparameters: Named, local: Named, rows: Tensor
@@ -284,11 +321,11 @@ class ModuleProblem:
         training loss without what depends on no sample. Raises `ProblemError` for a loss that cannot give
         one per sample.
         """
-        inputs, targets = self._train[0][rows], self._train[1][rows]
+        inputs, targets = rows_of(self._data.train, rows)
 
         def losses(parameters: Named) -> Tensor:
             outputs = self._composition.outputs(self._forward(inputs), parameters, hyperparameters)
-            found = self._losses(outputs, targets)
+            found = self._losses(outputs, targets.to(outputs.device))
             if self._composition.weighs:
                 found = found * self._composition.weights(hyperparameters)[rows]
             return found
@@ -301,77 +338,61 @@ class ModuleProblem:
     # ---- how it is done
 
     def _objective(self, parameters: Named, hyperparameters: Named, batch: Batch | Samples) -> Tensor:
-        outputs = self._composition.outputs(self._forward(batch[0]), parameters, hyperparameters)
+        outputs = self._composition.outputs(self._learning(batch[0]), parameters, hyperparameters)
+        targets = batch[1].to(outputs.device)
         if self._composition.weighs:
             if len(batch) < 3:
                 raise ProblemError(
                     "samples are weighted, but the batch has no indices; take it from batches()"
                 )
             weights = self._composition.weights(hyperparameters)[batch[2]]
-            loss = (weights * self._losses(outputs, batch[1])).mean()
+            loss = (weights * self._losses(outputs, targets)).mean()
         else:
-            loss = self._loss(outputs, batch[1])
+            loss = self._loss(outputs, targets)
         if self._weight_decay:
             loss = loss + self._weight_decay / 2 * self._composition.decay(parameters, hyperparameters)
         return loss
 
-    def _forward(self, inputs: Tensor) -> Callable[[Named], Tensor]:
+    def _forward(self, inputs: Inputs) -> Forward:
+        there = moved(inputs, self._device)
+
         def forward(parameters: Named) -> Tensor:
-            outputs: Tensor = torch.func.functional_call(self._module, dict(parameters), (inputs,))
+            outputs = called(self._module, parameters, there)
+            assert isinstance(outputs, Tensor)
             return outputs
 
         return forward
+
+    def _learning(self, inputs: Inputs) -> Forward:
+        """The same as losses have it: with what of it is computed in lower precision, if that is wanted."""
+        forward = self._forward(inputs)
+        if self._autocast is None:
+            return forward
+
+        def lower(parameters: Named) -> Tensor:
+            with torch.autocast(self._device.type, self._autocast):
+                return forward(parameters).to(torch.float32)
+
+        return lower
+
+    def _personal(
+        self, forward: Forward, model: Named, hyperparameters: Named, local: Named | None
+    ) -> Tensor:
+        parameters = self._composition.personal(model, hyperparameters, local or self.local)
+        return self._composition.outputs(forward, parameters, hyperparameters)
 
     def _losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """One per sample."""
         return self._loss(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
 
-    def _check_losses_per_sample(self, outputs: Tensor) -> None:
-        name = getattr(self._loss, "__name__", type(self._loss).__name__)
-        remedy = (
-            'weights of samples need a loss that takes reduction="none" and then gives one loss per sample'
-        )
-        if not _takes_reduction(self._loss):
-            raise ProblemError(f'the loss {name} has no argument "reduction"; {remedy}')
-        targets = self._train[1][: len(outputs)]
-        found = self._loss(outputs, targets, reduction="none")
-        whole = self._loss(outputs, targets)
-        if found.dim() == 0 or len(found) != len(targets) or not torch.allclose(found.mean(), whole):
-            raise ProblemError(
-                f'the loss {name} with reduction="none" gives shape {tuple(found.shape)}, and its mean is '
-                f"{float(found.mean()):g} instead of {float(whole):g}; {remedy}"
-            )
-
     def _check_twice_differentiable(self) -> None:
-        inputs, targets = (tensor[:PROBED] for tensor in self._train)
-        batch: Any = (inputs, targets, torch.arange(len(inputs)))
-        own = self._own_loss if self._composition.has_own_copy else None
+        inputs, targets = rows_of(self._data.train, slice(PROBED))
+        batch: Any = (inputs, targets, torch.arange(len(targets)))
+        own = self._own_loss if self._composition.has_own_copy or self._statistics else None
         losses = Losses(
             inner=lambda x, h, z: self.inner_loss(x, h, batch, z),
             outer=lambda x, h, z: self.outer_loss(x, h, batch, z),
             local=None if own is None else lambda x, h, z: own(x, h, batch, z),
         )
-        at = self.model, self.hyperparameters, self.local
-        ones = {name: torch.ones_like(tensor) for name, tensor in {**self.model, **self.local}.items()}
-        try:
-            derivatives(losses, *at, ones, ones, search_graph=True)
-        except ProblemError as error:
-            layer = layer_without_second_derivative(self._module, self.parameters, inputs)
-            if layer is None:
-                raise
-            raise ProblemError(f"{layer} cannot be differentiated twice: {error}") from error
-
-
-def accuracy(outputs: Tensor, targets: Tensor) -> float:
-    """Share of samples whose largest output is the target."""
-    return float((outputs.argmax(dim=1) == targets).to(torch.float64).mean())
-
-
-def _takes_reduction(loss: Callable[..., Tensor]) -> bool:
-    try:
-        # The call of a module takes anything and hands it on.
-        called = loss.forward if isinstance(loss, nn.Module) else loss
-        parameters = inspect.signature(called).parameters.values()
-    except ValueError:  # of a builtin without one
-        return False
-    return any(one.name == "reduction" or one.kind is one.VAR_KEYWORD for one in parameters)
+        ground = self._module, {**self.parameters, **self._statistics}, moved(inputs, self._device)
+        check_losses(losses, self.model, self.hyperparameters, self.local, *ground)

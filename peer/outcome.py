@@ -34,12 +34,14 @@ class AgentOutcome:
     residual: float
     scores: Mapping[str, float]  # by column of the task
     messages: Mapping[str, Any]
+    metrics: Mapping[str, float] = field(default_factory=dict)  # further ones of the problem, as taken last
 
     def to_dict(self, kind: Kind) -> dict[str, Any]:
         """As in `--json`; `kind` names the scores."""
         return {
             "id": self.id,
             str(kind): dict(self.scores),
+            **({"metrics": dict(self.metrics)} if self.metrics else {}),
             "messages": dict(self.messages),
             "ticks": self.ticks,
             "epoch": self.epoch,
@@ -86,6 +88,16 @@ class Outcome:
             for column in self.columns
         }
 
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """Means over agents of each further metric: of the shared model, of the personal one."""
+        found: dict[str, dict[str, float]] = {}
+        for key in self.agents[0].metrics if self.agents else ():
+            name, _, which = key.rpartition(".")
+            if which in ("shared", "personal") and all(key in agent.metrics for agent in self.agents):
+                mean = statistics.fmean(agent.metrics[key] for agent in self.agents)
+                found.setdefault(name, {})[which] = mean
+        return found
+
     def compare(self, column: str, with_: str) -> Comparison:
         """Paired over agents; the interval is not defined (NaN) for fewer than two, or if a score is NaN."""
         pairs = zip(self.values(column), self.values(with_), strict=True)
@@ -101,6 +113,7 @@ class Outcome:
 
     def to_dict(self) -> dict[str, Any]:
         """As written by `--json`."""
+        metrics = self.metrics()
         found: dict[str, Any] = {
             "config": dict(self.config),
             "kind": str(self.kind),
@@ -108,6 +121,7 @@ class Outcome:
             "verdict": verdict(self),
             "agents": [agent.to_dict(self.kind) for agent in self.agents],
             "summary": self.summary(),
+            **({"metrics": metrics} if metrics else {}),
             "wall_s": self.wall_s,
             "ticks": self.ticks,
             "interrupted": self.interrupted,

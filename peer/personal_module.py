@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
+from peer.batch_norms import with_ordinary_layers
+from peer.data.inputs import Inputs, applied
 from peer.errors import ProblemError
+from peer.module_copies import copy_sharing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class PersonalModule(nn.Module):
-    """Inputs (n, ...) to personal outputs (n, ...), from copies of all that they depend on.
+    """Inputs (n, ...) to personal outputs (n, ...), from copies of all that they depend on, in main memory.
 
     Adapters and own copies are merged into the weights, which is exact: they are what the module computes
     with. What changes outputs is applied to them. Its state has
@@ -42,22 +44,23 @@ class PersonalModule(nn.Module):
         self.personal = nn.Module()
         self._names = [name for part in composition.finishing for name in part.hyperparameters]
         for name in self._names:
-            _put(self.personal, name, hyperparameters[name].detach().clone())
+            _put(self.personal, name, hyperparameters[name].detach().cpu().clone())
         self._finished = composition.finished
         first = [] if len(self.learners) > 1 else ["y = y_0"]
         found = [part.formula for part in composition.finishing]  # "" for one that has none
         self.formulas = [*first, *found]
 
-    def forward(self, inputs: Tensor) -> Tensor:
+    def forward(self, inputs: Inputs) -> Tensor:
         """Personal outputs."""
         own = {name: self.personal.get_buffer(name) for name in self._names}
-        return self._finished([learner(inputs) for learner in self.learners], own)
+        return self._finished([applied(learner, inputs) for learner in self.learners], own)
 
 
 def _with(module: nn.Module, parameters: Named) -> nn.Module:
-    """A copy of the module with these parameters, which learns no more."""
+    """A copy of the module with these parameters, which learns no more; what is frozen is shared with it."""
+    frozen = [one for one in module.parameters() if not one.requires_grad and one.device.type == "cpu"]
     try:
-        found = copy.deepcopy(module)
+        found = copy_sharing(module, frozen)
     except Exception as error:  # whatever it is, it is of the user's own module
         told = " ".join(f"{type(error).__name__}: {error}".split())
         raise ProblemError(f"{type(module).__name__} cannot be copied: {told}") from error
@@ -65,7 +68,7 @@ def _with(module: nn.Module, parameters: Named) -> nn.Module:
         for name, parameter in found.named_parameters():
             if name in parameters:
                 parameter.copy_(parameters[name])
-    return found.requires_grad_(False)
+    return with_ordinary_layers(found.cpu()).requires_grad_(False)
 
 
 def _put(holder: nn.Module, name: str, tensor: Tensor) -> None:

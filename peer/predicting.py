@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from peer.baselines import never
+from peer.data.inputs import one_tensor
 from peer.data.npy import read_npy
 from peer.errors import ProblemError, SettingError
 from peer.fault_words import brief
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from torch import Tensor, nn
+
+    from peer.data.inputs import Samples
 
     Named = Mapping[str, Tensor]
 
@@ -47,7 +50,7 @@ class HasPersonalModel(Protocol):
         """From inputs (n, ...) to outputs (n, ...); copies, so that learning goes on beside it."""
 
     @property
-    def training_set(self) -> tuple[Tensor, Tensor]:
+    def training_set(self) -> Samples:
         """Inputs and targets; the inputs show what samples are like."""
 
     @property
@@ -127,10 +130,11 @@ def personal_model(
         remedy = "it has no model of inputs and outputs to ask: ask an agent whose task has a module"
         raise RefusalError(501, "task", kind, remedy)
     try:
+        form = Form.of(one_tensor(problem.training_set[0], "a prediction"))
         module = problem.personal_module(model, hyperparameters, local)
     except ProblemError as error:
         raise RefusalError(501, "task", kind, str(error)) from error
-    return PersonalModel(peer, tick, epoch, module, Form.of(problem.training_set[0]), problem.classes)
+    return PersonalModel(peer, tick, epoch, module, form, problem.classes)
 
 
 # ---- what is asked

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Final
 
@@ -32,7 +33,7 @@ class RunResult(Learned):
 
 
 def frame(views: Sequence[AgentView]) -> Any:
-    """A `pandas.DataFrame` of these views, a row for each, without counts of messages.
+    """A `pandas.DataFrame` of these views, a row for each, without counts of messages; a column per metric.
 
     Raises `HyperpushError` where pandas is not installed.
     """
@@ -40,8 +41,13 @@ def frame(views: Sequence[AgentView]) -> Any:
         pandas = importlib.import_module("pandas")
     except ImportError:
         raise HyperpushError("frames need pandas; install it: pip install 'hyperpush[pandas]'") from None
-    names = [field.name for field in fields(AgentView) if field.name != "messages"]
-    return pandas.DataFrame([[getattr(one, name) for name in names] for one in views], columns=names)
+    names = [field.name for field in fields(AgentView) if field.name not in ("messages", "metrics")]
+    metrics = list(dict.fromkeys(name for one in views for name in one.metrics))
+    rows = [
+        [*(getattr(one, name) for name in names), *(one.metrics.get(name, math.nan) for name in metrics)]
+        for one in views
+    ]
+    return pandas.DataFrame(rows, columns=[*names, *metrics])
 
 
 class History:

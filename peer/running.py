@@ -87,6 +87,7 @@ async def score(
         seen.residual,
         scores,
         asdict(seen.messages),
+        seen.metrics,
     )
 
 

@@ -53,6 +53,7 @@ OpenSink = Callable[[Mapping[str, object]], Sink]
 def numbers_of(view: AgentView) -> dict[str, float]:
     """The numbers of one line of `metrics.jsonl`, by name, that are finite; rejected messages in one sum."""
     found = {name: float(getattr(view, name)) for name in _MEASURED}
+    found |= {f"metrics/{name}": value for name, value in view.metrics.items()}
     found |= {f"messages/{name}": float(getattr(view.messages, name)) for name in _COUNTED}
     found["messages/rejected"] = float(sum(view.messages.rejected.values()))
     return {name: value for name, value in found.items() if math.isfinite(value)}

@@ -119,7 +119,7 @@ class AgentStatus:
     hypergradient_norm: float
     training_loss: float
     validation_loss: float
-    accuracies: Mapping[str, float]  # by column of the task
+    accuracies: Mapping[str, float]  # `shared` and `personal`, and further metrics of the problem
     swarm_accuracies: Mapping[str, float]  # averages over the swarm, as far as this agent knows
     messages: Mapping[str, int]  # over all links, in this life: `peer.agent_status.messages_of`
     rejected: Mapping[str, int]  # messages, by reason

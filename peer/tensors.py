@@ -208,7 +208,7 @@ def _averaged(estimate: Tensor, velocity: Tensor, heard: Sequence[Tensor], *, me
 
 
 class FlatLayout:
-    """A dictionary of named tensors as one flat vector and back.
+    """A dictionary of named tensors, on whatever devices, as one flat vector in main memory and back.
 
     Raises `ProblemError` for anything but a dictionary of real, finite floating-point tensors.
     """
@@ -219,9 +219,10 @@ class FlatLayout:
         self.shapes = tuple(tensor.shape for tensor in tensors)
         self.dtypes = tuple(tensor.dtype for tensor in tensors)
         self.counts = tuple(tensor.numel() for tensor in tensors)
+        self._devices = tuple(tensor.device for tensor in tensors)
         edges = [0, *accumulate(self.counts)]
         self.size = edges[-1]
-        self._places = list(zip(self.names, pairwise(edges), self.shapes, self.dtypes, strict=True))
+        self._places = list(zip(self.names, pairwise(edges), self.shapes, strict=True))
         self.dtype = torch.float32
         for dtype in self.dtypes:
             self.dtype = torch.promote_types(self.dtype, dtype)
@@ -230,11 +231,11 @@ class FlatLayout:
         """A new vector of shape (size,) in the widest dtype among float32 and the tensors'."""
         if not self.names:
             return torch.zeros(0, dtype=self.dtype)
-        return torch.cat([named[name].detach().reshape(-1).to(self.dtype) for name in self.names])
+        return torch.cat([named[name].detach().reshape(-1).cpu().to(self.dtype) for name in self.names])
 
     def flatten_into(self, named: Mapping[str, Tensor], flat: Tensor) -> Tensor:
         """The same, written over a vector of this size. Raises `ProblemError` for other shapes."""
-        for name, (start, stop), shape, _ in self._places:
+        for name, (start, stop), shape in self._places:
             tensor = named[name].detach()
             if tensor.numel() != stop - start:
                 raise ProblemError(f"{name!r} has shape {tuple(tensor.shape)} instead of {tuple(shape)}")
@@ -243,14 +244,16 @@ class FlatLayout:
 
     def unflatten_into(self, flat: Tensor, named: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
         """The elements of a vector, written over tensors of these shapes."""
-        for name, (start, stop), shape, _ in self._places:
+        for name, (start, stop), shape in self._places:
             named[name].copy_(flat[start:stop].view(shape))
         return named
 
     def unflatten(self, flat: Tensor) -> dict[str, Tensor]:
-        """Named tensors in their own shapes and dtypes; views where the dtype allows."""
+        """Named tensors in their own shapes, dtypes and devices; views where dtype and device allow."""
+        kinds = zip(self._places, self.dtypes, self._devices, strict=True)
         return {
-            name: flat[start:stop].view(shape).to(dtype) for name, (start, stop), shape, dtype in self._places
+            name: flat[start:stop].view(shape).to(dtype).to(device)
+            for (name, (start, stop), shape), dtype, device in kinds
         }
 
     def describe(self) -> str:

@@ -1,4 +1,8 @@
-"""`peer.learner.Learner` for a `BilevelProblem`: autograd, local variables, hyperparameters' optimizer."""
+"""`peer.learner.Learner` for a `BilevelProblem`: autograd, local variables, hyperparameters' optimizer.
+
+What the agent sees are flat vectors in main memory. Named tensors, and all that is computed of them, are on
+the devices that the problem's are on.
+"""
 
 from __future__ import annotations
 
@@ -216,21 +220,22 @@ class TorchLearner(Generic[BatchT]):
             self.hypergradient[name] = total / self._count
             self._sum[name] = torch.zeros_like(total)
         self._count = 0
-        flat = torch.cat([g.reshape(-1).to(torch.float64) for g in self.hypergradient.values()])
+        flat = _flat(self.hypergradient)
         norm = math.sqrt(float(torch.dot(flat, flat)))
         if hyper_step_size == 0 or not math.isfinite(norm):
             return HyperReport(norm)
         rate = hyper_step_size
         if settling_ticks is not None:
             plain = self._optimizer is None
-            rate *= self._rate.choose(flat, self._flat(), settling_ticks) if plain else OPTIMIZER_RATE
+            rate *= (
+                self._rate.choose(flat, _flat(self.hyperparameters), settling_ticks)
+                if plain
+                else OPTIMIZER_RATE
+            )
         self._step(rate)
         if settling_ticks is not None:
-            self._rate.stepped(flat, self._flat(), rate, settling_ticks)
+            self._rate.stepped(flat, _flat(self.hyperparameters), rate, settling_ticks)
         return replace(self._watch.see(flat), rate=rate)
-
-    def _flat(self) -> Tensor:
-        return torch.cat([tensor.reshape(-1).to(torch.float64) for tensor in self.hyperparameters.values()])
 
     def _step(self, step_size: float) -> None:
         if self._optimizer is None:
@@ -312,3 +317,8 @@ class TorchLearner(Generic[BatchT]):
             "local": self.local,
             "local_adjoint": self.local_adjoint,
         }
+
+
+def _flat(named: Mapping[str, Tensor]) -> Tensor:
+    """All numbers, float64, in main memory."""
+    return torch.cat([tensor.detach().reshape(-1).cpu().to(torch.float64) for tensor in named.values()])

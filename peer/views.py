@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+import statistics
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from peer.assembly import TensorAgent
     from peer.simulation import MessageCounters
@@ -75,6 +76,7 @@ class AgentView:
     residual: float
     hyper_rate: float  # factor on the hyper step size
     messages: Messages
+    metrics: Mapping[str, float] = field(default_factory=dict)  # of the problem, other than those two
 
     @classmethod
     def of(cls, agent: TensorAgent, messages: Messages) -> AgentView:
@@ -93,4 +95,16 @@ class AgentView:
             residual=agent.progress.residual(),
             hyper_rate=agent.progress.hyper_schedule.factor,
             messages=messages,
+            metrics=further(report.metrics),
         )
+
+
+def further(metrics: Mapping[str, float]) -> dict[str, float]:
+    """All but the two accuracies, which have places of their own."""
+    return {name: value for name, value in metrics.items() if name not in ("shared", "personal")}
+
+
+def mean_metrics(views: Sequence[AgentView]) -> dict[str, float]:
+    """Of those that every agent has taken, over agents; NaN where that of one is."""
+    shared = [name for name in views[0].metrics if all(name in view.metrics for view in views)]
+    return {name: statistics.fmean(view.metrics[name] for view in views) for name in shared}

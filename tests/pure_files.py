@@ -58,15 +58,18 @@ PURE_CORE = [
 TORCH_SIDE = [
     ROOT / "peer" / f"{name}.py"
     for name in (
-        *("data_position", "plain_trees"),
-        *("data/holdings", "data/idx", "data/labelled", "data/mixture", "data/partition", "data/tables"),
+        *("batch_norms", "data_position", "plain_trees"),
+        *("data/datasets", "data/holdings", "data/idx", "data/inputs", "data/labelled", "data/mixture"),
+        *("data/partition", "data/splitting", "data/tables"),
         *(
             "assembly",
             "derivatives",
             "hyper_rate",
             "hyper_watch",
             "module_checks",
+            "module_data",
             "module_problem",
+            "module_scores",
             "problem",
         ),
         *(

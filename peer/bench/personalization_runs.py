@@ -14,9 +14,11 @@ import torch
 
 from peer.bench.personalization_networks import SILENT, links_of, network_of_agents, speeds_of
 from peer.data.choice import DataChoice
+from peer.data.inputs import tensors_of
 from peer.data.scheme import parse_scheme
 from peer.errors import SettingError
-from peer.module_problem import ModuleProblem, accuracy
+from peer.module_problem import ModuleProblem
+from peer.module_scores import accuracy
 from peer.rivals.alone import Local
 from peer.rivals.crowd import Crowd
 from peer.rivals.links import NoLinks
@@ -261,7 +263,7 @@ def with_data(scale: Scale) -> Scale:
     for problem in _problems(scale, TUNED_WITH, "none"):
         for samples in (problem.training_set, problem.validation_set, problem.test_set):
             assert samples is not None
-            for tensor in samples:
+            for tensor in (*tensors_of(samples[0]).values(), samples[1]):
                 digest.update(tensor.contiguous().numpy().tobytes())
     return replace(scale, data=digest.hexdigest())
 

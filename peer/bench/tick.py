@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from peer import heap
 from peer.bench.ring import PURPOSES, VECTORS, Ring
+from peer.data.inputs import applied, rows_of
 from peer.display import make_console
 from peer.errors import SettingError
 from peer.jsonable import check_json, write_json
@@ -28,6 +29,8 @@ from peer.settings import AgentSettings
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
+
+    from peer.data.inputs import Samples
 
 AGENTS: Final = 4  # each hears all others, as with the fanout of 3 that is the default
 ROUNDS: Final = 5  # ours and bare, one after the other, so often
@@ -213,8 +216,8 @@ class Bare:
         self._adjoint = [torch.zeros_like(tensor) for tensor in self._parameters]
         (bias,) = problem.hyperparameters.values()
         self._bias = bias.clone().requires_grad_()
-        self._train = tuple(tensor[:batch] for tensor in problem.training_set)
-        self._validation = tuple(tensor[:batch] for tensor in problem.validation_set)
+        self._train = rows_of(problem.training_set, slice(batch))
+        self._validation = rows_of(problem.validation_set, slice(batch))
 
     def tick(self) -> object:
         """Once."""
@@ -224,9 +227,9 @@ class Bare:
         phi = torch.stack(products).sum() - self._loss(self._validation)
         return torch.autograd.grad(phi, [*self._parameters, self._bias])
 
-    def _loss(self, samples: tuple[Tensor, ...]) -> Tensor:
+    def _loss(self, samples: Samples) -> Tensor:
         inputs, targets = samples
-        return nn.functional.cross_entropy(self._module(inputs) + self._bias, targets)
+        return nn.functional.cross_entropy(applied(self._module, inputs) + self._bias, targets)
 
 
 def _problem(case: Case, seed: int) -> ModuleProblem:

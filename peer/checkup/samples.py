@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.data.inputs import tensors_of
 from peer.findings import Finding, Level, listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from peer.module_checks import Samples
+    from torch import Tensor
+
+    from peer.data.inputs import Samples
     from peer.module_problem import ModuleProblem
 
 VALIDATION_FEW = 30  # what is personal is learned from these alone
@@ -47,8 +50,8 @@ def samples(problem: ModuleProblem) -> Iterator[Finding]:
 def _numbers(sets: dict[str, Samples]) -> Iterator[Finding]:
     odd = [
         f"{name} {what}"
-        for name, pair in sets.items()
-        for what, tensor in zip(("inputs", "targets"), pair, strict=True)
+        for name, (inputs, targets) in sets.items()
+        for what, tensor in {**tensors_of(inputs), "targets": targets}.items()
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
     ]
     if odd:
@@ -59,19 +62,24 @@ def _numbers(sets: dict[str, Samples]) -> Iterator[Finding]:
             "fill them in, and say with a column of its own where they were missing",
         )
         return
-    inputs = sets["train"][0]
-    if not inputs.is_floating_point():
-        return
+    for name, inputs in tensors_of(sets["train"][0]).items():
+        if inputs.is_floating_point():
+            yield from _scale(name, inputs)
+
+
+def _scale(name: str, inputs: Tensor) -> Iterator[Finding]:
     deviation = float(inputs.to(torch.float64).std()) if inputs.numel() > 1 else 0.0
     if deviation > LARGE:
         yield Finding(
             Level.NOTE,
-            "inputs are large numbers",
+            f"{name} are large numbers",
             f"deviation {deviation:.3g}",
             "divide them by it: steps have to be short, and learning takes long",
         )
     elif deviation < ALIKE * (1.0 + float(inputs.abs().max())):
-        yield Finding(Level.PROBLEM, "all inputs are alike", f"deviation {deviation:.3g}", "look at the data")
+        yield Finding(
+            Level.PROBLEM, f"all {name} are alike", f"deviation {deviation:.3g}", "look at the data"
+        )
 
 
 def _classes(sets: dict[str, Samples], outputs: int) -> Iterator[Finding]:

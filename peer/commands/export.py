@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from peer.data.inputs import one_tensor
 from peer.errors import SettingError
 from peer.exporting.checked import export
 from peer.exporting.facts import Facts
@@ -51,10 +52,11 @@ def main(options: argparse.Namespace) -> int:
     module = problem.personal_module(kept.model, hyperparameters, local)
 
     def own(inputs: Tensor) -> Tensor:
-        return problem.predict(kept.model, hyperparameters, inputs, local)
+        return problem.predict(kept.model, hyperparameters, inputs, local).cpu()
 
     facts = _facts(options, problem, module, kept)
-    inputs = torch.cat([problem.validation_set[0], problem.training_set[0]])
+    sets = (problem.validation_set, problem.training_set)
+    inputs = torch.cat([one_tensor(samples[0], "export") for samples in sets])
     found = export(FORMATS[name], module, facts, file, own=own, inputs=inputs)
     told, largest = facts.to_text(), f"{found.largest:.3g} at most, over {found.samples} samples"
     for line in (
@@ -68,7 +70,7 @@ def main(options: argparse.Namespace) -> int:
 
 
 def _facts(options: argparse.Namespace, problem: ModuleProblem, module: PersonalModule, kept: Kept) -> Facts:
-    inputs = problem.training_set[0]
+    inputs = one_tensor(problem.training_set[0], "export")
     with torch.no_grad():
         outputs = module(inputs[:2])
     return Facts(

@@ -104,6 +104,7 @@ def main(options: argparse.Namespace) -> int:
                         found.residual,
                         scored.scores(shard, answer, settings, found.ticks),
                         asdict(view.messages),
+                        view.metrics,
                     )
                     for (shard, _), found, answer, view in zip(there, results, answers, views, strict=True)
                 ]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
+from torch import Tensor
+
 from peer.figure_file import save_figure
 from peer.influence.findings import ranked
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
-
-    from torch import Tensor
 
     from peer.influence.findings import Findings, Place
 
@@ -75,7 +75,10 @@ def _curve(axes: Any, findings: Sequence[Findings], order: Sequence[Place], swar
 
 def _image_of(findings: Sequence[Findings], place: Place) -> Tensor | None:
     """The sample as an image (rows, columns) or (rows, columns, 3); None for what is no image."""
-    one = findings[place.agent].problem.training_set[0][place.row]
+    inputs = findings[place.agent].problem.training_set[0]
+    if not isinstance(inputs, Tensor):
+        return None
+    one = inputs[place.row]
     if one.dim() == 1:
         side = math.isqrt(len(one))
         return one.reshape(side, side) if side * side == len(one) and side >= 8 else None

@@ -47,7 +47,7 @@ def harms(
         x, z = _leaves(model), _leaves(local)
         shared, own = problem.sample_losses(x, hyperparameters, z, rows)
         along = _along(shared, x, adjoint)
-        found.append(along + _along(own, z, local_adjoint) if z else along)
+        found.append((along + _along(own, z, local_adjoint) if z else along).cpu())
     return -torch.cat(found) / problem.training_samples
 
 

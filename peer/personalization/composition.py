@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
-from peer.errors import SettingError
+from peer.errors import ProblemError, SettingError
 from peer.personalization.contract import (
     Adapter,
     DecayFactors,
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     Forward = Callable[[Named], Tensor]  # parameters of one learner, by the module's names -> its outputs
 
 P = TypeVar("P", bound=Part)
+STATISTICS = "statistics."  # before the names of local variables that are some
 
 
 class Composition:
@@ -42,6 +43,7 @@ class Composition:
 
     def __init__(self, chosen: Personalization, ground: Ground) -> None:
         parts: list[Part] = []
+        ground = replace(ground, taken=ground.statistics)
         for one in sorted(chosen.chosen, key=lambda one: one.precedence):
             part = one.bind(ground)
             parts.append(part)
@@ -57,12 +59,18 @@ class Composition:
         self._ensemble = _only([part for part in parts if isinstance(part, Ensemble)], chosen)
         self._own = _only([part for part in parts if isinstance(part, OwnCopy)], chosen)
         self._decay = _only([part for part in parts if isinstance(part, DecayFactors)], chosen)
+        self._statistics = [name for name in ground.parameters if name in ground.statistics]
+        if ground.statistics and (self._adapters or self._own or self._ensemble):
+            remedy = "freeze these with eval(), or use GroupNorm"
+            raise ProblemError(f"{chosen} does not go together with layers that learn statistics; {remedy}")
         self.model: Named = {
             name: tensor for name, tensor in ground.parameters.items() if name not in ground.taken
         }
         self.hyperparameters: Named = {k: v for part in parts for k, v in part.hyperparameters.items()}
-        self.local: Named = {name: tensor for part in parts for name, tensor in part.local.items()}
-
+        self.local: Named = {
+            **{STATISTICS + name: ground.parameters[name] for name in self._statistics},
+            **{name: tensor for part in parts for name, tensor in part.local.items()},
+        }
         self._parts = parts
 
     def meaning(self, hyperparameters: Named) -> Named:
@@ -78,15 +86,16 @@ class Composition:
 
     @property
     def is_complete(self) -> bool:
-        """Whether the shared model predicts without anything personal."""
-        return len(self.model) == len(self._names)
+        """Whether the shared model predicts without anything personal but statistics."""
+        return len(self.model) + len(self._statistics) == len(self._names)
 
     def shared(self, model: Named, local: Named) -> Named:
         """The parameters that the shared model is fitted with."""
-        parameters = dict(model)
+        parameters = dict(model) | {name: local[STATISTICS + name] for name in self._statistics}
         for adapter in self._adapters:
             adapter.adapt(parameters, local)
-        return {name: parameters[name] for name in self._names} if self._adapters else parameters
+        in_order = self._adapters or self._statistics
+        return {name: parameters[name] for name in self._names} if in_order else parameters
 
     def personal(self, model: Named, hyperparameters: Named, local: Named) -> Named:
         """The parameters that predict."""
@@ -99,9 +108,10 @@ class Composition:
         """With what is personal about ensembles and outputs."""
         return self.finished([forward(own) for own in self.by_learner(parameters)], hyperparameters)
 
-    def plain_outputs(self, forward: Forward, model: Named) -> Tensor:
-        """Those of the shared model as it is; it must be complete."""
-        return self._combined([forward(own) for own in self.by_learner(model)], None)
+    def plain_outputs(self, forward: Forward, model: Named, local: Named) -> Tensor:
+        """Those of the shared model as it is, with statistics; it must be complete."""
+        known = dict(model) | {name: local[STATISTICS + name] for name in self._statistics}
+        return self._combined([forward(own) for own in self.by_learner(known)], None)
 
     def by_learner(self, parameters: Named) -> list[Named]:
         """The parameters of each learner by the module's names; one learner where there is no ensemble."""
@@ -144,11 +154,13 @@ class Composition:
 
     def decay(self, parameters: Named, hyperparameters: Named) -> Tensor:
         """Squared length of all parameters, each times its factor."""
-        squares = [tensor.square().sum() for tensor in parameters.values()]
+        squares = {
+            name: tensor.square().sum() for name, tensor in parameters.items() if name not in self._statistics
+        }
         if self._decay is not None:
             factors = self._decay.factors(hyperparameters)
-            squares = [factors[name] * square for name, square in zip(parameters, squares, strict=True)]
-        return torch.stack(squares).sum()
+            squares = {name: factors[name] * square for name, square in squares.items()}
+        return torch.stack(list(squares.values())).sum()
 
     def inner_loss(
         self, objective: Callable[[Named], Tensor], model: Named, hyperparameters: Named, local: Named

@@ -41,6 +41,7 @@ class Ground:
     weight_decay: float
     learners: tuple[str, ...] = ("",)  # what the names of each learner's parameters begin with
     taken: frozenset[str] = frozenset()  # parameters that are shared no more
+    statistics: frozenset[str] = frozenset()  # parameters that are local variables, whatever is chosen
 
     def tensors(self, wanted: Callable[[nn.Module], bool]) -> dict[str, list[str]]:
         """Shared tensors of the layers that are wanted, by layer, in the order of registration."""

@@ -27,7 +27,8 @@ class Regularization(Personalization):
             raise ProblemError(
                 "regularization learns factors of weight_decay, which is 0; give a number above it"
             )
-        return _Factors({PREFIX + name: tensor.new_zeros(()) for name, tensor in ground.parameters.items()})
+        decays = {name: one for name, one in ground.parameters.items() if name not in ground.statistics}
+        return _Factors({PREFIX + name: tensor.new_zeros(()) for name, tensor in decays.items()})
 
 
 class _Factors(DecayFactors):

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from peer.batch_norms import moves
+from peer.data.inputs import one_tensor
 from peer.errors import ProblemError
-from peer.module_problem import accuracy
+from peer.module_scores import accuracy
 from peer.tensors import FlatLayout
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from peer.module_problem import ModuleProblem, Samples
+    from peer.data.inputs import Samples
+    from peer.module_problem import ModuleProblem
 
 
 class Stack(NamedTuple):
@@ -44,12 +47,18 @@ class Crowd:
         first = problems[0]
         if first.classes is None:
             raise ProblemError("these methods learn classes; the targets are no whole numbers")
-        self.layout = FlatLayout(first.parameters, "parameters")
+        if any(map(moves, first.module.modules())):
+            raise ProblemError(
+                "these methods know no running statistics; use GroupNorm, or freeze with eval()"
+            )
+        self.device = torch.device(device)
+        self.layout = FlatLayout(
+            {name: tensor.to(self.device) for name, tensor in first.parameters.items()}, "parameters"
+        )
         for problem in problems:
             if FlatLayout(problem.parameters, "parameters").describe() != self.layout.describe():
                 raise ProblemError("the agents have different networks; give all of them the same")
         self.agents = len(problems)
-        self.device = torch.device(device)
         self.initial = self.layout.flatten(first.parameters).to(self.device)  # (P,)
         self._problems = problems
         self._module = copy.deepcopy(first.module).to(self.device)
@@ -75,7 +84,7 @@ class Crowd:
         for place, batch in enumerate(drawn):
             weights[place, : len(batch.targets)] = 1 / len(batch.targets)
         found = Stack(
-            torch.stack([_filled(batch.inputs, longest) for batch in drawn]),
+            torch.stack([_filled(_inputs(batch[:2]), longest) for batch in drawn]),
             torch.stack([_filled(batch.targets, longest) for batch in drawn]),
             weights,
         )
@@ -95,7 +104,9 @@ class Crowd:
     def training_losses(self, models: Tensor) -> Tensor:
         """Mean over all training samples of each agent, of each of its models (n, K, P): (n, K)."""
         found = [
-            torch.stack([-_mean_log(self._outputs(one, problem.training_set[0]), problem) for one in own])
+            torch.stack(
+                [-_mean_log(self._outputs(one, _inputs(problem.training_set)), problem) for one in own]
+            )
             for own, problem in zip(models, self._problems, strict=True)
         ]
         return torch.stack(found)
@@ -107,7 +118,8 @@ class Crowd:
         """
         found = []
         for number, problem in enumerate(self._problems):
-            inputs, targets = _part(problem, part)
+            samples = _part(problem, part)
+            inputs, targets = _inputs(samples), samples[1]
             outputs = [self._outputs(one, inputs) for one in models[number]]
             if shares is None:
                 (mixed,) = outputs
@@ -143,6 +155,10 @@ def _part(problem: ModuleProblem, part: str) -> Samples:
     found = problem.validation_set if part == "validation" else problem.test_set
     assert found is not None
     return found
+
+
+def _inputs(samples: Samples) -> Tensor:
+    return one_tensor(samples[0], "this comparison")
 
 
 def _mean_log(outputs: Tensor, problem: ModuleProblem) -> Tensor:

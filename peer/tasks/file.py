@@ -168,7 +168,7 @@ class FileTask:
 
 def _kind_of(problem: BilevelProblem[Any]) -> Kind:
     """How it can be scored."""
-    scored = isinstance(problem, ModuleProblem) and problem.metrics(problem.model, problem.hyperparameters)
+    scored = isinstance(problem, ModuleProblem) and problem.test_set and problem.classes is not None
     return Kind.ACCURACY if scored else Kind.LOSS
 
 

@@ -53,14 +53,15 @@ def accuracies(
     stopped: Callable[[], bool] = never,
 ) -> dict[str, float]:
     """On its own test samples, with what it would have reached alone in as many ticks, unless stopped."""
-    own = problem.metrics(answer.model, answer.hyperparameters, answer.local)
+    found = problem.metrics(answer.model, answer.hyperparameters, answer.local)
+    own = {name: found[name] for name in ("shared", "personal")}
     alone: dict[str, float] = {}
     for name, with_all in (("local", False), ("local_all", True)):
         if not stopped():
             reached = train_alone(problem, settings, ticks, use_validation=with_all, stopped=stopped)
             if reached is not None:
                 alone[name] = reached
-    return {**alone, **own} if len(alone) == 2 else dict(own)
+    return {**alone, **own} if len(alone) == 2 else own
 
 
 def losses(problem: BilevelProblem[Any], answer: Answer) -> dict[str, float]:

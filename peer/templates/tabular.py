@@ -21,7 +21,7 @@ def load(shard: int, agents: int) -> tuple[Tensor, Tensor]:
     """The rows of this agent: numbers (n, COLUMNS), classes (n,).
 
     On a machine with a table of its own, read it here (`numpy.loadtxt`, `pandas.read_csv`) and leave `shard`
-    alone.
+    alone. A `Dataset`, a `DataLoader` or a dictionary of columns does as well, for each of the three sets.
     """
     rows, classes = load_breast_cancer(return_X_y=True)
     inputs = torch.tensor(rows[shard::agents], dtype=torch.float32)

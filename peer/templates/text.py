@@ -28,8 +28,9 @@ VOCABULARY = {word: number for number, word in enumerate(("", "?", *SUBJECTS, *G
 def load(shard: int, seed: int) -> tuple[list[str], list[int]]:
     """The texts of this agent, and their classes.
 
-    On a machine with texts of its own, read them here and leave `shard` alone. These are made up: everybody
-    writes about other things, and nobody has enough of them to know all words.
+    On a machine with texts of its own, read them here and leave `shard` alone; a data set of Hugging Face
+    that was tokenized can be given as it is (`columns=` of `peer.ModuleProblem`). These are made up: all
+    write about other things, and nobody has enough of them to know all words.
     """
     rng = random.Random(f"{seed}/{shard}")
     texts, classes = [], []

@@ -19,7 +19,8 @@ def load(shard: int, agents: int, seed: int) -> list[tuple[Tensor, Tensor]]:
     """Three sets of samples of this agent, for training, validation and test.
 
     Pictures are (n, channels, height, width) from 0 to 1, classes (n,). On a machine with pictures of its
-    own, read them here and leave `shard` alone; what one is tested on must be in nobody's training set.
+    own, read them here and leave `shard` alone; what one is tested on must be in nobody's training set. A
+    `Dataset` does as well as a pair of tensors: `peer.split(dataset, seed, shard=shard, agents=agents)`.
     """
     pictures, classes = load_digits(return_X_y=True)
     inputs = torch.tensor(pictures, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16
@@ -37,7 +38,7 @@ def load(shard: int, agents: int, seed: int) -> list[tuple[Tensor, Tensor]]:
 def network() -> nn.Module:
     """Any module that maps pictures to one number for each class.
 
-    Layers that keep running statistics would differ from agent to agent: GroupNorm instead of BatchNorm.
+    BatchNorm does as well: its running statistics are each agent's own.
     """
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),

@@ -9,10 +9,19 @@ from pathlib import Path
 import pytest
 
 from peer.cli import main
+from tests.data_files import FASHION_MNIST, write_set
 
 HERE = Path(__file__).parent
 NEEDED = {"transformer_adapters": ("transformers", "peft")}
 EXAMPLES = sorted(path.stem for path in HERE.glob("*.py") if "def problem(" in path.read_text("utf-8"))
+
+
+@pytest.fixture(autouse=True)
+def clothes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where Fashion-MNIST is not, something like it."""
+    if not FASHION_MNIST.is_dir():
+        write_set(tmp_path / "clothes", side=28, zipped=True)
+        monkeypatch.setenv("FASHION_MNIST", str(tmp_path / "clothes"))
 
 
 def personalization_of(name: str) -> list[str]:

@@ -138,7 +138,7 @@ def test_the_partition_that_is_shown_is_the_one_that_is_learned(images: Path, tm
         shown = json.loads(written.read_text())["agents"]
         made: Any = make_task(task, 4, 9, "none", choice=DataChoice(parse_scheme("dirichlet:0.7"), where))
         for agent, problem in zip(shown, made.problems, strict=True):
-            parts = (problem._train[1], problem._validation[1], problem._test[1])
+            parts = (problem.training_set[1], problem.validation_set[1], problem.test_set[1])
             assert [len(part) for part in parts] == [agent["train"], agent["validation"], agent["test"]]
             counts = sum(np.bincount(part, minlength=10) for part in parts)
             assert counts.tolist() == agent["labels"]

@@ -51,7 +51,9 @@ def test_agents_hold_their_own_rows_only_as_bytes(tmp_path: Path) -> None:
     write_set(tmp_path)
     task = make_task("mnist", 4, 0, "none", choice=choice(tmp_path, "iid"))
     held: Any = [
-        part for problem in task.problems for part in (problem._train, problem._validation, problem._test)
+        part
+        for problem in task.problems
+        for part in (problem.training_set, problem.validation_set, problem.test_set)
     ]
     assert sum(len(targets) for _, targets in held) == 800
     assert all(inputs.dtype == torch.uint8 for inputs, _ in held)
@@ -90,11 +92,11 @@ def test_groups_see_images_turned_and_labels_permuted(tmp_path: Path) -> None:
     for agent in range(4):
         one: Any = plain[agent]
         other: Any = turned[agent]
-        assert torch.equal(torch.rot90(one._train[0], agent, (1, 2)), other._train[0])
-        assert torch.equal(one._train[1], other._train[1])
+        assert torch.equal(torch.rot90(one.training_set[0], agent, (1, 2)), other.training_set[0])
+        assert torch.equal(one.training_set[1], other.training_set[1])
         third: Any = renamed[agent]
-        assert torch.equal(one._test[0], third._test[0])
-        pairs = {(int(a), int(b)) for a, b in zip(one._test[1], third._test[1], strict=True)}
+        assert torch.equal(one.test_set[0], third.test_set[0])
+        pairs = {(int(a), int(b)) for a, b in zip(one.test_set[1], third.test_set[1], strict=True)}
         assert len(pairs) == len({a for a, _ in pairs}) == len({b for _, b in pairs}), "one to one"
         assert all(a == b for a, b in pairs) == (agent % 2 == 0)
 
@@ -102,7 +104,7 @@ def test_groups_see_images_turned_and_labels_permuted(tmp_path: Path) -> None:
 def test_digits_can_be_shared_out_otherwise() -> None:
     task: Any = make_task("digits", 6, 0, "none", choice=choice(None, "shards:2"))
     for problem in task.problems:
-        labels = torch.cat([problem._train[1], problem._validation[1], problem._test[1]])
+        labels = torch.cat([problem.training_set[1], problem.validation_set[1], problem.test_set[1]])
         assert len(labels.unique()) <= 4, "a shard holds two labels at most"
     for turned, plain in zip(
         make_task("digits", 4, 0, "none", choice=choice(None, "rotated:2")).problems,
@@ -111,8 +113,10 @@ def test_digits_can_be_shared_out_otherwise() -> None:
     ):
         ours: Any = turned
         theirs: Any = plain
-        same = torch.equal(ours._train[0], theirs._train[0])
-        assert same != torch.equal(ours._train[0], theirs._train[0].flip(1)), "upside down is read backwards"
+        same = torch.equal(ours.training_set[0], theirs.training_set[0])
+        assert same != torch.equal(ours.training_set[0], theirs.training_set[0].flip(1)), (
+            "upside down is read backwards"
+        )
 
 
 @pytest.mark.parametrize("model", ["mlp", "cnn"])
@@ -175,12 +179,12 @@ def test_a_folder_has_a_file_for_each_agent(tmp_path: Path) -> None:
     for number in (1, 2, 10):
         write_npz(tmp_path / f"agent-{number}.npz", 20 + number)
     task: Any = make_task("folder", 3, 0, "bias", choice=choice(tmp_path))
-    assert [len(problem._train[1]) for problem in task.problems] == [21, 22, 30]
+    assert [len(problem.training_set[1]) for problem in task.problems] == [21, 22, 30]
     answer = Answer(task.problems[2].model, {}, {}, task.problems[2].hyperparameters, {})
     assert task.scores(2, answer, AgentSettings(**task.settings), ticks=60)["local"] > 0.9
     again: Any = make_task("folder", 3, 0, "bias", shard=2, choice=choice(tmp_path))
     assert again.fingerprint == task.fingerprint
-    assert torch.equal(again.problems[2]._test[0], task.problems[2]._test[0])
+    assert torch.equal(again.problems[2].test_set[0], task.problems[2].test_set[0])
 
 
 def test_a_machine_may_have_its_own_file_only(tmp_path: Path) -> None:
@@ -208,19 +212,26 @@ def test_files_together_are_shared_out_by_a_column(tmp_path: Path) -> None:
     (tmp_path / "all.csv").write_text(lines_of_writers())
     task: Any = make_task("folder", 3, 0, "none", choice=choice(tmp_path / "all.csv", "column:writer"))
     for problem in task.problems:
-        inputs = torch.cat([problem._train[0], problem._validation[0], problem._test[0]])
+        inputs = torch.cat([problem.training_set[0], problem.validation_set[0], problem.test_set[0]])
         assert len({int(number) % 9 // 3 for number in inputs[:, 0]}) == 1, "one writer each"
         assert inputs.shape == (12, 2), "the writer is no input"
     write_npz(tmp_path / "b.npz", pen_train=np.arange(40), pen_val=np.arange(40), pen_test=np.arange(40))
     (tmp_path / "all.csv").unlink()
     pens: Any = make_task("folder", 4, 0, "none", choice=choice(tmp_path, "column:pen"))
     assert (
-        sum(len(part[1]) for one in pens.problems for part in (one._train, one._validation, one._test)) == 120
+        sum(
+            len(part[1])
+            for one in pens.problems
+            for part in (one.training_set, one.validation_set, one.test_set)
+        )
+        == 120
     )
     write_npz(tmp_path / "a.npz")
     for agents in (3, 5):
         found: Any = make_task("folder", agents, 0, "none", choice=choice(tmp_path, "iid", samples=60))
-        assert [len(problem._train[1]) for problem in found.problems] == [round(0.6 * 60 / agents)] * agents
+        assert [len(problem.training_set[1]) for problem in found.problems] == [
+            round(0.6 * 60 / agents)
+        ] * agents
     with pytest.raises(SettingError, match="no column is called 'pen'; these data have none"):
         make_task("folder", 2, 0, "none", choice=choice(tmp_path, "column:pen"))
 
@@ -234,12 +245,12 @@ def test_a_csv_file_without_split_is_split_by_the_seed(tmp_path: Path) -> None:
     one: Any = first
     again: Any = same
     third: Any = other
-    assert [len(part[1]) for part in (one._train, one._validation, one._test)] == [12, 4, 4]
-    assert torch.equal(one._train[0], again._train[0])
-    assert not torch.equal(one._train[0], third._train[0])
-    assert sorted(torch.cat([one._train[0], one._validation[0], one._test[0]]).flatten().tolist()) == list(
-        range(20)
-    )
+    assert [len(part[1]) for part in (one.training_set, one.validation_set, one.test_set)] == [12, 4, 4]
+    assert torch.equal(one.training_set[0], again.training_set[0])
+    assert not torch.equal(one.training_set[0], third.training_set[0])
+    assert sorted(
+        torch.cat([one.training_set[0], one.validation_set[0], one.test_set[0]]).flatten().tolist()
+    ) == list(range(20))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +336,6 @@ def test_fashion_mnist_is_shared_out_among_twenty() -> None:
     task: Any = make_task("fashion-mnist", 20, 0, "bias")
     assert task.fingerprint == "fashion-mnist a810c59d68bbd99d/dirichlet:0.4/mlp/20/0"
     one = task.problems[2]
-    sizes = [len(part[1]) for part in (one._train, one._validation, one._test)]
+    sizes = [len(part[1]) for part in (one.training_set, one.validation_set, one.test_set)]
     assert sizes == [3482, 1161, 1160]
     assert sum(tensor.numel() for tensor in one.model.values()) == 50_890

@@ -73,11 +73,11 @@ def test_a_task_with_a_mistake_is_told_what_it_is(here: Path, capsys: pytest.Cap
     assert main(["init", "--template", "vision"]) == 0
     task = here / "task.py"
     source = task.read_text()
-    task.write_text(source.replace("nn.GroupNorm(4, 16)", "nn.BatchNorm2d(16)"))
+    task.write_text(source.replace("nn.GroupNorm(4, 16)", "nn.InstanceNorm2d(16, track_running_stats=True)"))
     assert main(["check"]) == 1
     told = capsys.readouterr().out
     assert "problem  no agent can learn this task" in told
-    assert "(BatchNorm2d) keeps running statistics; use GroupNorm" in told
+    assert "(InstanceNorm2d) keeps running statistics; use GroupNorm" in told
     assert told.rstrip().endswith("1 problem")
     task.write_text(source.replace("torch.manual_seed(seed)", "torch.manual_seed(seed + shard)"))
     assert main(["check", "--json"]) == 1

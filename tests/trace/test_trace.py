@@ -147,7 +147,10 @@ def test_no_sample_is_in_a_trace(tmp_path: Path) -> None:
     assert len(paths) == 9
     written = b"".join(path.read_bytes() for path in paths)
     rows = [
-        row for one in problems for samples in (one._train, one._validation, one._test) for row in samples[0]
+        row
+        for one in problems
+        for samples in (one.training_set, one.validation_set, one.test_set)
+        for row in samples[0]
     ]
     assert len(rows) == 120
     for row in rows:

@@ -14,7 +14,8 @@ from peer.data_position import ShuffledBatches
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError, SettingError
 from peer.hyper_watch import HyperWatch
-from peer.module_problem import ModuleProblem, accuracy
+from peer.module_problem import ModuleProblem
+from peer.module_scores import accuracy
 from peer.personalization import NoPersonalization, OutputBias, personalization
 from peer.problem import BilevelProblem
 from peer.quadratic import QuadraticProblem
@@ -395,12 +396,16 @@ def test_batches_use_every_sample_once_per_permutation() -> None:
     ("change", "told"),
     [
         (
-            {"module": nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))},
-            "module 1 (BatchNorm1d) keeps running",
+            {"module": nn.Sequential(nn.Linear(3, 2), nn.LazyBatchNorm1d())},
+            "module 1 (LazyBatchNorm1d) keeps running",
         ),
         (
             {"module": nn.Sequential(nn.Linear(3, 2), nn.Dropout(0.5))},
             "module 1 (Dropout) draws from torch's",
+        ),
+        (
+            {"module": nn.BatchNorm1d(3, affine=False)},
+            "BatchNorm1d has no parameters that require a gradient",
         ),
         ({"module": nn.Tanh()}, "Tanh has no parameters that require a gradient; nothing is to learn"),
         ({"module": nn.Linear(4, 2)}, "the module does not accept train inputs"),

@@ -173,9 +173,9 @@ def test_a_mixture_predicts_the_log_of_the_mixed_probabilities() -> None:
     loss = problem.outer_loss(problem.model, {"mixture.weights": weights}, (inputs, targets))
     torch.testing.assert_close(loss, nn.functional.nll_loss(probabilities.log(), targets))
     shared = problem.metrics(problem.model, {"mixture.weights": weights})["shared"]
-    assert problem._test is not None
-    on_test = problem.predict(problem.model, problem.hyperparameters, problem._test[0])
-    assert shared == float((on_test.argmax(1) == problem._test[1]).double().mean())
+    assert problem.test_set is not None
+    on_test = problem.predict(problem.model, problem.hyperparameters, problem.test_set[0])
+    assert shared == float((on_test.argmax(1) == problem.test_set[1]).double().mean())
 
 
 def test_learners_begin_unlike_and_equal_at_all_agents() -> None:
