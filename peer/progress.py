@@ -84,7 +84,7 @@ class Progress:
         measured = None if self.report.tuning is None else self.report.tuning.measured
         if settings.warm_up_ticks is not None or measured is None:
             return settings.warm_up_at_first
-        return warm_up(measured.gap, measured.delay_ticks)
+        return warm_up(measured.gap, measured.delay_ticks, measured.pushed)
 
     def residual(self) -> float:
         """How far from settled: smoothed |tracker| to |own gradient|, the larger ratio of the two streams."""

@@ -145,7 +145,7 @@ class Solver(Generic[V]):
         disagreements = self._disagreements(pushes) if self._ticks % DISAGREEMENT_TICKS == 0 else {}
         way = self.model.mix(measure=self.tuner.chooses)
         self.adjoint.mix()
-        steps = self.tuner.begin([push.sender for push in pushes], orders.network)
+        steps = self.tuner.begin([push.sender for push in pushes], orders.network, len(self.spans))
         report = self._learn(orders, steps, way)
         report.objections, report.disagreements = objections, disagreements
         report.tuning = self.tuner.tuning
@@ -346,16 +346,17 @@ class Solver(Generic[V]):
 
     def _step_model(self, point: V, gradient: V, size: Scalar) -> None:
         """DESIGN (4), or as an optimizer has it."""
-        optimizer, end = self._optimizer, self._ends[0]
+        optimizer = self._optimizer
         if optimizer is None:
-            self.model.descend(point, gradient, size, end)
+            self.model.descend(point, gradient, size, self._ends[0])
         else:
             self.model.descend(optimizer.origin, gradient, 1, optimizer.direction)
-            optimizer.step(point, size, end)
+            optimizer.step(point, size, self._ends[0])
 
     def _direction(self) -> V:
-        """Where both streams would descend."""
-        return self.model.direction() + self.adjoint.direction()
+        """Where both streams would descend; they undo each other at first where both sets are the same."""
+        both = self.model.direction() + self.adjoint.direction()
+        return both if self._algebra.norm(both) else self.model.direction()
 
     def _add_up(self, gradients: tuple[V, V], step: int, steps: int) -> tuple[V, V]:
         """Their sum over the local steps so far; after the last the mean."""
@@ -379,6 +380,7 @@ class Solver(Generic[V]):
         due, self._credit = int(self._credit), self._credit % 1.0
         if orders.blocks_max is not None:
             due = min(due, orders.blocks_max)
+        self.tuner.pushes(due / len(self.spans))
         pushes: list[BlockPush[V]] = []
         for _ in range(due):
             block = self._order[self._cursor]

@@ -49,7 +49,7 @@ NOT_EXECUTED = {  # page, how the block begins: why
     ("README.md", "┏━━━━━━━━━━━┳"): LONG,
     ("deploy/README.md", "curl -H 'Content-Type: application/json'"): SERVED,
     ("deploy/README.md", "goes on from the checkpoint of"): PRINTED,
-    ("deploy/README.md", "ok       every parameter gets"): LONG,
+    ("peer/tasks/README.md", "ok       every parameter gets"): LONG,
     ("deploy/compose/README.md", "docker compose --file"): SHELL,
     ("deploy/container/README.md", "docker build --file"): SHELL,
     ("deploy/container/README.md", "docker run --rm hyperpush:0.1.0 keys"): SHELL,
@@ -157,7 +157,7 @@ def of_coming_from(names: Mapping[str, Any], told: str) -> None:
 def of_the_guide(names: Mapping[str, Any], told: str) -> None:
     """The task file is one that a swarm gets better by; it is alone on its page, and in a file here."""
     assert not told
-    (code,) = [block.text for block in of("python") if block.page == "deploy/README.md"]
+    (code,) = [block.text for block in of("python") if block.page == "peer/tasks/README.md"][:1]
     Path("task.py").write_text(code, encoding="utf-8")
     with contextlib.redirect_stdout(io.StringIO()) as seen:
         assert main(["simulate", "--task", "task.py", "--agents", "4", "--ticks", "200"]) == 0
@@ -169,7 +169,7 @@ def of_the_guide(names: Mapping[str, Any], told: str) -> None:
 
 CHECKS: dict[str, Callable[[Mapping[str, Any], str], None]] = {
     "README.md": of_the_readme,
-    "deploy/README.md": of_the_guide,
+    "peer/tasks/README.md": of_the_guide,
     "deploy/coming-from.md": of_coming_from,
     "peer/extensions/README.md": of_extensions,
     "peer/HOW-IT-WORKS.md": of_how_it_works,

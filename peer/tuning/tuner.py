@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
     from wire import PeerId, Push
 
+PUSHED_SMOOTHING = 0.02
+PUSHED_MIN = 0.01
 CONDITION_MAX = 1e4  # no momentum is worth more
 UNLIKE_MAX = 30.0  # times the own curvature: no average is believed beyond
 KNOWN_LEAST = 0.01  # of the weight of all: fewer than so many have told something yet
@@ -138,6 +140,7 @@ class Tuner(Generic[V]):
         self._runaway = Runaway()
         self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
+        self._pushed = settings.block_fraction  # share of the model in a tick, smoothed
         self._sources: set[PeerId] = set()  # heard in this epoch
         self._accuracies: tuple[float, float] | None = None
         self.tuning = Tuning(self._steps(UNTUNED_STEP, UNTUNED_STEP, 0.0, 0), is_open=self.chooses)
@@ -202,15 +205,19 @@ class Tuner(Generic[V]):
         """Why what a message says of averages cannot be true; None if it can."""
         return self.averages.objection(push.sender, push.tick, push.averages)
 
+    def pushes(self, share: float) -> None:
+        """This share of the model is pushed in this tick: less than is due, if bytes do not allow it."""
+        self._pushed += PUSHED_SMOOTHING * (share - self._pushed)
+
     def hear(self, push: Push[V]) -> None:
         """Take it in."""
         self.averages.absorb(push.sender, push.tick, push.averages)
 
-    def begin(self, sources: Sequence[PeerId], network: Network) -> Steps:
-        """A tick begins in which these were heard. Returns how far to go in it."""
+    def begin(self, sources: Sequence[PeerId], network: Network, blocks: int = 1) -> Steps:
+        """A tick begins; from these something was heard, once for each of `blocks`. Returns how far to go."""
         self._sources.update(sources)
         if self._sources:
-            share = len(set(sources)) / len(self._sources)
+            share = len(sources) / len(self._sources) / blocks
             self._heard += HEARD_SMOOTHING * (share - self._heard)
         own = self._own(network)
         self.averages.put(own)
@@ -298,8 +305,9 @@ class Tuner(Generic[V]):
         measured = Measured(
             curvature=largest,
             motion_curvature=min(max(along, largest / CONDITION_MAX), largest),
-            gap=averaging_gap(network.agents, self._settings.fanout, heard * self._settings.block_fraction),
+            gap=averaging_gap(network.agents, self._settings.fanout, heard),
             heard=heard,
+            pushed=max(self._pushed, PUSHED_MIN),
             delay_ticks=max(0.0, swarm.delay_ticks / swarm.measures),
         )
         step, momentum = step_and_momentum(measured, self._settings.local_steps)
@@ -349,7 +357,8 @@ class Tuner(Generic[V]):
             return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest, 0.0, 0.0, *strained)
         largest = self._largest.value + self._largest.lacks
         along = self._motion.within(largest, largest / CONDITION_MAX)
-        told = (1.0, largest, along, self._heard, network.delay_ticks)
+        heard = min(1.0, self._heard / max(self._pushed, PUSHED_MIN))  # of what is pushed, not of all
+        told = (1.0, largest, along, heard, network.delay_ticks)
         caution = (1.0, self._caution.factor) if self._caution.is_noisy else (0.0, 0.0)
         return Told(*told, *rest, *caution, *strained)
 

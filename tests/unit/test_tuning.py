@@ -701,3 +701,13 @@ def test_a_pause_begins_a_new_walk() -> None:
     for tick in range(5 * WINDOW_TICKS):
         wandering.add(ONES * (1 + tick % 2), len(ONES) ** 0.5, 0.0)
     assert wandering.factor < 1.0
+
+
+@pytest.mark.parametrize("blocks", [2, 4, 10])
+def test_with_blocks_as_many_ticks_come_to_one_without(blocks: int) -> None:
+    """The velocity has faded as much once all of the model was pushed, and the way of a push is as long."""
+    whole_step, whole_momentum = step_and_momentum(measured(), 1)
+    step, momentum = step_and_momentum(measured(pushed=1.0 / blocks), 1)
+    assert momentum**blocks == pytest.approx(whole_momentum)
+    assert blocks * step / (1.0 - momentum) == pytest.approx(whole_step / (1.0 - whole_momentum))
+    assert warm_up(0.4, 1.0, 1.0 / blocks) > warm_up(0.4, 1.0)
