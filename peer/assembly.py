@@ -12,7 +12,8 @@ from peer.admission import Identity
 from peer.agent import Agent
 from peer.errors import ProblemError
 from peer.optimizers import model_steps, optimizer_maker
-from peer.solver import Solver, block_spans
+from peer.orders import block_spans
+from peer.solver import Solver
 from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
 from peer.torch_learner import TorchLearner
 from wire import PROTOCOL_VERSION, Push, codec, decode_push, push_bytes_overhead_max

@@ -140,7 +140,7 @@ def _delay_text(delay: float | Delay) -> str:
 def plan_lines(plan: FaultPlan, live: Sequence[FaultWindow], elapsed_s: float) -> list[str]:
     """What the plan of an agent and the changes made while it runs do, now and later; one line each."""
     base = LinkFaults(*(getattr(plan, key) for key in FAULT_KEYS))
-    lines = [f"all links: {describe(base)}"]
+    lines = [f"all links: {describe(base)}{'' if plan.model is None else f', then {plan.model}'}"]
     lines += [f"{source} -> {target}: {describe(faults)}" for (source, target), faults in plan.links.items()]
     for windows, remark in ((plan.windows, ""), (live, " (set while it runs)")):
         for window in windows:

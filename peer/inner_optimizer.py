@@ -1,8 +1,11 @@
 """What takes an agent's steps of the model in the place of plain descent: the protocol `InnerOptimizer`.
 
-Neither the equations nor the messages know of it. At the exact answer the direction is zero, and an optimizer
-that stands still there keeps it: any positive local preconditioner does (measured: Adam at six agents, 30 %
-loss, errors of 6e-16 after 3,000 ticks of quadratics).
+Neither the equations nor the messages know of it. At the exact answer the direction is zero; what is exact is
+plain descent. An optimizer that divides by the size of gradients comes as near as that lets it, and with a
+constant rate may leave it again when gradients have become small (measured, quadratics, 30 % loss: Adam at a
+rate of 0.01 6e-16 after 3,000 ticks; with betas of 0.9 and 0.99 3e-11 after 1,200 and 4e-7 after 3,000;
+RMSprop never below 4e-4). A rate that a hyper step goes by (`hyper_step_size`) should be given with it: how fast the
+model settles is known of descent alone.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from peer.admin_groups import fault_routes, status_routes
 from peer.admin_predict import predict_routes
 from peer.admin_routes import compose
 from peer.agent_status import agent_status
-from peer.errors import SettingError
+from peer.errors import HyperpushError, SettingError
 from peer.key_files import read_key_ring
 from peer.page.watch import Watch
 from peer.pulse import Pulse
@@ -203,7 +203,7 @@ class Member:
         await self._stop_discovery()
         try:
             await self._discover()
-        except TransportError as error:
+        except (TransportError, HyperpushError) as error:
             await self._stop_discovery()
             if str(error) not in self._hindrances:
                 self._hindrances.add(str(error))
@@ -268,7 +268,13 @@ class Member:
             )
         for make in self._others:
             self._discoveries.append(
-                make(record, fetch=fetch, on_seen=on_seen, on_incompatible=refuse, on_problem=self._say)
+                make(
+                    record,
+                    fetch=fetch,
+                    on_seen=partial(self._seen, introduce=False),  # nobody says that they have answered
+                    on_incompatible=refuse,
+                    on_problem=self._say,
+                )
             )
         for discovery in self._discoveries:
             await discovery.start()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+import math
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -22,10 +23,11 @@ from peer.plain_trees import from_snapshot, to_snapshot
 from peer.snapshot import Snapshot, SnapshotError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import TypeAlias
 
     from peer.settings import AgentSettings
+    from peer.snapshot import Plain
 
     MakeOptimizer: TypeAlias = Callable[[list[Tensor]], torch.optim.Optimizer]
 
@@ -33,12 +35,15 @@ DESCENT: Final = "descent"
 POINT: Final = "hyper_optimizer"  # of `peer.extensions`, for both levels
 RATE: Final = 0.001  # of the model, where it is left open: that of torch's classes
 TRIED: Final = 0.5  # a learning rate, to see what an optimizer does
+STEADY: Final = 20  # steps, until those of one gradient are of one length
+SLOWER: Final = 0.01  # another rate
 SETTLING: Final = 300  # steps along a zero gradient, after which it has to stand still
 STILL: Final = 0.05  # of its first step
+OTHERS: Final = ("Optimizer", "LBFGS", "SparseAdam", "Muon")  # for closures, sparse gradients, matrices only
 CLASSES: Final = {
     name.lower(): found
     for name, found in vars(torch.optim).items()
-    if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer) and name != "Optimizer"
+    if inspect.isclass(found) and issubclass(found, torch.optim.Optimizer) and name not in OTHERS
 }
 
 
@@ -46,8 +51,9 @@ def optimizer_maker(text: str, field: str = POINT) -> MakeOptimizer | None:
     """Makes the optimizer of this name for a list of tensors; None: plain descent.
 
     It has been tried on two tensors. Raises `SettingError` for an unknown name, for arguments that the class
-    does not take, for one that steps only if it may evaluate losses by itself, and for one that moves where
-    the gradient is zero, as weight decay does: the answer would not be that of the losses.
+    does not take, for one that moves where the gradient is zero, as weight decay does (the answer would not
+    be that of the losses), for one that has a will of its own about the rate, as Rprop has, and for the model
+    (`field` "optimizer") for one whose steps depend on where they begin, as Adafactor's do.
     """
     if text == DESCENT:
         return None
@@ -93,14 +99,12 @@ class ModelSteps:
     def snapshot(self) -> Snapshot[Tensor]:
         """As in the protocol."""
         kept = to_snapshot(self._optimizer.state_dict()["state"])
-        named: Snapshot[Tensor] = Snapshot({}, {"class": type(self._optimizer).__name__})
+        named: Snapshot[Tensor] = Snapshot({}, {"of": told_of(self._optimizer)})
         return named.within("state", kept)
 
     def restore(self, snapshot: Snapshot[Tensor]) -> None:
         """As in the protocol."""
-        kept, has = snapshot.values.get("class"), type(self._optimizer).__name__
-        if kept != has:
-            raise SnapshotError(f"the checkpoint's optimizer of the model is {kept}, that of the agent {has}")
+        check_alike(snapshot.values.get("of"), self._optimizer, "the model")
         groups = self._optimizer.state_dict()["param_groups"]
         state = from_snapshot(snapshot.part("state"))
         self._optimizer.load_state_dict({"state": state, "param_groups": groups})
@@ -125,58 +129,103 @@ def _shaped(flat: Tensor, shapes: Sequence[torch.Size]) -> list[Tensor]:
 
 
 def _arguments(field: str, text: str, given: str) -> dict[str, object]:
-    """`eps=1e-6,amsgrad=True` as keyword arguments."""
-    found: dict[str, object] = {}
-    for part in filter(None, given.split(",")):
-        name, _, value = part.partition("=")
-        try:
-            found[name.strip()] = ast.literal_eval(value.strip())
-        except (ValueError, SyntaxError) as error:
-            remedy = f"write {part!r} as an argument and its value, such as eps=1e-6"
-            raise SettingError(field, text, remedy) from error
-        if name.strip() in ("lr", "params", "maximize", "differentiable"):
-            raise SettingError(field, text, f"leave {name.strip()} out: the agent sets it")
+    """`eps=1e-6,betas=(0.9,0.99)` as keyword arguments."""
+    remedy = "write arguments as in Python, such as adam:betas=(0.9,0.99),eps=1e-6"
+    try:
+        call = ast.parse(f"f({given})", mode="eval").body
+        assert isinstance(call, ast.Call)
+        if call.args:
+            raise SettingError(field, text, remedy)
+        found = {str(one.arg): ast.literal_eval(one.value) for one in call.keywords}
+    except (ValueError, SyntaxError, AssertionError) as error:
+        raise SettingError(field, text, remedy) from error
+    for name in found:
+        if name in ("lr", "params", "maximize", "differentiable"):
+            raise SettingError(field, text, f"leave {name} out: the agent sets it")
     return found
 
 
+def _options(optimizer: torch.optim.Optimizer) -> dict[str, str]:
+    """What it was made with, but for the rate; of one group, as there is only one."""
+    return {
+        name: repr(value)
+        for name, value in optimizer.param_groups[0].items()
+        if name not in ("params", "lr", "initial_lr")
+    }
+
+
+def check_alike(kept: object, optimizer: torch.optim.Optimizer | None, whose: str) -> None:
+    """Whether what was kept of `told_of` an optimizer is of this one. Raises `SnapshotError`."""
+    own = told_of(optimizer)
+    if not isinstance(kept, dict) or not isinstance(own, dict):
+        if kept != own:
+            had, has = (("an optimizer" if one else "none") for one in (kept, own))
+            raise SnapshotError(f"for {whose} the checkpoint has {had}, the agent {has}")
+        return
+    for name in sorted(set(kept) & set(own)):
+        if kept[name] != own[name]:
+            told = f"{name} {kept[name]} in the checkpoint, {own[name]} at the agent"
+            raise SnapshotError(f"the optimizer of {whose} has {told}")
+
+
+def told_of(optimizer: torch.optim.Optimizer | None) -> dict[str, Plain] | None:
+    """Its class and options, as JSON can hold them; None of plain descent."""
+    if optimizer is None:
+        return None
+    return {"class": type(optimizer).__name__, **_options(optimizer)}
+
+
+class _Trial:
+    """Steps of one optimizer on two tensors."""
+
+    def __init__(self, make: MakeOptimizer, text: str, begin: float = 1.0) -> None:
+        self.tensors = [torch.full(shape, begin, dtype=torch.float64) for shape in ((2,), (2, 3))]
+        self._optimizer: torch.optim.Optimizer = checked(POINT, text, make(self.tensors))
+        self.decay = self._optimizer.param_groups[0].get("weight_decay", 0)
+
+    def way(self, gradient: float, rate: float = TRIED) -> float:
+        """How far one step goes."""
+        before = [tensor.clone() for tensor in self.tensors]
+        _set_rate(self._optimizer, rate)
+        for tensor in self.tensors:
+            tensor.grad = torch.full_like(tensor, gradient)
+        self._optimizer.step()
+        return sum(float((one - was).norm()) for one, was in zip(self.tensors, before, strict=True))
+
+
 def _try(field: str, text: str, make: MakeOptimizer) -> None:
-    """Steps along zero gradients, before and after one along another. Raises `SettingError`."""
-    tensors = [torch.ones(2, dtype=torch.float64), torch.ones(2, 3, dtype=torch.float64)]
-    before = [tensor.clone() for tensor in tensors]
+    """Steps along zero gradients and others, at rates and from places of its own. Raises `SettingError`."""
     try:
-        optimizer = checked(POINT, text, make(tensors))
-        _step(optimizer, tensors, 0.0)
-        stays = all(map(torch.equal, tensors, before))
-        _step(optimizer, tensors, 1.0)
-        first = _far(tensors, before)
-        for _ in range(SETTLING):
-            before = [tensor.clone() for tensor in tensors]
-            _step(optimizer, tensors, 0.0)
-        last = _far(tensors, before)
+        trial = _Trial(make, text)
+        drift = trial.way(0.0)
+        first = trial.way(1.0)
+        rest = [trial.way(0.0) for _ in range(SETTLING)][-1]
+        slow = _Trial(make, text)
+        fast = [slow.way(1.0) for _ in range(STEADY)][-1]
+        slowed = [slow.way(1.0, TRIED * SLOWER) for _ in range(STEADY)][-1]
+        elsewhere = [_Trial(make, text, begin) for begin in (1.0, 100.0)]
+        near, far = ([one.way(1.0) for _ in range(STEADY)][-1] for one in elsewhere)
     except SettingError as error:
         raise SettingError(field, text, error.remedy) from error
     except Exception as error:  # it is of torch or of others, and this is how it is known to fit
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise SettingError(field, text, f"it cannot step two tensors by their gradients: {told}") from error
-    if not stays:
-        remedy = "it moves where the gradient is zero; leave out weight decay, a loss can have it"
-        raise SettingError(field, text, remedy)
-    if not 0 < first < float("inf"):
-        raise SettingError(field, text, "a step along a gradient of ones leads nowhere; give another")
-    if not last < STILL * first:
-        remedy = f"it has not come to rest {SETTLING} steps after the gradient is zero; give less momentum"
-        raise SettingError(field, text, remedy)
-
-
-def _far(tensors: Iterable[Tensor], before: Iterable[Tensor]) -> float:
-    return sum(float((tensor - was).norm()) for tensor, was in zip(tensors, before, strict=True))
-
-
-def _step(optimizer: torch.optim.Optimizer, tensors: Iterable[Tensor], gradient: float) -> None:
-    _set_rate(optimizer, TRIED)
-    for tensor in tensors:
-        tensor.grad = torch.full_like(tensor, gradient)
-    optimizer.step()
+    for holds, remedy in (
+        (not (drift and trial.decay), f"write {text.partition(':')[0]}:weight_decay=0: a loss can have it"),
+        (not drift, "it moves where the gradient is zero"),
+        (0 < first < math.inf, "a step along a gradient of ones leads nowhere; give another"),
+        (
+            rest < STILL * first,
+            f"it has not come to rest {SETTLING} steps after the gradient is zero; give less momentum",
+        ),
+        (slowed < fast / 2, "it does not follow the learning rate that the agent sets; give another"),
+        (
+            field == POINT or math.isclose(near, far, rel_tol=1e-6),
+            "its steps depend on where the model is, and each agent is elsewhere; give another",
+        ),
+    ):
+        if not holds:
+            raise SettingError(field, text, remedy)
 
 
 def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Generic
+from itertools import pairwise
+from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import V
 from peer.tuning.tuner import ALONE, Network
+
+if TYPE_CHECKING:
+    from peer.algebra import Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +33,10 @@ class Orders:
     evaluate: bool  # compute test metrics
     blocks_max: int | None = None  # no more are pushed in this tick; None: as many as are due
     network: Network = ALONE  # what steps are chosen by
+
+
+def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
+    """Cut `size` elements into blocks of nearly equal length that no message limit stops."""
+    blocks = max(-(-size // elements_per_block_max), min(size, round(1.0 / block_fraction)))
+    edges = [size * block // blocks for block in range(blocks + 1)]
+    return tuple(slice(start, stop) for start, stop in pairwise(edges))

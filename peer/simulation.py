@@ -124,7 +124,7 @@ class Simulation(Generic[V]):
         self.on_death: Callable[[PeerId], None] | None = None  # of a process that its disk has ended
         # What an agent makes of what has come; may raise DecodeError.
         self.on_arrival: Callable[[PeerId, Push[V]], Push[V]] | None = None
-        self._faults = faults
+        self._faults = faults.begun()
         self._seed = seed
         self._codec = codec
         self._on_event = on_event

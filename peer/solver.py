@@ -7,14 +7,13 @@ order within a tick is that of DESIGN: absorb (8), average (5), a fresh gradient
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
 from peer.learner import TickReport
 from peer.orders import BlockPush
 from peer.plausibility import Claim, Plausibility
-from peer.snapshot import Snapshot
+from peer.snapshot import Snapshot, SnapshotError
 from peer.streams import make_stream
 from peer.tuning.tuner import Tuner
 
@@ -35,13 +34,6 @@ SPACING_CHECK_TICKS = 64  # the largest running sum is looked up only so often: 
 STEPS_TO_GO = 50  # from where an agent is; a step that is stable is a small share of the way
 MESSAGES_PER_TICK_MAX = 100  # of one block on one link: a sender may be that much faster
 DISAGREEMENT_TICKS = 16  # so is the distance to the neighbours, which only people read
-
-
-def block_spans(size: int, block_fraction: float, elements_per_block_max: int) -> tuple[Span, ...]:
-    """Cut `size` elements into blocks of nearly equal length that no message limit stops."""
-    blocks = max(-(-size // elements_per_block_max), min(size, round(1.0 / block_fraction)))
-    edges = [size * block // blocks for block in range(blocks + 1)]
-    return tuple(slice(start, stop) for start, stop in pairwise(edges))
 
 
 class Solver(Generic[V]):
@@ -180,8 +172,11 @@ class Solver(Generic[V]):
         self.learner.restore(snapshot.part("learner"))
         self._plausibility.restore(snapshot.part("scale"))
         self.tuner.restore(snapshot.part("tuner"))
+        kept = snapshot.values.get("optimizer")
         if self._optimizer is not None:
             self._optimizer.restore(snapshot.part("optimizer"))
+        elif kept is not None:
+            raise SnapshotError("the checkpoint has an optimizer of the model, the agent none")
         for stream, estimate in zip(self.streams, estimates, strict=True):
             stream.replace_estimate(whole, self._algebra.to_mass(estimate))
         ticks = snapshot.values.get("ticks")
@@ -321,8 +316,8 @@ class Solver(Generic[V]):
             )
             means = self._add_up(gradients, step, steps)
             if moving:
-                self._step_model(model, gradients[0], sizes.model)
                 self.adjoint.descend(adjoint, gradients[1], sizes.adjoint, self._ends[1])
+                self._step_model(model, gradients[0], sizes.model, evaluation.local_step_is_finite)
                 model, adjoint = self._ends
             reached = self._ends if moving else gradients
             if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
@@ -344,14 +339,17 @@ class Solver(Generic[V]):
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
 
-    def _step_model(self, point: V, gradient: V, size: Scalar) -> None:
-        """DESIGN (4), or as an optimizer has it."""
-        optimizer = self._optimizer
+    def _step_model(self, point: V, gradient: V, size: Scalar, holds: bool) -> None:
+        """DESIGN (4), or as an optimizer has it, which must see nothing of a tick that does not count."""
+        optimizer, algebra, (end, other) = self._optimizer, self._algebra, self._ends
         if optimizer is None:
-            self.model.descend(point, gradient, size, self._ends[0])
+            self.model.descend(point, gradient, size, end)
+            return
+        self.model.descend(optimizer.origin, gradient, 1, optimizer.direction)
+        if holds and algebra.is_finite(optimizer.direction) and algebra.is_finite(other):
+            optimizer.step(point, size, end)
         else:
-            self.model.descend(optimizer.origin, gradient, 1, optimizer.direction)
-            optimizer.step(point, size, self._ends[0])
+            algebra.assign(end, optimizer.direction)
 
     def _direction(self) -> V:
         """Where both streams would descend; they undo each other at first where both sets are the same."""

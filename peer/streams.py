@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from peer.extensions.installed import find, names
+from peer.extensions.installed import find, make, names
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
 from peer.tracking import TrackingStream
@@ -23,7 +23,9 @@ def is_solver(name: object) -> bool:
 
     Raises `SettingError` for one that cannot be loaded.
     """
-    return name in SOLVERS or (isinstance(name, str) and find("solver", name) is not None)
+    if not isinstance(name, str):
+        return False
+    return name in SOLVERS or find("solver", name.partition(":")[0]) is not None
 
 
 def known_solvers() -> list[str]:
@@ -32,12 +34,14 @@ def known_solvers() -> list[str]:
 
 
 def make_stream(name: str, initial: V, algebra: Algebra[V], spans: Sequence[Span]) -> Stream[V]:
-    """A stream that begins at `initial`, shape (d,), and sends the blocks `spans`. `is_solver` must hold."""
+    """A stream that begins at `initial`, shape (d,), and sends the blocks `spans`.
+
+    `is_solver` must hold. Raises `SettingError` for one that cannot be made so, or lacks a method.
+    """
     if name == "tracking":
         return TrackingStream(initial, algebra)
     if name not in SOLVERS:
-        maker = find("solver", name)
-        assert maker is not None
-        brought: Stream[V] = maker(initial, algebra, spans)
+        brought: Stream[V] | None = make("solver", name, initial, algebra, spans)
+        assert brought is not None
         return brought
     return PushSum(initial, spans, algebra, RunningSum if name == "push-sum" else SentShares)

@@ -20,6 +20,7 @@ from peer.errors import ProblemError
 from peer.hyper_rate import HyperRate
 from peer.hyper_watch import HyperWatch
 from peer.learner import Evaluation, HyperReport
+from peer.optimizers import check_alike, told_of
 from peer.plain_trees import from_snapshot, require_alike, to_snapshot
 from peer.problem import (
     BatchT,
@@ -272,7 +273,7 @@ class TorchLearner(Generic[BatchT]):
             snapshot = snapshot.within("outer_batches", self._outer_batches.snapshot())
         if self._optimizer is not None:
             snapshot = snapshot.within("optimizer", to_snapshot(self._optimizer.state_dict()["state"]))
-            named = {**snapshot.values, "optimizer_class": type(self._optimizer).__name__}
+            named = {**snapshot.values, "optimizer_of": told_of(self._optimizer)}
             snapshot = Snapshot(snapshot.arrays, named)
         return snapshot
 
@@ -305,10 +306,8 @@ class TorchLearner(Generic[BatchT]):
         """Whether the checkpoint's is that of the agent."""
         if ("optimizer" in snapshot.values) != (self._optimizer is not None):
             raise SnapshotError("one of checkpoint and agent has an optimizer, the other has none")
-        has = type(self._optimizer).__name__
-        kept = snapshot.values.get("optimizer_class", has)
-        if self._optimizer is not None and kept != has:
-            raise SnapshotError(f"the checkpoint's optimizer is {kept}, that of the agent {has}")
+        if "optimizer_of" in snapshot.values:
+            check_alike(snapshot.values["optimizer_of"], self._optimizer, "the hyperparameters")
 
     def _private(self) -> dict[str, dict[str, Tensor]]:
         return {

@@ -27,7 +27,7 @@ class Discovery(Protocol):
         """Begin to look. Raises TransportError if that cannot be; it may be tried again later."""
 
     async def close(self) -> None:
-        """Stop, and take back what was told to others. Also after a `start` that has failed."""
+        """Stop, and take back what was told to others. Also twice, and after a `start` that has failed."""
 
     def forget(self, peer: PeerId) -> None:
         """There was no room for this peer: tell of it again when it is heard of again."""

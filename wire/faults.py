@@ -10,18 +10,19 @@ A window names agents by their whole id, or by the name before the fingerprint o
 their life in a simulation), so that it still means them when they have come back as somebody new.
 """
 
+import copy
 import itertools
 import math
 import random
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from wire.delays import Constant, Delay, Exponential, LogNormal, Uniform, check_number, parse_delay
 from wire.errors import FaultPlanError
 from wire.link_faults import FAULT_KEYS, FaultChange, LinkFaults, check_keys, check_peers
-from wire.link_models import LinkModel
+from wire.link_models import LinkModel, ShownModel
 from wire.messages import PeerId
 
 __all__ = [
@@ -215,6 +216,10 @@ class FaultPlan:
         if self.model is not None and not isinstance(self.model, LinkModel):
             raise FaultPlanError(f"model = {self.model!r}: give a LinkModel, or None")
 
+    def begun(self) -> "FaultPlan":
+        """The same, with a copy of the model: what one run asks of it, another does not feel."""
+        return self if self.model is None else replace(self, model=copy.deepcopy(self.model))
+
     def faults_on(self, source: PeerId, target: PeerId, elapsed_s: float) -> LinkFaults | None:
         """The faults of one link now; None if it is cut."""
         known = self._known.get((source, target))
@@ -246,8 +251,8 @@ class FaultPlan:
         """Delay in seconds of every copy of a message sent now that arrives; () if it is lost.
 
         Takes exactly DRAWS_PER_MESSAGE numbers from `rng`, whatever happens to the message: so with the same
-        stream a higher drop rate loses the same messages and some more, and delays the rest as before. A
-        model takes what it likes beside.
+        stream a higher drop rate loses the same messages and some more, and delays the rest as before. That
+        ends with a model, which takes what it likes for each copy that it is asked about.
         """
         copies = self._copies(source, target, elapsed_s, rng)
         if self.model is None:
@@ -277,7 +282,7 @@ class FaultPlan:
         return (first,) if arrives else ()
 
     def to_dict(self) -> dict[str, object]:
-        """JSON-able; FaultPlan.from_dict gives an equal plan back, but for the model, which is only named."""
+        """JSON-able; FaultPlan.from_dict gives an equal plan back, but of a model only the text."""
         named = {} if self.model is None else {"model": str(self.model)}
         return {
             **self._base.to_dict(),
@@ -291,9 +296,9 @@ class FaultPlan:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, object]) -> "FaultPlan":
-        """Read what to_dict writes, without a model; missing keys have their defaults.
+        """Read what to_dict writes; missing keys have their defaults.
 
-        Unknown ones raise FaultPlanError.
+        A model is there to be shown: it only tells its text. Unknown keys raise FaultPlanError.
         """
         check_keys("plan", values, (*FAULT_KEYS, "model", "links", "windows"))
         base = LinkFaults.from_dict({name: values[name] for name in FAULT_KEYS if name in values})
@@ -315,6 +320,7 @@ class FaultPlan:
             base.bandwidth_bits_per_s,
             links=links,
             windows=windows,
+            model=ShownModel(str(values["model"])) if "model" in values else None,
         )
 
 

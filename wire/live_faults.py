@@ -29,6 +29,7 @@ class LiveFaults:
     __slots__ = ("_began_with", "_live", "plan")
 
     def __init__(self, plan: FaultPlan) -> None:
+        plan = plan.begun()
         self._began_with = plan
         self._live: tuple[FaultWindow, ...] = ()
         self.plan = plan  # in force; replaced, never changed

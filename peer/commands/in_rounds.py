@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 NOT_IN_ROUNDS = (
     *("delay", "duplicate", "reorder", "bandwidth", "fault_model", "scenario", "until", "duration"),
-    *("trace", "trace_agent"),
+    *("trace", "trace_agent", "optimizer", "hyper_optimizer"),
     *("adjoint_step_size", "local_step_size", "local_steps", "damping", "block_fraction", "solver"),
 )
 
@@ -48,6 +48,10 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             choice=data_choice(options),
         )
         settings = agent_settings(options, task.settings)
+        for name in ("optimizer", "hyper_optimizer"):
+            if getattr(settings, name) != "descent":
+                remedy = "common rounds step by plain descent; leave it out of the task's settings"
+                raise SettingError(name, getattr(settings, name), remedy)
         chosen = settings.hyper_step_size
         plan = Plan(
             choice=choice,

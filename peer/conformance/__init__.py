@@ -40,6 +40,6 @@ class Check(Protocol):
 
 
 def checks(where: str) -> Sequence[Check]:
-    """Those of one point, in the order in which they tell most."""
+    """Those of one point."""
     found: Sequence[Check] = importlib.import_module(SUITES[where]).CHECKS
     return found

@@ -5,6 +5,7 @@ Makers of one module look for each other: they share a folder, a name, or whatev
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from wire import RejectReason
     from wire.discovery import Discovery, MakeDiscovery
 
+WATCHED_S: Final = 0.5  # for what must not come
+BUG_S: Final = 10.0  # until a bug has surfaced
 FIRST: Final = PeerRecord("first-of-two", 1, "127.0.0.1:47001", "on trial", "model")
 SECOND: Final = PeerRecord("second-of-two", 1, "127.0.0.1:47002", "on trial", "model")
 STRANGER: Final = PeerRecord("a-stranger", 1, "127.0.0.1:47003", "another swarm", "model")
@@ -39,16 +42,25 @@ class _Place:
 class _Look:
     """One agent's discovery, and its diary."""
 
+    fails = False  # whether whoever is told has a bug
+
     def __init__(self, make: MakeDiscovery, place: _Place, record: PeerRecord) -> None:
         self.seen: list[PeerRecord] = []
+        self._loop = asyncio.get_running_loop()
         self.refused: list[str] = []
         self.discovery: Discovery = make(
             record,
             fetch=place.fetch,
-            on_seen=self.seen.append,
+            on_seen=self._see,
             on_incompatible=self._refuse,
             on_problem=lambda _: None,
         )
+
+    def _see(self, record: PeerRecord) -> None:
+        assert asyncio.get_running_loop() is self._loop, "on_seen is called outside of the event loop"
+        self.seen.append(record)
+        if self.fails:
+            raise OSError("a bug")
 
     def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
         assert reason, "a reason is not given"
@@ -74,6 +86,7 @@ async def two_agents_find_each_other(make: MakeDiscovery) -> None:
         await second.start()
         await until(lambda: first.has(SECOND), "the first agent finds the second")
         await until(lambda: second.has(FIRST), "the second agent finds the first")
+        await asyncio.sleep(WATCHED_S)
         for look, own in ((first, FIRST), (second, SECOND)):
             assert not look.has(own), f"{own.peer} is told of itself"
     finally:
@@ -89,6 +102,7 @@ async def who_does_not_fit_is_not_seen(make: MakeDiscovery) -> None:
         for look in looks:
             await look.start()
         await until(lambda: looks[0].has(SECOND) and looks[1].has(FIRST), "the two that fit find each other")
+        await asyncio.sleep(WATCHED_S)
         for look in looks[:2]:
             assert not look.has(STRANGER), "an agent of another swarm is seen"
             assert set(look.discovery.refused()) <= {STRANGER.peer}, "somebody who fits is refused"
@@ -134,6 +148,27 @@ async def an_agent_that_comes_back_elsewhere_is_found_there(make: MakeDiscovery)
 
 
 @in_a_loop
+async def a_bug_in_whoever_is_told_surfaces(make: MakeDiscovery) -> None:
+    """Out of `wait_failed`, which otherwise waits for ever."""
+    place = _Place(make, FIRST, SECOND)
+    first, second = place.look(FIRST), place.look(SECOND)
+    first.fails = True
+    waiting: asyncio.Task[None] | None = None
+    try:
+        await first.start()
+        waiting = asyncio.create_task(first.discovery.wait_failed())
+        await second.start()
+        await asyncio.wait([waiting], timeout=BUG_S)
+        assert waiting.done(), "wait_failed knows nothing of a bug in on_seen"
+        assert isinstance(waiting.exception(), OSError), f"wait_failed raises {waiting.exception()!r}"
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        await all_closed(first, second)
+
+
+@in_a_loop
 async def it_can_be_closed_at_any_time(make: MakeDiscovery) -> None:
     """Twice, and just after it has begun."""
     look = _Place(make, FIRST).look(FIRST)
@@ -147,5 +182,6 @@ CHECKS: Final = (
     who_does_not_fit_is_not_seen,
     whoever_was_forgotten_is_told_of_again,
     an_agent_that_comes_back_elsewhere_is_found_there,
+    a_bug_in_whoever_is_told_surfaces,
     it_can_be_closed_at_any_time,
 )

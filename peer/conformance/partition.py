@@ -50,7 +50,7 @@ def every_row_goes_to_exactly_one_agent(make: Make) -> None:
 
 
 def equal_generators_give_equal_shares(make: Make) -> None:
-    """And another seed another split, if it draws at all."""
+    """So that every machine comes to the same."""
     for name, labels, agents in SETS:
         one, other = (_shared(make, labels, agents) for _ in range(2))
         if one is None or other is None:

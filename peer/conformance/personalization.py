@@ -144,7 +144,9 @@ def it_goes_on_from_a_checkpoint_bit_for_bit(make: Make) -> None:
     other.restore(one.snapshot())
     first, second = (learner.evaluate(model, adjoint, 0.01) for learner in (one, other))
     assert torch.equal(first.model_gradient, second.model_gradient), "gradients differ after a checkpoint"
-    assert torch.equal(first.adjoint_gradient, second.adjoint_gradient), "so do those of the adjoint"
+    assert torch.equal(first.adjoint_gradient, second.adjoint_gradient), (
+        "gradients of the adjoint differ after a checkpoint"
+    )
     one.finish_tick(0.01)
     other.finish_tick(0.01)
     for key, tensor in one.hyperparameters.items():

@@ -39,8 +39,9 @@ def pytest_configure(config: pytest.Config) -> None:
     sys.path.insert(0, str(config.invocation_params.dir))
     try:
         module = importlib.import_module(name)
-    except ImportError as error:
-        raise pytest.UsageError(f"{OPTION} {name}: {error}") from error
+    except Exception as error:  # it is other people's code
+        told = str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
+        raise pytest.UsageError(f"{OPTION} {name}: {told}") from error
     if module.__file__ is None or not isinstance(getattr(module, WANTED, None), dict):
         raise pytest.UsageError(f"{OPTION} {name}: the module says nothing to check; write {EXAMPLE}")
     from peer.conformance import SUITES
@@ -49,6 +50,13 @@ def pytest_configure(config: pytest.Config) -> None:
     if unknown:
         told = f"{OPTION} {name}: {WANTED} has {unknown[0]!r}; give some of {', '.join(SUITES)}"
         raise pytest.UsageError(told)
+    for point, makers in module.CONFORMANCE.items():
+        if not isinstance(makers, list | tuple) or not all(map(callable, makers)):
+            raise pytest.UsageError(f"{OPTION} {name}: {WANTED}[{point!r}] is no list of what makes parts")
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        raise pytest.UsageError(
+            f"{OPTION} {name}: leave {config.args[0]} out: one module is checked at a time"
+        )
     config.args = [module.__file__]
     config.pluginmanager.register(_Collecting(module), "hyperpush-conformance")
 

@@ -95,7 +95,7 @@ def it_says_two_arrays_of_each_block(make: Make) -> None:
             assert len(told) == span.stop - span.start, "announced_estimate has not the length of the block"
     tracker, own = stream.residual()
     assert tracker >= 0, "the residual is below 0"
-    assert own >= 0, "so is the length of the own gradient"
+    assert own >= 0, "the length of the own gradient is below 0"
 
 
 def agents_agree_on_a_perfect_network(make: Make) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 SEED: Final = 3
 MESSAGES: Final = 60
+LATE_S: Final = 0.2
 BUG_S: Final = 10.0  # until a bug has surfaced
 LARGE: Final = 2**20  # bytes, of a block of the default size
 PROTOCOL: Final = "protocol"
@@ -93,7 +94,7 @@ async def frames_arrive_whole_both_ways(make: MakeTransport) -> None:
         assert {length for *_, length in b.came} == {20, 1_000, LARGE}, "a frame has another length"
         assert {sender for sender, *_ in a.came} == {"b"}, "a frame has come from somebody else"
         assert a.transport.counters.sent >= 3, "what is sent is not counted"
-        assert b.transport.counters.received >= 3, "nor is what is received"
+        assert b.transport.counters.received >= 3, "what is received is not counted"
     finally:
         await all_closed(*ends)
 
@@ -152,6 +153,39 @@ async def a_peer_that_restarts_is_reached_again(make: MakeTransport) -> None:
 
 
 @in_a_loop
+async def who_is_disconnected_is_sent_nothing(make: MakeTransport) -> None:
+    """And is not counted any more."""
+    a, b, c = ends = await _ends(make, "a", "b", "c")
+    try:
+        a.send(["b", "c"], 1)
+        await until(lambda: b.numbers == [1] and c.numbers == [1], "a frame arrives at both")
+        assert set(a.transport.per_peer) == {"b", "c"}, "per_peer has others than those who are connected"
+        assert a.transport.per_peer["b"].sent == 1, "per_peer counts other frames than were sent"
+        assert b.transport.counters.received == 1, "one frame has come, and another number is counted"
+        a.transport.disconnect("b")
+        a.send(["b", "c"], 2, block=1)
+        await until(lambda: c.numbers == [1, 2], "a frame arrives at the one that stays")
+        assert b.numbers == [1], "a frame arrives at one that was disconnected"
+        assert set(a.transport.per_peer) <= {"b", "c"}
+        assert a.transport.address_of("b") is None, "address_of knows one that was disconnected"
+    finally:
+        await all_closed(*ends)
+
+
+@in_a_loop
+async def the_fault_plan_delays_and_doubles(make: MakeTransport) -> None:
+    """Each copy comes, and none before its time."""
+    a, b = ends = await _ends(make, "a", "b", faults=FaultPlan(delay_s=LATE_S, duplicate=1.0))
+    try:
+        began = time.monotonic()
+        a.send(["b"], 1)
+        await until(lambda: b.numbers == [1, 1], "both copies arrive")
+        assert time.monotonic() - began >= LATE_S, "they come before the plan lets them"
+    finally:
+        await all_closed(*ends)
+
+
+@in_a_loop
 async def the_fault_plan_decides_what_is_lost(make: MakeTransport) -> None:
     """The very messages that the plan loses on this link, with the random stream of this link."""
     plan = FaultPlan(drop=0.4)
@@ -192,7 +226,9 @@ async def nonsense_is_counted_and_harms_nobody(make: MakeTransport) -> None:
     try:
         a.transport.send(["b"], 0, b"nonsense")
         await until(lambda: sum(b.transport.counters.rejected.values()) == 1, "the refusal is counted")
-        assert RejectReason.MALFORMED in b.transport.counters.rejected, "by another reason"
+        assert RejectReason.MALFORMED in b.transport.counters.rejected, (
+            "the refusal is counted by another reason"
+        )
         a.send(["b"], 1, block=1)
         await until(lambda: b.numbers == [1], "the next frame arrives")
     finally:
@@ -220,6 +256,8 @@ CHECKS: Final = (
     the_newest_of_a_block_wins,
     who_is_not_there_hinders_nobody,
     a_peer_that_restarts_is_reached_again,
+    who_is_disconnected_is_sent_nothing,
+    the_fault_plan_delays_and_doubles,
     the_fault_plan_decides_what_is_lost,
     whoever_asks_learns_who_listens,
     nonsense_is_counted_and_harms_nobody,

@@ -181,7 +181,8 @@ def split_by(scheme: Scheme, labels: Rows, agents: int, generator: Generator) ->
     split: Split | None = make("partition", name)
     if split is None:
         raise SettingError("partition", name, "the package that brings it is not installed here")
-    found = [np.asarray(rows, dtype=np.int64).reshape(-1) for rows in split(labels, agents, generator)]
+    found = [np.asarray(rows).reshape(-1) for rows in split(labels, agents, generator)]
+    found = [rows.astype(np.int64) if np.array_equal(rows, rows.astype(np.int64)) else rows for rows in found]
     if len(found) != agents or not np.array_equal(np.sort(np.concatenate(found)), np.arange(len(labels))):
         remedy = f"it must give {agents} agents every one of {len(labels)} rows once; mend that package"
         raise SettingError("partition", name, remedy)

@@ -39,7 +39,10 @@ def installed() -> list[Installed]:
 
 @contextlib.contextmanager
 def register(where: str, name: str, maker: Callable[..., Any]) -> Iterator[None]:
-    """For a while, in this process, as if a package had brought it; before any that does."""
+    """For a while, in this process, as if a package had brought it; before any that does.
+
+    Names of ours stay ours. Raises `SettingError` for a point that there is not.
+    """
     key = (point(where).name, name)
     before = _GIVEN.get(key)
     _GIVEN[key] = maker
@@ -95,13 +98,14 @@ def make(where: str, text: str, *arguments: Any, **options: Any) -> Any | None:
         return None
     try:
         part = maker(*([given] if colon else []), *arguments, **options)
+    except SettingError as error:
+        raise SettingError(where, text, error.remedy) from error
     except (HyperpushError, ValueError) as error:
-        if isinstance(error, SettingError):
-            raise SettingError(where, text, error.remedy) from error
         raise SettingError(where, text, str(error)) from error
-    except TypeError as error:
+    except Exception as error:  # whatever is wrong there, it is not ours
         taken = f"as {name}:TEXT" if colon else f"as {name}"
-        raise SettingError(where, text, f"it cannot be made {taken}: {error}") from error
+        told = f"it cannot be made {taken}: {type(error).__name__}: {error}"
+        raise SettingError(where, text, told) from error
     return checked(where, text, part)
 
 

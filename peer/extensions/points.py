@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from peer.errors import SettingError
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -44,7 +46,11 @@ POINTS: Final = (
         "--solver",
         "peer.tracking.Stream",
         "initial, algebra, spans",
-        ("mix", "learn", "descend", "push", "absorb", "residual"),
+        (
+            *("absorb", "announced_estimate", "array_lengths", "brought", "descend", "direction", "estimate"),
+            *("enter_epoch", "gradient", "learn", "mix", "push", "replace_estimate", "residual", "rest"),
+            "spacing",
+        ),
     ),
     Point(
         "hyper_optimizer",
@@ -84,11 +90,17 @@ POINTS: Final = (
         "--transport",
         "wire.transport.Transport",
         "what wire.WebSocketTransport is made with",
-        ("start", "close", "connect", "disconnect", "send"),
+        (
+            *("address", "address_of", "close", "connect", "counters", "disconnect", "fetch_identity"),
+            *("flush", "per_peer", "redial", "send", "start", "wait_failed"),
+        ),
     ),
 )
 
 
 def point(name: str) -> Point:
-    """The point of this name, which there must be."""
-    return next(one for one in POINTS if one.name == name)
+    """The point of this name. Raises `SettingError` if there is none."""
+    for one in POINTS:
+        if one.name == name:
+            return one
+    raise SettingError("point", name, f"give one of {', '.join(one.name for one in POINTS)}")

@@ -161,7 +161,11 @@ class DiskStorage(Storage[FixedVector]):
         )
         try:
             number = machine.store.write(checkpoint)
-        except OSError:
+        except (OSError, ProcessEndedError) as error:
+            if not machine.disk.is_well:  # all but the newest may have been given up to make room
+                machine.checkpoints = dict(sorted(machine.checkpoints.items())[-1:])
+            if isinstance(error, ProcessEndedError):
+                raise
             self._marks["checkpoint refused by the disk"] += 1
             return
         self._marks["checkpoint kept"] += 1

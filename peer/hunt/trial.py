@@ -26,9 +26,9 @@ from peer.hunt.seals import SealedPush, Seals
 from peer.hunt.watched_solver import WatchedSolver
 from peer.hunt.wiretap import Wiretap
 from peer.hunt.world import TICK_S, World
+from peer.orders import block_spans
 from peer.scenario import Join
 from peer.simulation import Clock, Simulation
-from peer.solver import block_spans
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -222,6 +222,16 @@ def fault_model(given: object) -> LinkModel:
     return found
 
 
+def optimizer(given: object) -> str:
+    """The name of an optimizer, tried at once: what is wrong is said before anything starts."""
+    told = text(given)
+    if told != "descent":
+        from peer.optimizers import optimizer_maker
+
+        optimizer_maker(told)
+    return told
+
+
 def discovery(given: object) -> str:
     """A way of finding others that another package brings, NAME or NAME:TEXT; made later, for a record."""
     return _brought("discovery", given)

@@ -57,6 +57,8 @@ def _setting(name: str, kind: str) -> Option:
     known: dict[str, tuple[Reader, str]] = {"int": (readers.integer, "N")}
     known |= dict.fromkeys(_WORDS, (readers.text, "NAME")) | {"bytes": (readers.byte_count, "N")}
     read, metavar = known.get("bytes" if name == "bytes_per_second" else kind, (readers.number, "X"))
+    if name in ("optimizer", "hyper_optimizer"):
+        read = readers.optimizer
     default = getattr(_DEFAULTS, name)
     unset = "chosen" if name in OPTIONAL else str(default)
     return Option(

@@ -66,6 +66,8 @@ def troubles(run: Run) -> tuple[str, list[Trouble]]:
     except FaultPlanError:
         return "", []
     base = describe(LinkFaults(*(getattr(plan, key) for key in FAULT_KEYS)))
+    if plan.model is not None:
+        base = f"{base}, then {plan.model}"
     found = [
         Trouble(
             one.start_s, one.end_s, _where(one.sources, one.targets), describe(one.faults), one.faults is None

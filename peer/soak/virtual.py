@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.hunt.quadratics import Quadratic, closed_form
+from peer.orders import block_spans
 from peer.scenario import Kill, Restart, member_names
 from peer.settings import AgentSettings
 from peer.simulation import Simulation
 from peer.soak import floats
 from peer.soak.floats import FloatAlgebra, FloatLearner, FloatVector
-from peer.solver import Solver, block_spans
+from peer.solver import Solver
 from peer.tracking import TrackingStream
 from peer.virtual_seats import Seat, VirtualSeats
 from wire import FaultPlan, Uniform

@@ -20,10 +20,7 @@ from wire import Exponential, FaultPlan, SeedDiscovery, WebSocketTransport
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-PERSONALIZATIONS = (
-    *("none", "bias", "logits", "class-weights", "sample-weights", "regularization", "mixture:2", "head"),
-    *("own:*.bias", "features", "lora:2", "interpolation", "proximal", "interpolation+class-weights"),
-)
+PERSONALIZATIONS = ("bias", "sample-weights", "mixture:2", "head", "lora:2", "proximal")  # one of each stage
 PORTS = ("127.0.0.1:47001", "127.0.0.1:47002", "127.0.0.1:47003", "127.0.0.1:47009")
 
 
@@ -35,6 +32,9 @@ class Plan:
 
     def deliveries(self, *arguments: Any) -> tuple[float, ...]:
         return self._plan.deliveries(*arguments)
+
+    def __str__(self) -> str:
+        return "a plan"
 
 
 def splitting(split: Callable[..., Any], *parameters: Any) -> Callable[..., Any]:
@@ -54,7 +54,7 @@ OURS: dict[str, dict[str, Callable[..., Any]]] = {
     "personalization": {name: partial(personalization, name) for name in PERSONALIZATIONS},
     "estimator": {name: estimating(name) for name in ("tracking", "neumann:50", "jacobian-push", "direct")},
     "solver": {"tracking": partial(make_stream, "tracking")},
-    "hyper_optimizer": {name: getattr(torch.optim, name) for name in ("Adam", "RMSprop", "SGD")},
+    "hyper_optimizer": {name: getattr(torch.optim, name) for name in ("Adam", "SGD")},
     "partition": {
         "iid": lambda: splitting(split_iid),
         "dirichlet": lambda: splitting(split_dirichlet, 0.4),

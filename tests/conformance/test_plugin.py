@@ -63,6 +63,8 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path) -> None:
     ("content", "told"),
     [
         (None, "--hyperpush-conformance mine: No module named 'mine'"),
+        ("1 / 0\n", "--hyperpush-conformance mine: ZeroDivisionError: division by zero"),
+        ('CONFORMANCE = {"partition": print}\n', "CONFORMANCE['partition'] is no list of what makes parts"),
         ("x = 1\n", 'says nothing to check; write CONFORMANCE = {"personalization": [MyPersonalization]}'),
         (
             'CONFORMANCE = {"colour": []}\n',

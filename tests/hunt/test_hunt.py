@@ -88,6 +88,7 @@ FOUND = {
     57391: "a clock was set while a message was on its way, and the link seemed to take minutes",
     60683: "who could reach a newcomer had not found it, and who had found it could not reach it",
     70577: "ages in the ticks of a fast peer that is never heard itself, taken for a slow one's",
+    103010: "on a full disk only the newest is promised, and that was damaged: the checker asked for more",
     5418: "an agent that listens for an epoch holds mass of the one that it has left",
 }
 

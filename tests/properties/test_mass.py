@@ -26,10 +26,11 @@ from hypothesis.stateful import (
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.events import Compute, Persist, Send
+from peer.orders import block_spans
 from peer.phase import Phase
 from peer.push_sum import PushSum
 from peer.settings import AgentSettings
-from peer.solver import Solver, block_spans
+from peer.solver import Solver
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from wire import DecodeError, Push, RejectReason

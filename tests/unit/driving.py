@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from peer.admission import Identity
 from peer.agent import Agent
 from peer.events import Checkpoint, Compute, Persist, Reach, Send
+from peer.orders import block_spans
 from peer.settings import AgentSettings
-from peer.solver import Solver, block_spans
+from peer.solver import Solver
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from wire import Push
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,14 @@ from peer.data.scheme import parse_scheme
 from peer.errors import SettingError
 from peer.estimators.choice import choose
 from peer.extensions import POINTS, find, installed, make, names, register
+from peer.fault_words import plan_lines
 from peer.options import readers
 from peer.personalization.registry import known_names, personalization
+from peer.quadratic import QuadraticProblem
 from peer.settings import AgentSettings
 from peer.streams import make_stream
 from peer.tensors import TensorAlgebra
+from peer.virtual_swarm import simulate
 from tests.examples.extensions.averaging import Averaging
 from tests.examples.extensions.bursts import Bursts
 from tests.examples.extensions.own_hessian import OwnHessian
@@ -163,6 +167,37 @@ def parse_scheme_of_another_machine() -> Any:
         return parse_scheme("elsewhere")
 
 
+def test_of_a_point_that_there_is_not_that_is_said() -> None:
+    with pytest.raises(SettingError, match="point: 'colour' is not possible; give one of personalization"):
+        find("colour", "x")
+
+
+def test_what_goes_wrong_while_a_part_is_made_is_said() -> None:
+    def fails() -> None:
+        raise OSError("no such device")
+
+    with (
+        register("partition", "broken", fails),
+        pytest.raises(SettingError, match="it cannot be made as broken: OSError: no such device"),
+    ):
+        make("partition", "broken")
+    with (
+        register("solver", "half", lambda text, initial, algebra, spans: Temperature()),
+        pytest.raises(SettingError, match="Temperature has no absorb, announced_estimate"),
+    ):
+        make_stream("half:3", torch.zeros(3), TensorAlgebra("float64"), [slice(0, 3)])
+
+
+def test_equal_simulations_with_one_plan_are_equal() -> None:
+    """The model remembers; each run has one of its own."""
+    generator = torch.Generator().manual_seed(0)
+    problems = [QuadraticProblem.random(generator) for _ in range(2)]
+    plan = FaultPlan(model=Bursts("0.2s:0.3s"))
+    one, other = (simulate(problems, faults=plan, ticks=60, evaluate_every=0) for _ in range(2))
+    assert one.digest == other.digest
+    assert one.digest != simulate(problems, ticks=60, evaluate_every=0).digest
+
+
 def test_rows_that_a_part_loses_are_missed() -> None:
     with register("partition", "lossy", lambda: lambda labels, agents, generator: [labels[:1]] * agents):
         scheme = parse_scheme("lossy")
@@ -196,7 +231,11 @@ def test_a_model_of_links_is_asked_about_every_copy_that_arrives() -> None:
     assert FaultPlan(drop=1.0, model=Later()).deliveries("a", "b", 0.0, random.Random(1)) == ()
     told = plan.to_dict()
     assert told["model"] == "later"
-    assert FaultPlan.from_dict(told) == FaultPlan(duplicate=1.0, delay_s=0.5)
+    shown = FaultPlan.from_dict(told)
+    assert replace(shown, model=None) == FaultPlan(duplicate=1.0, delay_s=0.5)
+    assert plan_lines(shown, (), 0.0)[0].endswith(", then later")
+    with pytest.raises(RuntimeError, match="later was read from a record"):
+        shown.deliveries("a", "b", 0.0, random.Random(1))
     assert hash(plan) == hash(FaultPlan(duplicate=1.0, delay_s=0.5))
     with pytest.raises(FaultPlanError, match="model = 3: give a LinkModel, or None"):
         FaultPlan(model=3)  # type: ignore[arg-type]

@@ -9,17 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from peer.learner import Evaluation, TickReport
-from peer.orders import Orders
+from peer.orders import Orders, block_spans
 from peer.plausibility import HISTORY_MIN, LINK_MARGIN
 from peer.push_sum import PushSum
 from peer.running_sum import RunningSum, SentShares
-from peer.solver import (
-    DISAGREEMENT_TICKS,
-    MESSAGES_PER_TICK_MAX,
-    SPACING_CHECK_TICKS,
-    Solver,
-    block_spans,
-)
+from peer.solver import DISAGREEMENT_TICKS, MESSAGES_PER_TICK_MAX, SPACING_CHECK_TICKS, Solver
 from peer.tracking import TrackingStream
 from tests.oracles.fractions import FractionAlgebra, FractionLearner, vector
 from tests.unit.driving import push, settings
