@@ -4,8 +4,8 @@ Neither the equations nor the messages know of it. At the exact answer the direc
 plain descent. An optimizer that divides by the size of gradients comes as near as that lets it, and with a
 constant rate may leave it again when gradients have become small (measured, quadratics, 30 % loss: Adam at a
 rate of 0.01 6e-16 after 3,000 ticks; with betas of 0.9 and 0.99 3e-11 after 1,200 and 4e-7 after 3,000;
-RMSprop never below 4e-4). A rate that a hyper step goes by (`hyper_step_size`) should be given with it: how fast the
-model settles is known of descent alone.
+RMSprop never below 4e-4). A rate that a hyper step goes by (`hyper_step_size`) should be given with it: how
+fast the model settles is known of descent alone.
 """
 
 from __future__ import annotations

@@ -19,8 +19,6 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "tick_jitter": "each interval is drawn within this fraction of --tick-ms",
     "fanout": "out-neighbours of every agent",
     "solver": "tracking, push-sum, push-sum-shares, or one that another package brings",
-    "optimizer": "what steps the model: descent, a class of torch.optim such as adam, or one that another "
-    "package brings; --model-step-size is its learning rate, 0.001 unless given",
     "model_step_size": "step of the model, instead of what the agent chooses",
     "adjoint_step_size": "step of the adjoint, instead of what the agent chooses",
     "local_step_size": "step of local inner variables and their adjoint, instead of what the agent chooses",
@@ -31,6 +29,8 @@ SETTING_HELP: Final[Mapping[str, str]] = {
     "hyper_every": "ticks between steps of the hyperparameters",
     "hyper_optimizer": "what steps the hyperparameters: descent, a class of torch.optim such as adam or "
     "rmsprop:alpha=0.9, or one that another package brings",
+    "optimizer": "what steps the model: descent, a class of torch.optim such as adam, or one that another "
+    "package brings; --model-step-size is its learning rate, 0.001 unless given",
     "block_fraction": "share of the model pushed in one tick",
     "block_bytes_max": "largest message, in bytes; a longer model is pushed in more blocks",
     "wire_dtype": "float32 or float64 in messages",

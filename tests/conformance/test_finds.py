@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ from tests.examples.extensions.own_hessian import OwnHessian
 from tests.examples.extensions.power_law import PowerLaw
 from tests.examples.extensions.sign_descent import SignDescent
 from tests.examples.extensions.temperature import Temperature
-from wire import SeedDiscovery
+from wire import FaultPlan, SeedDiscovery
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,6 +220,11 @@ class NotThroughPickle(Bursts):
         return type(self), ("1s:1s",)
 
 
+class Nameless(Bursts):
+    def __str__(self) -> str:
+        return object.__repr__(self)
+
+
 class OnlyOneWay(Bursts):
     """To one of the agents nothing ever comes, and yet it is said that all arrives."""
 
@@ -243,6 +249,21 @@ class SeesAll(SeedDiscovery):
 class NeverAgain(SeedDiscovery):
     def forget(self, peer: Any) -> None:
         pass
+
+
+class SwallowsBugs(SeedDiscovery):
+    def __init__(self, record: Any, seeds: Any, *, on_seen: Any, **options: Any) -> None:
+        def tell(found: Any) -> None:
+            with contextlib.suppress(OSError):
+                on_seen(found)
+
+        super().__init__(record, seeds, on_seen=tell, **options)
+
+
+class SeesItselfLater(SeedDiscovery):
+    async def start(self) -> None:
+        await super().start()
+        asyncio.get_running_loop().call_later(0.2, self._known._on_seen, self._record)
 
 
 class LeavesATask(SeedDiscovery):
@@ -293,6 +314,18 @@ class StaysWhereItWas(InProcess):
             super().connect(peer, address)
 
 
+class NeverDisconnects(InProcess):
+    def disconnect(self, peer: Any) -> None:
+        pass
+
+
+class AtOnce(InProcess):
+    """The plan's delays and copies are thrown away."""
+
+    def __init__(self, *, faults: Any, **options: Any) -> None:
+        super().__init__(faults=FaultPlan(drop=faults.drop) if faults else None, **options)
+
+
 class KnowsNobody(InProcess):
     async def fetch_identity(self, address: str, timeout_s: float) -> Any:
         return None
@@ -335,6 +368,8 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
     "hyper_optimizer": [
         (partial(torch.optim.AdamW, weight_decay=0.1), "it_steps_by_gradients_and_stands_still_without"),
         (torch.optim.LBFGS, "it_steps_by_gradients_and_stands_still_without"),
+        (torch.optim.Rprop, "it_steps_by_gradients_and_stands_still_without"),
+        (IgnoresTheRate, "it_steps_by_gradients_and_stands_still_without"),
         (IgnoresTheRate, "it_follows_the_learning_rate_that_it_is_given"),
         (KeepsItToItself, "it_goes_on_from_a_checkpoint_bit_for_bit"),
         (Ascends, "agents_learn_with_it"),
@@ -353,28 +388,33 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (OfChance, "equal_streams_give_equal_answers"),
         (OneForAll, "links_do_not_depend_on_each_other"),
         (NotThroughPickle, "it_comes_through_to_other_processes"),
+        (Nameless, "it_comes_through_to_other_processes"),
         (OnlyOneWay, "agents_find_the_exact_answer_over_it"),
     ],
     "discovery": [
         (discovering(SeesItself), "two_agents_find_each_other"),
+        (discovering(SeesItselfLater), "two_agents_find_each_other"),
         (discovering(SeesAll), "who_does_not_fit_is_not_seen"),
         (discovering(LeavesATask), "it_can_be_closed_at_any_time"),
     ],
     "transport": [
         (CutsOff, "frames_arrive_whole_both_ways"),
-        (KeepsTheOldest, "the_newest_of_a_block_wins"),
         (Raises, "who_is_not_there_hinders_nobody"),
         (IgnoresFaults, "the_fault_plan_decides_what_is_lost"),
         (KnowsNobody, "whoever_asks_learns_who_listens"),
+        (NeverDisconnects, "who_is_disconnected_is_sent_nothing"),
     ],
 }
 # Those that wait for what never comes: the limit is made short for them.
 NEVER: dict[str, list[tuple[Any, str]]] = {
     "discovery": [
+        (discovering(SwallowsBugs), "a_bug_in_whoever_is_told_surfaces"),
         (discovering(NeverAgain), "whoever_was_forgotten_is_told_of_again"),
     ],
     "transport": [
+        (KeepsTheOldest, "the_newest_of_a_block_wins"),
         (StaysWhereItWas, "a_peer_that_restarts_is_reached_again"),
+        (AtOnce, "the_fault_plan_delays_and_doubles"),
         (NotCounted, "nonsense_is_counted_and_harms_nobody"),
         (HidesBugs, "a_bug_in_the_receiver_surfaces"),
     ],
@@ -403,6 +443,7 @@ def test_what_never_comes_is_waited_for_a_while(
 ) -> None:
     monkeypatch.setattr("peer.conformance.loops.LIMIT_S", 1.0)
     monkeypatch.setattr("peer.conformance.transport.BUG_S", 0.5)
+    monkeypatch.setattr("peer.conformance.discovery.BUG_S", 0.5)
     test_a_mistake_is_found(where, make, name)
 
 
