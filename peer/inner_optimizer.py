@@ -10,7 +10,7 @@ fast the model settles is known of descent alone.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from peer.algebra import V
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from peer.snapshot import Snapshot
 
 
+@runtime_checkable
 class InnerOptimizer(Protocol[V]):
     """Of one agent; `origin` and `direction` have the shape of the model, (d,)."""
 

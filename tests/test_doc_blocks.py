@@ -165,6 +165,7 @@ def of_the_guide(names: Mapping[str, Any], told: str) -> None:
     assert gain is not None
     assert float(gain[1]) > 0
     assert names["settings"]["momentum"] == 0.5
+    assert [len(names[name]) for name in ("train", "validation", "test")] == [60, 20, 20]
 
 
 CHECKS: dict[str, Callable[[Mapping[str, Any], str], None]] = {
@@ -295,7 +296,7 @@ def test_commands_are_read(page: str, command: str, tmp_path: Path, monkeypatch:
         words.remove("--help")
     assert complete(split(words), {}).command == words[0]
     for word in words:
-        if word.startswith(("deploy/", "tests/", "peer/")):
+        if word.startswith(("deploy/", "tests/", "peer/")) and "NAME" not in word:
             assert (ROOT / word).exists(), f"{page}: {word}"
 
 

@@ -166,7 +166,7 @@ def test_a_partition_is_drawn(end: str, tmp_path: Path, capsys: Capture) -> None
             "--task: 'synthetic' is not possible; give one whose samples are shared out: dig",
         ),
         (["--task", "folder"], "--task: 'folder' is not possible; say where its files are: --data-dir DIR"),
-        (["--partition", "x"], "--partition: 'x' is not possible; give iid, dirichlet:ALPHA"),
+        (["--partition", "x"], "--partition: 'x' is not possible; give one of iid, dirichlet:ALPHA"),
         (["--agents", "1000"], "--agents: 1000 is not possible; 1797 digits do not give each device 10"),
         (["--samples", "7"], "--samples: '7' is not possible; task digits has no such choice"),
         (

@@ -11,6 +11,7 @@ from peer.assembly import make_agent
 from peer.baselines import train_alone
 from peer.errors import SettingError
 from peer.extensions import register
+from peer.inner_optimizer import InnerOptimizer
 from peer.module_problem import ModuleProblem
 from peer.optimizers import RATE, ModelSteps, optimizer_maker
 from peer.orders import Orders
@@ -200,6 +201,7 @@ def test_an_agent_that_is_killed_goes_on_with_what_its_optimizer_knew() -> None:
         made[0].tick([], orders)
     assert made[0]._settings.model_step_size == RATE
     made[1].restore(made[0].snapshot())
+    assert all(isinstance(solver._optimizer, InnerOptimizer) for solver in made)
     kept, restored = (solver._optimizer.snapshot() for solver in made)  # type: ignore[union-attr]
     assert kept.values == restored.values
     assert sum(bool(one.any()) for one in kept.arrays.values()) == 3, "steps, and two averages of gradients"

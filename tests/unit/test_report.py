@@ -266,6 +266,12 @@ def test_a_plan_of_faults_that_is_none_makes_no_troubles() -> None:
     assert troubles(run) == ("", [])
 
 
+def test_a_model_of_links_is_named_in_the_report() -> None:
+    faults = {"drop": 0.1, "model": "bursts:1s:3s"}
+    run = make_run("one", {**made.config(), "faults": faults}, made.result(), made.lines())
+    assert troubles(run)[0].endswith(", then bursts:1s:3s")
+
+
 # ---- figures
 
 

@@ -32,11 +32,11 @@ def test_schemes_are_read_and_written(text: str, scheme: Scheme) -> None:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "give iid, dirichlet:ALPHA"),
-        ("random", "give iid, dirichlet:ALPHA"),
-        ("iid:3", "give iid, dirichlet:ALPHA"),
-        ("column:", "give iid, dirichlet:ALPHA"),
-        ("column:" + "x" * 201, "give iid, dirichlet:ALPHA"),
+        ("", "give one of iid, dirichlet:ALPHA"),
+        ("random", "give one of iid, dirichlet:ALPHA"),
+        ("iid:3", "give one of iid, dirichlet:ALPHA"),
+        ("column:", "give one of iid, dirichlet:ALPHA"),
+        ("column:" + "x" * 201, "give one of iid, dirichlet:ALPHA"),
         *(
             (f"dirichlet:{bad}", "needs a number from 0.001 to 1e")
             for bad in ("", "x", "0", "-1", "nan", "inf")
