@@ -155,6 +155,7 @@ def test_every_table_is_counted_once() -> None:
         "": 3,
         "AgentOutcome.scores": 1,
         "AgentOutcome.messages": 5,
+        "AgentOutcome.metrics": 0,
     }
     assert tables([inbox])["Inbox.links"] == 1
     assert tables([main, "text", 7, None]) == {}
