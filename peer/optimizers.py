@@ -7,11 +7,12 @@ each step it is set to `model_step_size`, or `hyper_step_size`.
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import math
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
@@ -58,15 +59,23 @@ def optimizer_maker(text: str, field: str = POINT) -> MakeOptimizer | None:
     if text == DESCENT:
         return None
     name, _, given = text.partition(":")
-    maker: Callable[..., Any] | None = CLASSES.get(name)
-    if maker is not None:
-        made: MakeOptimizer = partial(maker, **_arguments(field, text, given))
-    else:
-        maker = find(POINT, name)
-        if maker is None:
-            known = ", ".join([DESCENT, *sorted(CLASSES), *names(POINT)])
-            raise SettingError(field, text, f"give one of {known}")
-        made = partial(maker, given) if given else maker
+    if name in CLASSES:
+        return _of_torch(text, field)
+    maker = find(POINT, name)
+    if maker is None:
+        known = ", ".join([DESCENT, *sorted(CLASSES), *names(POINT)])
+        raise SettingError(field, text, f"give one of {known}")
+    made: MakeOptimizer = partial(maker, given) if given else maker
+    _try(field, text, made)
+    return made
+
+
+@functools.cache
+def _of_torch(text: str, field: str) -> MakeOptimizer:
+    """Tried once, however many agents have it."""
+    name, _, given = text.partition(":")
+    kind: Callable[..., torch.optim.Optimizer] = CLASSES[name]
+    made: MakeOptimizer = partial(kind, **_arguments(field, text, given))
     _try(field, text, made)
     return made
 

@@ -5,7 +5,7 @@ What discovery by seeds and by DNS share; they differ in where the addresses com
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from wire.discovery import Fetch
@@ -51,10 +51,10 @@ class AddressAsking(Surfacing):
         self._given: frozenset[str] = frozenset()
         self._polls: dict[str, asyncio.Task[None]] = {}  # by address, given and learned ones
 
-    def ask(self, addresses: Iterable[str]) -> None:
+    def ask(self, addresses: Sequence[str]) -> None:
         """From now on these are the given ones, "host:port" each; once started (`_open`)."""
         self._given = frozenset(addresses)
-        self._follow(sorted(self._given))
+        self._follow(addresses)
 
     async def close(self) -> None:
         """Stop asking."""

@@ -42,5 +42,4 @@ class SeedDiscovery(AddressAsking):
     async def start(self) -> None:
         """Begin to ask."""
         self._open()
-        self._given = frozenset(self._seeds)
-        self._follow(self._seeds)
+        self.ask(self._seeds)

@@ -216,10 +216,7 @@ def delay(given: object) -> Delay:
 def fault_model(given: object) -> LinkModel:
     """A model of links that another package brings."""
     found: LinkModel | None = make("fault_model", text(given))
-    if found is None:
-        known = ", ".join(names("fault_model"))
-        refuse(given, f"give one of {known}" if known else "no package that is installed brings one")
-    return found
+    return _refuse_unknown("fault_model", given) if found is None else found
 
 
 def optimizer(given: object) -> str:
@@ -244,10 +241,12 @@ def transport(given: object) -> str:
 
 def _brought(point: str, given: object) -> str:
     told = text(given)
-    if find(point, told.partition(":")[0]) is None:
-        known = ", ".join(names(point))
-        refuse(given, f"give one of {known}" if known else "no package that is installed brings one")
-    return told
+    return _refuse_unknown(point, given) if find(point, told.partition(":")[0]) is None else told
+
+
+def _refuse_unknown(point: str, given: object) -> NoReturn:
+    known = ", ".join(names(point))
+    refuse(given, f"give one of {known}" if known else "no package that is installed brings one")
 
 
 def bandwidth(given: object) -> str:
