@@ -45,6 +45,8 @@ def check_module(module: nn.Module) -> None:
         if isinstance(probability, float) and probability > 0:
             which = "p" if isinstance(part, DROPOUTS) else "dropout"
             raise ProblemError(f"{where} draws from torch's global random stream; set its {which} to 0")
+        if isinstance(part, nn.RReLU):  # draws only for what is negative, so one call may not show it
+            raise ProblemError(f"{where} draws from torch's global random stream; freeze it with eval()")
     if not any(parameter.requires_grad for parameter in module.parameters()):
         raise ProblemError(
             f"{type(module).__name__} has no parameters that require a gradient; nothing is to learn"

@@ -408,6 +408,11 @@ def _outputs(module: nn.Module, more: dict[str, Any]) -> tuple[Tensor, Tensor]:
         (
             nn.Sequential(linear(), nn.RReLU()),
             {},
+            "module 1 (RReLU) draws from torch's global random stream; freeze it with eval()",
+        ),
+        (
+            nn.Sequential(linear(), Around(lambda inputs: inputs * torch.rand(()))),
+            {},
             "Sequential draws from torch's global random stream; take that out",
         ),
         (
