@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+import statistics
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -11,7 +13,7 @@ from peer.tensors import FlatLayout, TensorAlgebra
 from peer.tuning.tuner import ALONE, Tuner
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from torch import Tensor
 
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
     from peer.module_problem import ModuleProblem
     from peer.optimizers import ModelSteps
     from peer.settings import AgentSettings
+
+
+ENDS: Final = 20  # losses at either end of training, which are compared; fewer of a short one
 
 
 def never() -> bool:
@@ -40,7 +45,8 @@ def train_alone(
     Trains the module from its initial parameters with nothing personal, on the agent's training samples, or
     on these and its validation samples together. Steps that the settings leave open are tuned by what agents
     tune them by, and an optimizer of theirs takes these as well. `stopped` is asked before every step; None
-    once it says so.
+    once it says so. NaN if training has come to nothing, its losses being higher in the end than at first:
+    whoever is compared with that has gained nothing.
     """
     layout = FlatLayout(problem.parameters, "parameters")
     optimizer, settings = model_steps(settings, layout.shapes)
@@ -48,6 +54,7 @@ def train_alone(
     model = layout.flatten(problem.parameters).to(torch.float64)
     velocity, gradient, nothing = (torch.zeros_like(model) for _ in range(3))
     batches = problem.all_batches() if use_validation else problem.batches()
+    losses: list[float] = []
     for _ in range(ticks):
         sizes, start = tuner.begin((), ALONE), model
         moving = tuner.is_ready
@@ -58,15 +65,25 @@ def train_alone(
                 return None
             wanted = probe if step == 0 else None
             loss, gradient, product = _derivatives(problem, layout, model, next(batches), wanted)
+            losses.append(loss)
             if product is not None:
                 tuner.product(product, nothing)
             if step == 0:
                 tuner.felt(model, gradient, loss, moving=moving)
             if moving:
+                gradient = gradient / tuner.divisor(gradient)
                 model = _stepped(model, gradient, sizes.model, optimizer)
         velocity = velocity * (sizes.momentum if optimizer is None else 0) + (model - start)
         model = start + velocity
-    return problem.plain_accuracy(layout.unflatten(model))
+    return math.nan if _is_in_vain(losses) else problem.plain_accuracy(layout.unflatten(model))
+
+
+def _is_in_vain(losses: Sequence[float]) -> bool:
+    """Whether losses end above where they began, in the median, or are no numbers."""
+    some = min(ENDS, len(losses) // 2)
+    if not some:
+        return False
+    return not statistics.median(losses[-some:]) <= statistics.median(losses[:some])
 
 
 def _stepped(model: Tensor, gradient: Tensor, size: Scalar, optimizer: ModelSteps | None) -> Tensor:

@@ -308,6 +308,8 @@ class Solver(Generic[V]):
             gradients = evaluation.model_gradient, evaluation.adjoint_gradient
             if not step:
                 tuner.felt(self.model.estimate, gradients[0], evaluation.training_loss, moving=moving)
+            if moving and (divisor := tuner.divisor(gradients[0])) > 1.0:
+                algebra.divide(gradients[0], divisor)
             if sizes.damping:
                 algebra.add(gradients[1], adjoint, sizes.damping)
             report.training_loss, report.validation_loss = (

@@ -46,6 +46,7 @@ PURE_CORE = [
         *(
             "averages",
             "tuning/caution",
+            "tuning/clipping",
             "tuning/curvature",
             "tuning/mixing",
             "tuning/noise",

@@ -38,6 +38,8 @@ MOTION_TICKS = (
 )  # the ways looked back on grow longer, the last again and again
 ADJOINT_TICKS = 16
 FORGETS = 0.2  # weight of a new largest curvature that is lower than the last; a higher one counts at once
+FORGETS_NOISY = 0.03  # the same where products are of minibatches: steps have to suit the steepest of them
+FLATTEST_NOISY = 0.3  # of what it was at first: minibatches bend less, then as much again, within a few ticks
 MOTION_WEIGHT = 0.5  # of the newest
 PROBES_SURE = 8  # after which the largest curvature is known within a factor of two; after one it is not
 FLATTEST = 1e-3  # of what it was at first: nothing counts as flatter
@@ -85,8 +87,19 @@ class LargestCurvature(Generic[V]):
             self._waited = 0
         return self._direction
 
-    def take(self, product: V) -> None:
-        """The product of the Hessian with the direction. What is not finite, or nothing, is passed over."""
+    def bound(self, *, noisy: bool) -> float:
+        """What steps are to go by; with minibatches no less than a share of what it was at first.
+
+        Samples that are told apart bend nothing, until a step too far mixes them up again.
+        """
+        found = self.value + self.lacks
+        return max(found, FLATTEST_NOISY * self.at_first) if noisy else found
+
+    def take(self, product: V, *, noisy: bool = False) -> None:
+        """The product of the Hessian with the direction, on a minibatch if `noisy`.
+
+        What is not finite, or nothing, is passed over.
+        """
         self.probes += 1
         product = self._algebra.to_mass(product)
         direction, length = _unit(self._algebra, product)
@@ -94,7 +107,8 @@ class LargestCurvature(Generic[V]):
             return
         self._direction = direction
         falls = length < self.value
-        self.value += (FORGETS if falls else 1.0) * (length - self.value)
+        forgets = FORGETS_NOISY if noisy else FORGETS
+        self.value += (forgets if falls else 1.0) * (length - self.value)
         if not self.at_first:
             self._firsts.append(length)
             if len(self._firsts) == PROBES_SURE:

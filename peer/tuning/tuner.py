@@ -10,6 +10,7 @@ from peer.algebra import Scalar, V
 from peer.averages import Averages
 from peer.snapshot import Snapshot, SnapshotError
 from peer.tuning.caution import CAUTION_MIN, Caution
+from peer.tuning.clipping import Clipping
 from peer.tuning.curvature import PROBES_SURE, AdjointCurvature, LargestCurvature, MotionCurvature
 from peer.tuning.mixing import averaging_gap
 from peer.tuning.noise import FACTOR_MIN, Wandering
@@ -130,6 +131,7 @@ class Tuner(Generic[V]):
 
     def __init__(self, settings: AgentSettings, algebra: Algebra[V]) -> None:
         self._settings = settings
+        self._algebra = algebra
         self.chooses = None in (settings.model_step_size, settings.adjoint_step_size)
         self.averages = Averages(len(Told._fields))
         self._largest = LargestCurvature(algebra)
@@ -137,6 +139,7 @@ class Tuner(Generic[V]):
         self._along = AdjointCurvature(algebra)
         self._wandering = Wandering(algebra)
         self._caution = Caution(algebra)
+        self._clipping = Clipping()
         self._runaway = Runaway()
         self._asked: LargestCurvature[V] | MotionCurvature[V] | AdjointCurvature[V] = self._largest
         self._heard = 1.0
@@ -253,6 +256,9 @@ class Tuner(Generic[V]):
 
     def product(self, product: V, adjoint_gradient: V) -> None:
         """It, and the gradient of the adjoint on the same batch, without damping."""
+        if self._asked is self._largest:
+            self._largest.take(product, noisy=self._caution.is_noisy is True)
+            return
         self._asked.take(product)
         if self._asked is self._along:
             swarm = self.swarm()
@@ -268,6 +274,12 @@ class Tuner(Generic[V]):
         else:
             known = self._largest.probes >= PROBES_SURE
             self._caution.rest(point, gradient, self._largest.value if known else math.inf)
+
+    def divisor(self, gradient: V) -> float:
+        """What the own gradient of the model is to be divided by, where the agent steps along it."""
+        if not (self.chooses and self._caution.is_noisy):
+            return 1.0
+        return self._clipping.divisor(self._algebra.norm(gradient))
 
     def scored(self, metrics: Mapping[str, float]) -> None:
         """Test accuracies, as tasks name them."""
@@ -355,7 +367,7 @@ class Tuner(Generic[V]):
         strained = (1.0 / self._runaway.factor, self._along.outer) if self._along.known else (0.0, 0.0)
         if not (self.chooses and self._largest.is_ready):
             return Told(0.0, 0.0, 0.0, 0.0, 0.0, *rest, 0.0, 0.0, *strained)
-        largest = self._largest.value + self._largest.lacks
+        largest = self._largest.bound(noisy=self._caution.is_noisy is True)
         along = self._motion.within(largest, largest / CONDITION_MAX)
         heard = min(1.0, self._heard / max(self._pushed, PUSHED_MIN))  # of what is pushed, not of all
         told = (1.0, largest, along, heard, network.delay_ticks)
