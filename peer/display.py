@@ -17,7 +17,7 @@ from rich.table import Table
 from peer.event_words import sentence
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
 from peer.json_log import JsonDisplay, JsonLog
-from peer.outcome import CONFIDENCE, Kind, verdict
+from peer.outcome import CONFIDENCE, Kind, remarks, verdict
 from peer.views import mean_metrics
 
 if TYPE_CHECKING:
@@ -290,6 +290,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                     f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",
                 )
     console.print(verdict(outcome), style="bold")
+    for remark in remarks(outcome):
+        console.print(remark)
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
     if outcome.digest is not None:
         closing += f"; digest of the trace {outcome.digest}"

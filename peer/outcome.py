@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 CONFIDENCE = 0.95
+IN_VAIN = "training alone came to nothing, with losses that end above where they began"
+WORSE_WITH_MORE = 0.02  # of an accuracy: more samples do not make training so much worse
 
 
 class Kind(StrEnum):
@@ -99,11 +101,11 @@ class Outcome:
         return found
 
     def compare(self, column: str, with_: str) -> Comparison:
-        """Paired over agents; the interval is not defined (NaN) for fewer than two, or if a score is NaN."""
+        """Paired over the agents that have both; the interval is not defined (NaN) for fewer than two."""
         pairs = zip(self.values(column), self.values(with_), strict=True)
-        differences = [one - other for one, other in pairs]
-        mean = statistics.fmean(differences)
-        if len(differences) < 2 or math.isnan(mean):
+        differences = [one - other for one, other in pairs if not math.isnan(one - other)]
+        mean = statistics.fmean(differences) if differences else math.nan
+        if len(differences) < 2:
             return Comparison(mean, math.nan, math.nan)
         error = statistics.stdev(differences) / math.sqrt(len(differences))
         from scipy.special import stdtrit  # 17 MB, which no agent needs that still learns
@@ -119,6 +121,7 @@ class Outcome:
             "kind": str(self.kind),
             "columns": dict(self.columns),
             "verdict": verdict(self),
+            **({"remarks": found_remarks} if (found_remarks := remarks(self)) else {}),
             "agents": [agent.to_dict(self.kind) for agent in self.agents],
             "summary": self.summary(),
             **({"metrics": metrics} if metrics else {}),
@@ -169,9 +172,15 @@ def verdict(outcome: Outcome) -> str:
     if len(outcome.agents) == 1:
         scores = outcome.agents[0].scores
         gain = 100 * (scores["personal"] - scores["local_all"])
+        if math.isnan(gain):
+            return f"This agent is not compared with what it would be alone: {IN_VAIN}."
         told = "better off" if gain > 0 else "worse off" if gain < 0 else "neither better nor worse off"
         return f"This agent is {told} than alone on train + validation ({gain:+.1f} points)."
     gains = {agent.id: agent.scores["personal"] - agent.scores["local_all"] for agent in outcome.agents}
+    unknown = sum(map(math.isnan, gains.values()))
+    gains = {name: gain for name, gain in gains.items() if not math.isnan(gain)}
+    if not gains:
+        return f"No agent is compared with what it would be alone: {IN_VAIN}."
     better = [gain for gain in gains.values() if gain > 0]
     worse = {name: gain for name, gain in gains.items() if gain < 0}
     equal = len(gains) - len(better) - len(worse)
@@ -183,6 +192,27 @@ def verdict(outcome: Outcome) -> str:
             f"{name} ({100 * gain:+.1f})" for name, gain in sorted(worse.items(), key=lambda i: i[1])
         )
         parts.append(f"{len(worse)} would have been better off alone: {names}")
+    if unknown:
+        parts.append(f"{unknown} {'is' if unknown == 1 else 'are'} not compared: {IN_VAIN}")
     against = outcome.compare("personal", "local_all")
-    sure = "clear" if against.low > 0 else "a loss" if against.high < 0 else "not clear from these agents"
-    return f"{'; '.join(parts)}. The mean gain, {100 * against.mean:+.1f} points, is {sure}."
+    sure = "clear" if against.low > 0 or against.high < 0 else "not clear from these agents"
+    points = 100 * against.mean
+    mean = f"gain, {points:+.1f} points," if points >= 0 else f"loss, {-points:.1f} points,"
+    return f"{'; '.join(parts)}. The mean {mean} is {sure}."
+
+
+def remarks(outcome: Outcome) -> list[str]:
+    """What whoever reads the numbers has to know of them; often nothing."""
+    found = []
+    if "shared" in outcome.columns and all(map(math.isnan, outcome.values("shared"))):
+        found.append("No shared model has a score: it predicts only with what is personal.")
+    if {"local", "local_all"} <= outcome.columns.keys():
+        few, all_ = (statistics.fmean(outcome.values(name)) for name in ("local", "local_all"))
+        if few - all_ > WORSE_WITH_MORE:
+            gain = 100 * outcome.compare("personal", "local").mean + 0.0
+            found.append(
+                f"Alone, train + validation end {100 * (few - all_):.1f} points below train only, with more "
+                "samples: few test samples, or steps that are unsteady where training ends. Look at the gain "
+                f"over train only, too: {gain:+.1f} points."
+            )
+    return found

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from peer.outcome import AgentOutcome, Kind, Outcome, verdict
+from peer.outcome import AgentOutcome, Kind, Outcome, remarks, verdict
 
 COLUMNS = {"local": "a", "local_all": "b", "shared": "c", "personal": "d"}
 
@@ -53,7 +53,38 @@ def test_losers_are_named_with_what_they_lost() -> None:
 
 def test_a_clear_gain_and_a_clear_loss_are_called_so() -> None:
     assert "is clear." in verdict(outcome([0.9, 0.91, 0.92], [0.8, 0.8, 0.81]))
-    assert "is a loss." in verdict(outcome([0.8, 0.8, 0.81], [0.9, 0.91, 0.92]))
+    assert verdict(outcome([0.8, 0.8, 0.81], [0.9, 0.91, 0.92])).endswith(
+        "The mean loss, 10.7 points, is clear."
+    )
+
+
+def test_who_learned_nothing_alone_is_not_compared() -> None:
+    in_vain = "training alone came to nothing, with losses that end above where they began"
+    some = outcome([0.9, 0.91, 0.92], [0.8, 0.8, math.nan])
+    assert verdict(some) == (
+        "2 of 2 agents are better off than alone on train + validation; 1 is not compared: "
+        f"{in_vain}. The mean gain, +10.5 points, is clear."
+    )
+    assert f"2 are not compared: {in_vain}" in verdict(outcome([0.9] * 3, [0.8, math.nan, math.nan]))
+    none = outcome([0.9, 0.8], [math.nan, math.nan])
+    assert verdict(none) == f"No agent is compared with what it would be alone: {in_vain}."
+    assert math.isnan(none.compare("personal", "local_all").mean)
+    assert verdict(outcome([0.9], [math.nan])).startswith("This agent is not compared with")
+
+
+def test_what_the_numbers_do_not_say_is_remarked() -> None:
+    assert remarks(outcome([0.9, 0.8], [0.8, 0.8])) == []
+    agents = [
+        AgentOutcome(f"agent-{i}", 10, 1, 0.1, dict(zip(COLUMNS, scores, strict=True)), {})
+        for i, scores in enumerate([(0.9, 0.7, math.nan, 0.85), (0.8, 0.6, math.nan, 0.85)])
+    ]
+    found = Outcome({}, Kind.ACCURACY, COLUMNS, agents, 1.0, 10)
+    first, second = remarks(found)
+    assert first == "No shared model has a score: it predicts only with what is personal."
+    assert "train + validation end 20.0 points below train only" in second
+    assert second.endswith("Look at the gain over train only, too: -0.0 points.")
+    assert found.to_dict()["remarks"] == [first, second]
+    assert "remarks" not in outcome([0.9], [0.8]).to_dict()
 
 
 def test_an_error_is_told_with_what_it_is_measured_against() -> None:
