@@ -19,7 +19,8 @@ def main(options: argparse.Namespace) -> int:
     """Read, write, and say where; returns the exit code."""
     runs = read_runs(options.run_dir)
     page = make_page(runs)
-    html: Path = options.html or options.run_dir[0] / "report.html"
+    beside = options.run_dir[0] / ("report.html" if len(runs) == 1 else "comparison.html")
+    html: Path = options.html or beside
     _write(html, as_html(page), "html")
     for run, remark in page.remarks:
         print(f"{run}: {remark}")

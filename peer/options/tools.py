@@ -168,7 +168,7 @@ _REPORT: Final = (
         help="the page to write: one file, which needs no network",
         commands=REPORT,
         metavar="FILE",
-        unset="report.html in the first RUN_DIR",
+        unset="report.html in RUN_DIR; of several, comparison.html in the first",
     ),
     Option(
         name="markdown",

@@ -58,9 +58,12 @@ def test_a_simulated_run_is_told(tmp_path: Path, capsys: Capture) -> None:
 
 def test_several_runs_are_compared_beside_their_default_file(tmp_path: Path, capsys: Capture) -> None:
     first, second = made.write(tmp_path / "first"), made.write(tmp_path / "second", ("x", "y"))
+    assert main(["report", str(first)]) == 0
+    of_one = (first / "report.html").read_text(encoding="utf-8")
     assert main(["report", str(first), str(second)]) == 0
-    assert f"{first / 'report.html'}: " in capsys.readouterr().out
-    page = (first / "report.html").read_text(encoding="utf-8")
+    assert f"{first / 'comparison.html'}: " in capsys.readouterr().out
+    assert (first / "report.html").read_text(encoding="utf-8") == of_one, "the page of one run is left alone"
+    page = (first / "comparison.html").read_text(encoding="utf-8")
     assert "2 runs beside each other" in page
     assert "Who hears whom: second" in page
 
