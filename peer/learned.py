@@ -26,7 +26,7 @@ class Learned:
     ticks: int
     epoch: int
     residual: float
-    metrics: Mapping[str, float]  # of the problem, as taken last
+    metrics: Mapping[str, float]  # of the problem, at the end
 
 
 def copies(named: Mapping[str, Tensor]) -> dict[str, Tensor]:

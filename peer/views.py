@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -97,6 +97,11 @@ class AgentView:
             messages=messages,
             metrics=further(report.metrics),
         )
+
+    def with_metrics(self, metrics: Mapping[str, float]) -> AgentView:
+        """The same with other metrics."""
+        shared, personal = (metrics.get(name, math.nan) for name in ("shared", "personal"))
+        return replace(self, shared=shared, personal=personal, metrics=further(metrics))
 
 
 def further(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -15,14 +15,16 @@ from torch import Tensor
 from peer import assembly
 from peer.errors import SettingError
 from peer.learned import Learned, copies
+from peer.run_result import frame
 from peer.scenario import Change, Join, check_scenario, member_names
 from peer.settings import AgentSettings
 from peer.simulation import MessageCounters, Simulation
+from peer.views import AgentView, Messages
 from peer.virtual_seats import Seat, VirtualSeats
 from wire import FaultPlan, PeerId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Unpack
 
     from peer.events import Event
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from peer.settings import SettingKeywords
     from peer.torch_learner import MakeOptimizer, TorchLearner
     from peer.trace.files import Traces
+
+HISTORY_TICKS = 10  # nominal ticks between two views of a history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +48,7 @@ class AgentResult(Learned):
 
 @dataclass(frozen=True, slots=True)
 class SimulationResult:
-    """What a simulated swarm ended with."""
+    """What a simulated swarm ended with, and with `history=True` how it came there."""
 
     agents: tuple[AgentResult, ...]
     digest: str  # of the whole trace; equal for equal arguments on one machine and set of versions
@@ -54,6 +58,11 @@ class SimulationResult:
     virtual_s: float
     wall_s: float
     events: tuple[tuple[float, PeerId, Event], ...]  # (virtual time, agent, what happened)
+    views: tuple[AgentView, ...]  # of every agent the last one; with a history evenly over the run
+
+    def frame(self) -> Any:
+        """The views as a `pandas.DataFrame`, in the order of time; see `peer.frame`."""
+        return frame(self.views)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -150,8 +159,23 @@ class Swarm(VirtualSeats[Tensor, Member]):
             alive=member.alive,
             counters=self.simulation.counters[member.peer],
             inbox=agent.inbox.counters,
-            metrics=dict(agent.progress.report.metrics),
+            metrics=self._metrics(member),
         )
+
+    def view(self, member: Member, metrics: Mapping[str, float] | None = None) -> AgentView:
+        """What people see of it now; with these metrics instead of those taken last."""
+        assert member.agent is not None
+        counters = self.simulation.counters[member.peer]
+        seen = AgentView.of(member.agent, Messages.of_simulation(member.agent, counters))
+        return seen if metrics is None else seen.with_metrics(metrics)
+
+    def _metrics(self, member: Member) -> Mapping[str, float]:
+        """Of what it has come to, unless its settings want none."""
+        if not member.settings.evaluate_every:
+            return {}
+        assert member.agent is not None
+        assert member.learner is not None
+        return dict(member.learner.metrics(member.agent.solver.model.estimate))
 
 
 def simulate(
@@ -166,6 +190,7 @@ def simulate(
     make_optimizer: MakeOptimizer | None = None,
     record: Callable[[bytes], None] | None = None,
     progress: Callable[[Swarm], None] | None = None,
+    history: bool = False,
     **settings: Unpack[SettingKeywords],
 ) -> SimulationResult:
     """Run one agent per problem for `ticks * tick_s` virtual seconds; equal arguments give equal bits.
@@ -175,7 +200,8 @@ def simulate(
     delay drawn from `notice_s` (seconds), or left to heartbeats if that is None. `make_optimizer` makes the
     optimizer of each agent's hyperparameters; its learning rate is set at each step to `hyper_step_size`,
     lowered by the agent if need be. `record` is given every record of the trace that the digest covers.
-    `progress` is called once per nominal tick. All fields of `AgentSettings` are keyword arguments.
+    `progress` is called once per nominal tick. `history` keeps a view of every agent each HISTORY_TICKS
+    nominal ticks, for `SimulationResult.frame`. All fields of `AgentSettings` are keyword arguments.
 
     Runs with one torch thread and deterministic algorithms, and sets both back afterwards. Raises
     `SettingError` and `ProblemError` before anything runs.
@@ -209,13 +235,20 @@ def simulate(
             record=record,
         )
         simulation = swarm.simulation
-        if progress is not None:
+        views: list[AgentView] = []
+        if progress is not None or history:
             for tick in range(1, int(ticks) + 1):
                 simulation.run_until(tick * chosen.tick_s)
-                progress(swarm)
+                if history and tick % HISTORY_TICKS == 0:
+                    views += [swarm.view(member) for member in swarm.members if member.agent is not None]
+                if progress is not None:
+                    progress(swarm)
         simulation.run_until(virtual_s)
+        agents = tuple(swarm.result(member) for member in swarm.members)
+        pairs = zip(swarm.members, agents, strict=True)
+        views += [swarm.view(member, agent.metrics) for member, agent in pairs]
     return SimulationResult(
-        agents=tuple(swarm.result(member) for member in swarm.members),
+        agents=agents,
         digest=simulation.digest(),
         messages=sum(counters.sent for counters in simulation.counters.values()),
         bytes=sum(counters.bytes_sent for counters in simulation.counters.values()),
@@ -223,6 +256,7 @@ def simulate(
         virtual_s=virtual_s,
         wall_s=time.perf_counter() - began,
         events=tuple(swarm.events),
+        views=tuple(views),
     )
 
 

@@ -19,11 +19,12 @@ from peer.outcome import AgentOutcome, Outcome
 from peer.scenario import member_names, told
 from peer.tasks import Answer, make_task
 from peer.trace.origins import of_task
-from peer.views import AgentView, Messages
 from peer.virtual_swarm import Swarm, reproducible_torch
 
 if TYPE_CHECKING:
     import argparse
+
+    from peer.views import AgentView
 
 
 def main(options: argparse.Namespace) -> int:
@@ -137,12 +138,7 @@ def main(options: argparse.Namespace) -> int:
 
 def _views(swarm: Swarm) -> list[AgentView]:
     """Of those who are there, in the order of the members."""
-    counters = swarm.simulation.counters
-    return [
-        AgentView.of(member.agent, Messages.of_simulation(member.agent, counters[member.peer]))
-        for member in swarm.members
-        if member.alive and member.agent is not None
-    ]
+    return [swarm.view(member) for member in swarm.members if member.alive and member.agent is not None]
 
 
 def _details(swarm: Swarm) -> list[AgentDetails]:

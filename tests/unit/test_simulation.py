@@ -19,6 +19,7 @@ from peer.events import EpochEntered, PeerArrived, PeerDeparted
 from peer.settings import AgentSettings
 from peer.simulation import Clock, Simulation
 from peer.storage import ProcessEndedError, Storage
+from peer.templates import tabular
 from tests.unit.driving import push, settings, start
 from wire import EncodeError, Push
 
@@ -373,6 +374,23 @@ def test_a_result_says_what_happened() -> None:
     assert set(result.agents[0].model) == {"x"}
     assert result.agents[0].local == {}
     assert result.agents[0].metrics == {}
+
+
+def test_metrics_are_those_of_the_end_and_a_frame_has_the_way_there() -> None:
+    made = [tabular.problem(shard, 2, 0, peer.OutputBias()) for shard in range(2)]
+    result = peer.simulate(made, ticks=27, evaluate_every=20, history=True)
+    for agent, problem in zip(result.agents, made, strict=True):
+        assert agent.metrics == problem.metrics(agent.model, agent.hyperparameters)
+    frame = result.frame()
+    assert list(frame["id"]) == ["agent-0", "agent-1"] * 3
+    last = frame[frame["id"] == "agent-1"].iloc[-1]
+    assert last["shared"] == result.agents[1].metrics["shared"]
+    assert last["tick"] == result.agents[1].ticks > frame["tick"].iloc[0] > 0
+    assert frame["training_loss"].notna().all()
+    short = peer.simulate(made, ticks=27, evaluate_every=0)
+    assert [view.id for view in short.views] == ["agent-0", "agent-1"]
+    assert short.agents[0].metrics == {}
+    assert peer.simulate(made, ticks=27, evaluate_every=0, history=True).digest == short.digest
 
 
 def test_results_are_copies() -> None:
