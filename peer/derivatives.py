@@ -28,6 +28,13 @@ if TYPE_CHECKING:
 ERROR_NODE = "torch::autograd::Error"
 OF_COMPILERS = ("torch.compile", "was compiled with non-empty donated buffers")  # what autograd says of them
 
+REMEDIES = {  # by what autograd says
+    "attention": "take the plain kernel of attention: attn_implementation='eager' with transformers, else "
+    "torch.nn.attention.sdpa_kernel(SDPBackend.MATH)",
+    "cudnn": "take the plain kernel of recurrent layers on a GPU: torch.backends.cudnn.flags(enabled=False)",
+    "inplace": "leave out what works in place, such as x += 1 or inplace=True",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Derivatives:
@@ -159,11 +166,8 @@ def _no_second_derivative(told: str) -> ProblemError:
     if any(words in told for words in OF_COMPILERS):
         remedy = 'leave torch.compile out, or give it backend="eager": the others have no double backward'
         return ProblemError(f"a loss cannot be differentiated twice: {told}; {remedy}")
-    return ProblemError(
-        f"a loss cannot be differentiated twice: {told}; take the plain kernels (for attention "
-        "torch.nn.attention.sdpa_kernel(SDPBackend.MATH), for recurrent layers on a GPU "
-        "torch.backends.cudnn.flags(enabled=False)), and nothing that works in place"
-    )
+    remedies = [remedy for word, remedy in REMEDIES.items() if word in told] or [*REMEDIES.values()]
+    return ProblemError(f"a loss cannot be differentiated twice: {told}; {', or '.join(remedies)}")
 
 
 def leads_nowhere(phi: Tensor) -> bool:

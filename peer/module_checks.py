@@ -114,8 +114,40 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Inputs) -> Tenso
     if changed:
         raise ProblemError(f"{kind} changes its buffer {changed[0]} when it is called; freeze it with eval()")
     if is_random:
-        raise ProblemError(f"{kind} draws from torch's global random stream; take that out, or call eval()")
+        remedy = "take that out, or call eval() (functional.dropout takes training=self.training)"
+        raise ProblemError(f"{kind} draws from torch's global random stream; {remedy}")
     return outputs
+
+
+def check_targets(loss: Callable[..., Tensor], outputs: Tensor, sets: Mapping[str, Samples | None]) -> None:
+    """Raise `ProblemError` for classes that cross-entropy does not take, naming the set and the remedy.
+
+    `outputs` are those for some samples. Other losses know by themselves what they take.
+    """
+    is_cross_entropy = loss is nn.functional.cross_entropy or isinstance(loss, nn.CrossEntropyLoss)
+    if not is_cross_entropy or outputs.dim() < 2:
+        return
+    classes = outputs.shape[1]
+    ignored = getattr(loss, "ignore_index", -100)
+    for name, samples in sets.items():
+        if samples is None or samples[1].shape[1:] == outputs.shape[1:]:  # of probabilities there is no class
+            continue
+        targets = samples[1]
+        shape, kind = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
+        wanted = f"the loss wants whole numbers from 0 to {classes - 1}, int64"
+        if targets.shape[1:] != outputs.shape[2:]:
+            raise ProblemError(
+                f"{name} targets have shape {shape}; {wanted}, one for each of the {len(targets)} samples: "
+                f"for (n, 1) squeeze(1), for a regression give loss=torch.nn.functional.mse_loss"
+            )
+        if targets.dtype not in (torch.int64, torch.uint8):
+            raise ProblemError(f"{name} targets are {kind}; {wanted}: call long()")
+        there = targets[targets != ignored].long()
+        if there.numel() and not 0 <= int(there.min()) <= int(there.max()) < classes:
+            raise ProblemError(
+                f"{name} targets go from {int(there.min())} to {int(there.max())}; {wanted}: count classes "
+                "from 0, and give the module an output for each"
+            )
 
 
 def check_losses(
@@ -178,6 +210,8 @@ def _is_twice_differentiable(part: nn.Module, arguments: Any, keywords: dict[str
     try:
         given = [fresh(value) for value in arguments]
         outputs = part(*given, **{name: fresh(value) for name, value in keywords.items()})
+        if not any(tensor.requires_grad for tensor in _tensors(outputs)):
+            return True  # as a frozen embedding: there is nothing to differentiate
         loss = _squares(_tensors(outputs))
         first = torch.autograd.grad(loss, leaves, create_graph=True, materialize_grads=True)
         second = _squares(first)

@@ -68,6 +68,10 @@ class ModuleData:
             seed,
         )
 
+    def sets(self) -> dict[str, Samples | None]:
+        """By name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
+
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""
         return ShuffledBatches(self.train, self.batch_size, self.seed)

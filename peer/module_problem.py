@@ -15,18 +15,13 @@ from peer.batch_norms import by_batch, misses, of_all, statistics_of, with_local
 from peer.data.inputs import called, moved, rows_of
 from peer.derivatives import Losses
 from peer.errors import ProblemError
-from peer.module_checks import (
-    check_loss_per_sample,
-    check_losses,
-    check_module,
-    first_outputs,
-)
+from peer.module_checks import check_loss_per_sample, check_losses, check_module, check_targets, first_outputs
 from peer.module_data import ModuleData
 from peer.module_scores import accuracy, chosen, scores
 from peer.personal_module import PersonalModule
-from peer.personalization import NoPersonalization
 from peer.personalization.composition import Composition
 from peer.personalization.contract import Ground
+from peer.personalization.registry import made
 
 if TYPE_CHECKING:
     from peer.data.datasets import Columns, Data
@@ -52,8 +47,9 @@ class ModuleProblem:
     personal weights it must take `reduction="none"` as well and then give one loss per sample. The training
     loss also has `weight_decay / 2 * |parameters|^2`. `metrics` are functions of (outputs, targets) of all
     test samples that give one number, or objects with `update`, `compute` and `reset`, as torchmetrics has;
-    without any R² is taken of numbers. `personalization` says what is personal, and thereby what `model`,
-    `hyperparameters` and `local` are (`peer.personalization`). Hyperparameters are believed to be within
+    without any R² is taken of numbers. `personalization` says what is personal, by name as in commands or as
+    an object of `peer.personalization`, and thereby what `model`, `hyperparameters` and `local` are; by
+    default nothing is. Hyperparameters are believed to be within
     `prior_deviation` of their initial values until validation samples say otherwise (`outer_loss`); inf:
     nothing is believed. Batches are drawn without replacement, epoch by epoch, from a generator seeded
     with `seed`; sets no larger than `batch_size` (default: that of a `DataLoader`, else 64) are used whole.
@@ -79,7 +75,7 @@ class ModuleProblem:
         columns: Columns | None = None,
         metrics: Mapping[str, Metric] | None = None,
         loss: Callable[..., Tensor] = nn.functional.cross_entropy,
-        personalization: Personalization | None = None,
+        personalization: Personalization | str | None = None,
         weight_decay: float = 0.0,
         prior_deviation: float = 1.0,
         batch_size: int | None = None,
@@ -111,9 +107,10 @@ class ModuleProblem:
         self._device = next(iter(self.parameters.values())).device
         inputs, targets = rows_of(self._data.train, slice(PROBED))
         outputs = first_outputs(module, named, moved(inputs, self._device))
+        check_targets(loss, outputs, self._data.sets())
         kept = frozenset(self._statistics)
         ground = Ground(module, named, outputs, self._data.train[1], weight_decay, statistics=kept)
-        self._personalization = personalization or NoPersonalization()
+        self._personalization = made(personalization)
         self._outputs = outputs.shape[1] if outputs.dim() > 1 else 1
         composition = Composition(self._personalization, ground)
         self._composition = composition

@@ -74,6 +74,16 @@ def known_names() -> list[str]:
     return own + names("personalization")
 
 
+def made(given: Personalization | str | None) -> Personalization:
+    """What somebody gives where a personalization is wanted: one, its name, or nothing at all.
+
+    Raises `SettingError` as `personalization` does.
+    """
+    if isinstance(given, str):
+        return personalization(given)
+    return NoPersonalization() if given is None else given
+
+
 def personalization(text: str) -> Personalization:
     """The personalization of this name, or the sum of those with `+` between them, in any order.
 

@@ -230,7 +230,10 @@ def linear() -> nn.Module:
         ),
         (
             "class-weights",
-            {"train": (torch.ones(3, 3, dtype=torch.float64), torch.tensor([0, 1, 3]))},
+            {
+                "train": (torch.ones(3, 3, dtype=torch.float64), torch.tensor([0, 1, 3])),
+                "loss": lambda outputs, targets, **how: nn.functional.cross_entropy(outputs, targets, **how),
+            },
             "class-weights is for classes from 0 to 2, as many as outputs; targets go from 0 to 3",
         ),
         (
@@ -443,6 +446,12 @@ def _outputs(module: nn.Module, more: dict[str, Any]) -> tuple[Tensor, Tensor]:
             "a loss cannot be differenti",
         ),
         (Attention(), sequences(5, 8), "module inner (MultiheadAttention) cannot be differentiated twice"),
+        (Attention(), sequences(5, 8), "take the plain kernel of attention: attn_implementation='eager'"),
+        (
+            nn.Sequential(linear(), Around(lambda inputs: inputs.exp_().add_(1))),
+            {},
+            "; leave out what works in place, such as x += 1 or inplace=True",
+        ),
     ],
 )
 def test_modules_that_cannot_be_learned_are_refused(module: nn.Module, more: Any, told: str) -> None:
@@ -455,6 +464,68 @@ def test_modules_that_cannot_be_learned_are_refused(module: nn.Module, more: Any
     assert told in str(raised.value)
     assert torch.equal(torch.get_rng_state(), stream)
     assert all(torch.equal(buffer, before[name]) for name, buffer in module.named_buffers())
+
+
+class Looked(nn.Module):
+    """A frozen table before a layer that is differentiable once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(3, INPUTS, dtype=torch.float64).requires_grad_(False)
+        self.last = linear()
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return self.last(Once.apply(self.table(numbers) + self.last.weight[0]))
+
+
+def test_a_frozen_layer_is_not_what_cannot_be_differentiated() -> None:
+    samples = torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 2, 0])
+    with pytest.raises(ProblemError, match=r"^module Looked \(Looked\) cannot be differentiated twice"):
+        peer.ModuleProblem(Looked(), samples, samples)
+
+
+@pytest.mark.parametrize(
+    ("targets", "told"),
+    [
+        (
+            torch.zeros(6, dtype=torch.int32),
+            "validation targets are int32; the loss wants whole numbers from 0 to",
+        ),
+        (torch.zeros(6), "validation targets are float32; the loss wants"),
+        (torch.zeros(6, 1, dtype=torch.int64), "validation targets have shape (6, 1); the loss wants"),
+        (torch.arange(1, 7).clamp(max=CLASSES), f"validation targets go from 1 to {CLASSES}; the loss wants"),
+        (torch.full((6,), -1), "validation targets go from -1 to -1; the loss wants"),
+    ],
+)
+def test_classes_that_cross_entropy_does_not_take_are_refused(targets: Tensor, told: str) -> None:
+    train = tiny_samples(torch.Generator().manual_seed(0))
+    with pytest.raises(ProblemError) as raised:
+        peer.ModuleProblem(linear(), train, (train[0][:6], targets))
+    assert str(raised.value).startswith(told)
+    assert "; the loss wants whole numbers from 0 to 2, int64" in str(raised.value)
+
+
+def test_classes_that_it_does_take_are_not() -> None:
+    train = tiny_samples(torch.Generator().manual_seed(0))
+    inputs = train[0][:6]
+    some = torch.arange(6) % CLASSES
+    ignoring = nn.CrossEntropyLoss(ignore_index=-1)
+    peer.ModuleProblem(linear(), train, (inputs, some.to(torch.uint8)), personalization="bias")
+    peer.ModuleProblem(linear(), train, (inputs, nn.functional.one_hot(some, CLASSES).double()))
+    peer.ModuleProblem(linear(), train, (inputs, torch.where(some > 0, some, -1)), loss=ignoring)
+    with pytest.raises(ProblemError, match="validation targets go from 4 to 4"):
+        peer.ModuleProblem(linear(), train, (inputs, torch.where(some > 0, 4, -1)), loss=ignoring)
+    single = nn.Sequential(linear(), nn.Flatten(0))
+    peer.ModuleProblem(single, train, train, loss=lambda outputs, _: outputs.square().mean())
+
+
+def test_a_personalization_may_be_given_by_name() -> None:
+    train = tiny_samples(torch.Generator().manual_seed(0))
+    named = peer.ModuleProblem(linear(), train, train, personalization="bias+class-weights")
+    assert set(named.hyperparameters) == {"bias", "class-weights.score"}
+    assert not peer.ModuleProblem(linear(), train, train).hyperparameters
+    with pytest.raises(peer.SettingError, match="bais"):
+        peer.ModuleProblem(linear(), train, train, personalization="bais")
 
 
 def test_a_problem_of_ones_own_is_told_in_the_same_words() -> None:
