@@ -1,7 +1,7 @@
 """For all tests: those of properties are as deterministic as the others, and none is timed.
 
-torch begins each process with another seed: modules that are made while tests are collected, or in a test that
-does not seed, would differ from run to run.
+torch begins each process with another seed: modules that are made while tests are collected, or in a test
+that does not seed, would differ from run to run.
 
 `pytest --hypothesis-profile default` draws other examples each time.
 """
