@@ -45,8 +45,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if module.__file__ is None or not isinstance(getattr(module, WANTED, None), dict):
         raise pytest.UsageError(f"{OPTION} {name}: the module says nothing to check; write {EXAMPLE}")
     from peer.conformance import SUITES
+    from peer.extensions import POINTS
 
-    unknown = [point for point in module.CONFORMANCE if point not in SUITES]
+    known = {*SUITES, *(name for point in POINTS for name in point.also)}
+    unknown = [point for point in module.CONFORMANCE if point not in known]
     if unknown:
         told = f"{OPTION} {name}: {WANTED} has {unknown[0]!r}; give some of {', '.join(SUITES)}"
         raise pytest.UsageError(told)

@@ -365,7 +365,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
             "losses_that_nobody_notices_do_no_harm",
         ),
     ],
-    "hyper_optimizer": [
+    "optimizer": [
         (partial(torch.optim.AdamW, weight_decay=0.1), "it_steps_by_gradients_and_stands_still_without"),
         (torch.optim.LBFGS, "it_steps_by_gradients_and_stands_still_without"),
         (torch.optim.Rprop, "it_steps_by_gradients_and_stands_still_without"),
