@@ -42,6 +42,6 @@ class Check(Protocol):
 
 
 def checks(where: str) -> Sequence[Check]:
-    """Those of one point. Raises `SettingError` if there is no such point."""
+    """Those of one point; the others need what the first one looks for. Raises `SettingError`."""
     found: Sequence[Check] = importlib.import_module(SUITES[point(where).name]).CHECKS
     return found
