@@ -53,7 +53,10 @@ def _main(arguments: Sequence[str] | None) -> int:
         command = importlib.import_module(f"peer.commands.{options.command}")
         code = command.main(options)
     except (HyperpushError, FaultPlanError, AddressError) as error:
-        print(f"hyperpush {options.command}: {_by_its_source(error, options)}", file=sys.stderr)
+        from peer.faulty_parts import place_of_part
+
+        told = f"{_by_its_source(error, options)}{place_of_part(error, options)}"
+        print(f"hyperpush {options.command}: {told}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print(f"hyperpush {options.command}: interrupted", file=sys.stderr)
@@ -62,6 +65,14 @@ def _main(arguments: Sequence[str] | None) -> int:
         if isinstance(error, BrokenPipeError) and _is_gone():
             raise
         print(f"hyperpush {options.command}: {error}", file=sys.stderr)
+        return 1
+    except Exception as error:  # a bug of ours, which is raised, unless a part of the user's has failed
+        from peer.faulty_parts import told_of_part
+
+        failed = told_of_part(error, options)
+        if failed is None:
+            raise
+        print(f"hyperpush {options.command}: {failed}", file=sys.stderr)
         return 1
     assert isinstance(code, int)
     return code

@@ -294,7 +294,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
         console.print(remark)
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
     if outcome.digest is not None:
-        closing += f"; digest of the trace {outcome.digest}"
+        closing += f"; digest of {outcome.digest_of} {outcome.digest}"
     console.print(closing)
 
 

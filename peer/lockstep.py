@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 HEADER_BYTES = 24  # sender, round, number of the series: what a message needs beside its numbers
 NUMBER_BYTES = 8  # float64
+COUNTED = ("sent", "lost", "received", "missed", "bytes")  # of messages; lost ones are sent, and missed
 DRAWS_MAX = 1000  # of a random graph, until it is connected
 RATES = (0.4, 0.8)  # uniform in it: how often a link is up, in the paper's stochastic directed networks
 
@@ -118,6 +119,7 @@ class LockstepNetwork:
         self.messages = 0  # put on links, lost ones included
         self.bytes = 0
         self.rounds = 0
+        self.counts = {name: torch.zeros(graph.agents, dtype=torch.int64) for name in COUNTED}  # by agent
         self._generator = torch.Generator().manual_seed(seed)
         self._links = (graph.rates > 0).fill_diagonal_(False)
         self._places = self._links.nonzero(as_tuple=True)
@@ -137,6 +139,15 @@ class LockstepNetwork:
         copies = (delivered if self.known else self._links).sum(0)
         sent = int(copies.sum())
         self.messages += sent
+        arrived = delivered.sum(1)
+        for name, counted in (
+            ("sent", copies),
+            ("lost", copies - delivered.sum(0)),
+            ("received", arrived),
+            ("missed", arrived - arrived if self.known else self._links.sum(1) - arrived),
+            ("bytes", copies * (HEADER_BYTES + self._number_bytes * numbers)),
+        ):
+            self.counts[name] += counted
         self.bytes += sent * (HEADER_BYTES + self._number_bytes * numbers)
         self.rounds += 1
         return delivered, copies

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from peer.errors import SettingError
 from peer.extensions import find, names
-from peer.extensions.installed import checked
+from peer.extensions.installed import check_takes_text, checked
 from peer.plain_trees import from_snapshot, to_snapshot
 from peer.snapshot import Snapshot, SnapshotError
 
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     MakeOptimizer: TypeAlias = Callable[[list[Tensor]], torch.optim.Optimizer]
 
 DESCENT: Final = "descent"
-POINT: Final = "hyper_optimizer"  # of `peer.extensions`, for both levels
+POINT: Final = "optimizer"  # of `peer.extensions`, for both levels
+HYPER: Final = "hyper_optimizer"  # the setting of that of the hyperparameters
 RATE: Final = 0.001  # of the model, where it is left open: that of torch's classes
 TRIED: Final = 0.5  # a learning rate, to see what an optimizer does
 STEADY: Final = 20  # steps, until those of one gradient are of one length
@@ -48,7 +49,7 @@ CLASSES: Final = {
 }
 
 
-def optimizer_maker(text: str, field: str = POINT) -> MakeOptimizer | None:
+def optimizer_maker(text: str, field: str = HYPER) -> MakeOptimizer | None:
     """Makes the optimizer of this name for a list of tensors; None: plain descent.
 
     It has been tried on two tensors. Raises `SettingError` for an unknown name, for arguments that the class
@@ -58,15 +59,20 @@ def optimizer_maker(text: str, field: str = POINT) -> MakeOptimizer | None:
     """
     if text == DESCENT:
         return None
-    name, _, given = text.partition(":")
+    name, colon, given = text.partition(":")
     if name in CLASSES:
         return _of_torch(text, field)
-    maker = find(POINT, name)
+    try:
+        maker = find(POINT, name)
+    except SettingError as error:
+        raise SettingError(field, text, error.remedy) from error
     if maker is None:
         known = ", ".join([DESCENT, *sorted(CLASSES), *names(POINT)])
         raise SettingError(field, text, f"give one of {known}")
-    made: MakeOptimizer = partial(maker, given) if given else maker
-    _try(field, text, made)
+    if colon:
+        check_takes_text(field, text, maker)
+    made: MakeOptimizer = partial(maker, text=given) if colon else maker
+    try_steps(field, text, made)
     return made
 
 
@@ -76,7 +82,7 @@ def _of_torch(text: str, field: str) -> MakeOptimizer:
     name, _, given = text.partition(":")
     kind: Callable[..., torch.optim.Optimizer] = CLASSES[name]
     made: MakeOptimizer = partial(kind, **_arguments(field, text, given))
-    _try(field, text, made)
+    try_steps(field, text, made)
     return made
 
 
@@ -202,8 +208,11 @@ class _Trial:
         return sum(float((one - was).norm()) for one, was in zip(self.tensors, before, strict=True))
 
 
-def _try(field: str, text: str, make: MakeOptimizer) -> None:
-    """Steps along zero gradients and others, at rates and from places of its own. Raises `SettingError`."""
+def try_steps(field: str, text: str, make: MakeOptimizer) -> None:
+    """Steps along zero gradients and others, at rates and from places of its own. Raises `SettingError`.
+
+    `field` is HYPER, or POINT for the model; `text` is by what people know it.
+    """
     try:
         trial = _Trial(make, text)
         drift = trial.way(0.0)
@@ -229,7 +238,7 @@ def _try(field: str, text: str, make: MakeOptimizer) -> None:
         ),
         (slowed < fast / 2, "it does not follow the learning rate that the agent sets; give another"),
         (
-            field == POINT or math.isclose(near, far, rel_tol=1e-6),
+            field == HYPER or math.isclose(near, far, rel_tol=1e-6),
             "its steps depend on where the model is, and each agent is elsewhere; give another",
         ),
     ):

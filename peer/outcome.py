@@ -72,6 +72,7 @@ class Outcome:
     ticks: int  # the least that any agent has done
     interrupted: bool = False
     digest: str | None = None
+    digest_of: str = "the trace"
     truth_of: str = "those who are there"  # whose closed form it is that errors are measured against
     extra: Mapping[str, Any] = field(default_factory=dict)
 

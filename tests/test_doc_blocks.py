@@ -22,7 +22,8 @@ import torch
 
 from peer.cli import main
 from peer.conformance import checks
-from peer.extensions import POINTS
+from peer.estimators import learn_in_rounds
+from peer.extensions import POINTS, register
 from peer.options import complete, split
 from peer.scenario import Kill
 from peer.scenario_file import parse_scenario
@@ -123,12 +124,29 @@ def of_the_readme(names: Mapping[str, Any], told: str) -> None:
 
 
 def of_extensions(names: Mapping[str, Any], told: str) -> None:
-    """The part holds what is asked of it, and biases nothing."""
+    """The parts hold what is asked of them, bias nothing, and do something."""
     assert float(told) < 1e-6
+    problems = names["problems"]
+    for problem, agent, one in zip(problems, names["signed"].agents, names["hypergradients"], strict=True):
+        assert not torch.equal(agent.hyperparameters["h"], problem.hyperparameters["h"])
+        assert one.shape == problem.hyperparameters["h"].shape
+    assert names["learned"].rounds == 200
+    with register("estimator", "alone", names["Alone"]):
+        assert learn_in_rounds(problems, names["plan"]).digest == names["learned"].digest
     for where, makers in names["CONFORMANCE"].items():
         for make in makers:
             for check in checks(where)[:3]:
                 check(make)
+
+
+def test_the_guide_to_parts_says_how_each_is_called() -> None:
+    """As `hyperpush extensions` does."""
+    text = text_of("peer/extensions/README.md")
+    for point in POINTS:
+        called = f"`{point.called_with}`" if point.called_with else "-"
+        row = f"| `{point.name}` | `{point.group}` | {called} | `{point.contract}` |"
+        assert text.count(row) == 1, row
+        assert all(f"`{option} NAME`" in text or f"{option} NAME`" in text for option in point.options)
 
 
 def of_how_it_works(names: Mapping[str, Any], told: str) -> None:

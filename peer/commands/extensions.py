@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from peer.display import make_console
 from peer.extensions import POINTS, installed
 
 if TYPE_CHECKING:
     import argparse
+
+WIDTH = 10  # of what stands before each line
+TITLE = "What can be replaced. NAME:TEXT also gives the keyword text; without a colon it is left out."
 
 
 def main(options: argparse.Namespace) -> int:
@@ -25,11 +26,17 @@ def main(options: argparse.Namespace) -> int:
         print(json.dumps(told, indent=2))
         return 0
     console = make_console()
-    table = Table(title="what can be replaced", header_style="bold")
-    for column in ("part", "chosen by", "group of entry points", "installed"):
-        table.add_column(column, overflow="fold")
+    console.print(TITLE, style="bold", soft_wrap=True)
     for point in POINTS:
-        names = [f"{one.name} ({one.package})" for one in found if one.point == point]
-        table.add_row(point.name.replace("_", " "), point.option, point.group, ", ".join(names) or "-")
-    console.print(table)
+        brought = [f"{one.name} ({one.package})" for one in found if one.point == point]
+        lines = {
+            "chosen by": ", ".join(f"{option} NAME" for option in point.options),
+            "group": point.group,
+            "called": f"({', '.join(filter(None, (point.called_with, 'text=')))})",
+            "protocol": point.contract,
+            "installed": ", ".join(brought) or "-",
+        }
+        console.print(f"\n{point.name}", style="bold")
+        for what, content in lines.items():
+            console.print(f"  {what:<{WIDTH}}{content}", markup=False, highlight=False, soft_wrap=True)
     return 0

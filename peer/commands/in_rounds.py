@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from rich.progress import Progress
@@ -11,20 +12,33 @@ from rich.progress import Progress
 from peer.commands.common import configuration, make_recorder, stopped_by_interrupt
 from peer.display import make_console, print_outcome
 from peer.errors import SettingError
-from peer.estimators.learning import HYPER_STEP, Plan, learn_in_rounds
+from peer.estimators.learning import HYPER_STEP, Moment, Plan, learn_in_rounds
 from peer.options import agent_settings, data_choice, ending
 from peer.outcome import AgentOutcome, Outcome
+from peer.problem import HasLocal, HasMetrics
 from peer.scenario import member_names
 from peer.tasks import Answer, make_task
+from peer.views import AgentView, Messages, further
 from peer.virtual_swarm import reproducible_torch
 from wire import FaultPlan
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Mapping, Sequence
 
     from peer.estimators.choice import EstimatorChoice
+    from peer.problem import BilevelProblem
 
-NOT_IN_ROUNDS = (
+WITHOUT_LOCAL: Final = (
+    "none",
+    "bias",
+    "logits",
+    "class-weights",
+    "sample-weights",
+    "regularization",
+    "mixture:K",
+)
+NOT_IN_ROUNDS: Final = (
     *("delay", "duplicate", "reorder", "bandwidth", "fault_model", "scenario", "until", "duration"),
     *("trace", "trace_agent", "optimizer", "hyper_optimizer"),
     *("adjoint_step_size", "local_step_size", "local_steps", "damping", "block_fraction", "solver"),
@@ -35,8 +49,10 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
     """Run it; returns the exit code."""
     for name in NOT_IN_ROUNDS:
         if options.found[name].origin != "default":
+            given = getattr(options, name)
+            shown = " ".join(map(str, given)) if isinstance(given, list) else str(given)
             remedy = f"common rounds of --estimator {options.estimator} have no such thing; leave it out"
-            raise SettingError(name, str(getattr(options, name)), remedy)
+            raise SettingError(name, shown, remedy)
     began = time.monotonic()
     console = make_console(options.log_format)
     with reproducible_torch():
@@ -47,6 +63,8 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             options.personalization,
             choice=data_choice(options),
         )
+        problems, names = task.problems[: options.agents], member_names(options.agents)
+        _check_local(problems[0], options)
         settings = agent_settings(options, task.settings)
         for name in ("optimizer", "hyper_optimizer"):
             if getattr(settings, name) != "descent":
@@ -76,11 +94,16 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
             ):
                 bar = progress.add_task(f"{options.agents} agents in common rounds", total=1.0)
 
-                def after(share: float) -> bool:
+                watched = Watched(problems, names, settings.evaluate_every)
+                is_kept = any((options.out, options.tensorboard, options.mlflow))
+
+                def after(share: float, moment: Moment) -> bool:
                     progress.update(bar, completed=share)
+                    if is_kept:
+                        recorder.record(watched.views(moment), moment.rounds * settings.tick_s)
                     return stop.is_set()
 
-                found = learn_in_rounds(task.problems[: options.agents], plan, after)
+                found = learn_in_rounds(problems, plan, after)
             console.print("scoring, and training every agent alone for comparison")
             answers = [
                 Answer(
@@ -100,13 +123,13 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
                     AgentOutcome(
                         name, found.rounds, 0, 0.0, task.scores(shard, answer, settings, found.rounds), {}
                     )
-                    for shard, (name, answer) in enumerate(
-                        zip(member_names(options.agents), answers, strict=True)
-                    )
+                    for shard, (name, answer) in enumerate(zip(names, answers, strict=True))
                 ],
                 wall_s=time.monotonic() - began,
                 ticks=found.rounds,
                 interrupted=stop.is_set(),
+                digest=found.digest,
+                digest_of="all models and hyperparameters",
                 extra={
                     "messages": found.messages,
                     "bytes": found.bytes,
@@ -123,3 +146,70 @@ def main(options: argparse.Namespace, choice: EstimatorChoice) -> int:
         finally:
             recorder.close()
     return 0
+
+
+def _check_local(problem: BilevelProblem[Any], options: argparse.Namespace) -> None:
+    """Raises `SettingError` for local inner variables, if there are any."""
+    local = problem.local if isinstance(problem, HasLocal) else {}
+    if local:
+        remedy = (
+            f"it has local inner variables ({', '.join(local)}), for which common rounds have no adjoint: "
+            f"leave --estimator out, or give one without, such as {', '.join(WITHOUT_LOCAL)}"
+        )
+        raise SettingError("personalization", str(options.personalization), remedy)
+
+
+class Watched:
+    """What `metrics.jsonl` has of agents in common rounds. A round counts as a tick; none has a residual."""
+
+    def __init__(
+        self, problems: Sequence[BilevelProblem[Any]], names: Sequence[str], evaluate_every: int
+    ) -> None:
+        """Test metrics are taken every so many rounds; 0: never."""
+        self._problems = problems
+        self._names = names
+        self._evaluate_every = evaluate_every
+        self._evaluated = 0  # how often
+        self._metrics: list[Mapping[str, float]] = [{} for _ in names]
+
+    def views(self, moment: Moment) -> list[AgentView]:
+        """Of all agents."""
+        every = self._evaluate_every
+        if every and moment.rounds // every > self._evaluated:
+            self._evaluated = moment.rounds // every
+            self._metrics = [
+                problem.metrics(agent.model, agent.hyperparameters) if isinstance(problem, HasMetrics) else {}
+                for problem, agent in zip(self._problems, moment.agents, strict=True)
+            ]
+        return [self._view(number, moment) for number in range(len(self._names))]
+
+    def _view(self, number: int, moment: Moment) -> AgentView:
+        metrics = self._metrics[number]
+        training_loss, validation_loss = moment.losses[number]
+        hypergradient = moment.agents[number].hypergradient.values()
+        count = {name: numbers[number] for name, numbers in moment.counts.items()}
+        return AgentView(
+            id=self._names[number],
+            tick=moment.rounds,
+            epoch=0,
+            phase="rounds",
+            training_loss=training_loss,
+            validation_loss=validation_loss,
+            shared=metrics.get("shared", math.nan),
+            personal=metrics.get("personal", math.nan),
+            hypergradient_norm=math.hypot(*(float(one.norm()) for one in hypergradient)),
+            residual=math.nan,
+            hyper_rate=1.0,
+            messages=Messages(
+                sent=count["sent"] - count["lost"],
+                replaced=0,
+                unsent=0,
+                received=count["received"],
+                gaps=count["missed"],
+                stale=0,
+                lost_by_faults=count["lost"],
+                bytes_sent=count["bytes"],
+                rejected={},
+            ),
+            metrics=further(metrics),
+        )

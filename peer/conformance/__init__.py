@@ -15,6 +15,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from peer.extensions import point
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -22,7 +24,7 @@ SUITES: Final = {
     "personalization": "peer.conformance.personalization",
     "estimator": "peer.conformance.estimator",
     "solver": "peer.conformance.solver",
-    "hyper_optimizer": "peer.conformance.optimizer",
+    "optimizer": "peer.conformance.optimizer",
     "partition": "peer.conformance.partition",
     "fault_model": "peer.conformance.fault_model",
     "discovery": "peer.conformance.discovery",
@@ -40,6 +42,6 @@ class Check(Protocol):
 
 
 def checks(where: str) -> Sequence[Check]:
-    """Those of one point."""
-    found: Sequence[Check] = importlib.import_module(SUITES[where]).CHECKS
+    """Those of one point; the others need what the first one looks for. Raises `SettingError`."""
+    found: Sequence[Check] = importlib.import_module(SUITES[point(where).name]).CHECKS
     return found

@@ -9,6 +9,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
+from peer.conformance.common import has_what_is_asked_for, takes_its_text
 from peer.conformance.loops import all_closed, in_a_loop, until
 from wire import PeerRecord
 
@@ -74,6 +75,19 @@ class _Look:
 
     async def close(self) -> None:
         await self.discovery.close()
+
+
+@in_a_loop
+async def it_has_what_is_asked_for(make: MakeDiscovery) -> None:
+    """All methods of the protocol."""
+    has_what_is_asked_for("discovery", make, _Place(make, FIRST).look(FIRST).discovery)
+
+
+@in_a_loop
+async def its_text_is_taken_or_refused_in_words(make: MakeDiscovery) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    place, nobody = _Place(make), {"on_seen": print, "on_incompatible": print, "on_problem": print}
+    takes_its_text(make, FIRST, fetch=place.fetch, **nobody)
 
 
 @in_a_loop
@@ -178,6 +192,8 @@ async def it_can_be_closed_at_any_time(make: MakeDiscovery) -> None:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     two_agents_find_each_other,
     who_does_not_fit_is_not_seen,
     whoever_was_forgotten_is_told_of_again,

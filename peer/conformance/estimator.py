@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from peer.conformance.common import has_what_is_asked_for, nothing_changed, takes_its_text
+from peer.errors import ProblemError
 from peer.estimators.base import SwarmProducts
 from peer.lockstep import LockstepNetwork, make_graph
 from peer.quadratic import QuadraticProblem, closed_form
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from peer.estimators.base import HypergradientEstimator
 
+    Given = HypergradientEstimator[Any]
     Make = Callable[..., HypergradientEstimator[Any]]
 
 AGENTS: Final = 4
@@ -57,6 +60,49 @@ class _Nobody(LockstepNetwork):
     def deliver(self, numbers: int) -> tuple[Tensor, Tensor]:
         delivered, copies = super().deliver(numbers)
         return torch.zeros_like(delivered), torch.zeros_like(copies)
+
+
+def it_has_what_is_asked_for(make: Make) -> None:
+    """Its methods can be called one after the other, on one row for each agent."""
+    estimator = make(step_size=STEP, momentum=MOMENTUM)
+    has_what_is_asked_for("estimator", make, estimator)
+    products, network = _at_the_model(_problems()), _everybody()
+    state = estimator.init(products)
+    _look(estimator, state, products, "init")
+    _look(estimator, estimator.update(state, products, network), products, "update")
+
+
+def _look(estimator: Given, state: Any, products: SwarmProducts, after: str) -> None:
+    """At what it gives with the state that it has come to."""
+    try:
+        found = estimator.hypergradients(state, products)
+    except ProblemError as error:
+        raise AssertionError(f"with the state that {after} gave, {error}") from error
+    shape = f" of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""
+    assert isinstance(found, tuple), (
+        f"hypergradients gave one {type(found).__name__}{shape} after {after}, wanted a tuple of one "
+        "tensor for each agent"
+    )
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make, step_size=STEP, momentum=MOMENTUM)
+
+
+def it_draws_nothing_and_leaves_what_it_is_given(make: Make) -> None:
+    """Global random streams, models and hyperparameters, in each of its methods."""
+    products, network = _at_the_model(_problems()), _everybody()
+    given = products.models, products.hyperparameters
+    with nothing_changed("what makes it", *given):
+        estimator = make(step_size=STEP, momentum=MOMENTUM)
+    with nothing_changed("init", *given):
+        state = estimator.init(products)
+    for _ in range(2):
+        with nothing_changed("update", *given):
+            state = estimator.update(state, products, network)
+        with nothing_changed("hypergradients", *given):
+            estimator.hypergradients(state, products)
 
 
 def it_gives_one_hypergradient_for_every_agent(make: Make) -> None:
@@ -125,6 +171,9 @@ def it_is_exact_where_everybody_hears_everybody(make: Make) -> None:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
+    it_draws_nothing_and_leaves_what_it_is_given,
     it_gives_one_hypergradient_for_every_agent,
     it_says_whether_models_must_stand_still,
     equal_networks_give_equal_bits,

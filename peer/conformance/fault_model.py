@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
+from peer.conformance.common import has_what_is_asked_for, takes_its_text
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.virtual_swarm import simulate
 from wire import FaultPlan, link_rng
@@ -33,6 +34,17 @@ EXACT: Final = 1e-3
 def _answers(model: LinkModel, source: str, target: str, messages: int = MESSAGES) -> list[tuple[float, ...]]:
     rng = link_rng(1, source, target)
     return [model.deliveries(source, target, number * EVERY_S, rng) for number in range(messages)]
+
+
+def it_has_what_is_asked_for(make: Make) -> None:
+    """It can be asked about a message."""
+    has_what_is_asked_for("fault_model", make, make())
+    _answers(make(), "a", "b", 1)
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make)
 
 
 def delays_are_numbers_from_zero_up(make: Make) -> None:
@@ -105,6 +117,8 @@ def agents_find_the_exact_answer_over_it(make: Make) -> None:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     delays_are_numbers_from_zero_up,
     equal_streams_give_equal_answers,
     links_do_not_depend_on_each_other,

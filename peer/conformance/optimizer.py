@@ -1,4 +1,4 @@
-"""What every optimizer of hyperparameters, a `torch.optim.Optimizer`, has to hold."""
+"""What every optimizer, a `torch.optim.Optimizer`, has to hold to step hyperparameters."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from peer.extensions import register
+from peer.conformance.common import has_what_is_asked_for, name_of, takes_its_text
+from peer.errors import SettingError
 from peer.module_problem import ModuleProblem
-from peer.optimizers import optimizer_maker
+from peer.optimizers import HYPER, POINT, try_steps
 from peer.personalization import OutputBias
 from peer.torch_learner import TorchLearner
 from peer.virtual_swarm import simulate
@@ -23,10 +24,22 @@ TICKS: Final = 80
 RATES: Final = (0.01, 0.1)
 
 
+def it_has_what_is_asked_for(make: Make) -> None:
+    """It is made of a list of tensors, and has what is called of `torch.optim.Optimizer`."""
+    has_what_is_asked_for(POINT, make, make([torch.ones(3, dtype=torch.float64)]))
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make, [torch.ones(3, dtype=torch.float64)])
+
+
 def it_steps_by_gradients_and_stands_still_without(make: Make) -> None:
     """As `peer.optimizers` looks: a step needs no loss, and a zero hypergradient moves nothing."""
-    with register("hyper_optimizer", "on trial", make):
-        assert optimizer_maker("on trial") is not None
+    try:
+        try_steps(HYPER, name_of(make), make)
+    except SettingError as error:
+        raise AssertionError(f"{name_of(make) or 'it'}: {error.remedy}") from error
 
 
 def it_follows_the_learning_rate_that_it_is_given(make: Make) -> None:
@@ -92,6 +105,8 @@ def _problem(seed: int = 0) -> ModuleProblem:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     it_steps_by_gradients_and_stands_still_without,
     it_follows_the_learning_rate_that_it_is_given,
     it_goes_on_from_a_checkpoint_bit_for_bit,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from peer.conformance.common import has_what_is_asked_for, takes_its_text
 from peer.errors import SettingError
 
 if TYPE_CHECKING:
@@ -33,6 +34,17 @@ def _shared(make: Make, labels: Rows, agents: int, seed: int = 0) -> Sequence[Ro
         return make()(labels, agents, np.random.default_rng(seed))
     except SettingError:
         return None
+
+
+def it_has_what_is_asked_for(make: Make) -> None:
+    """It can be called with labels, a number of agents, and a generator."""
+    has_what_is_asked_for("partition", make, make())
+    _shared(make, *SETS[0][1:])
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make)
 
 
 def every_row_goes_to_exactly_one_agent(make: Make) -> None:
@@ -83,6 +95,8 @@ def more_agents_than_rows_are_refused_in_words(make: Make) -> None:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     every_row_goes_to_exactly_one_agent,
     equal_generators_give_equal_shares,
     it_draws_from_its_generator_only,

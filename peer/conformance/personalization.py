@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 
+from peer.conformance.common import has_what_is_asked_for, takes_its_text
+from peer.conformance.watching import Watched
 from peer.derivatives import Losses, derivatives
 from peer.errors import ProblemError, SettingError
 from peer.module_problem import ModuleProblem
-from peer.personalization import OutputBias
+from peer.personalization import NoPersonalization, OutputBias
 from peer.torch_learner import TorchLearner
 from peer.virtual_swarm import simulate
 from wire import FaultPlan
@@ -31,7 +34,7 @@ RISE: Final = 0.05  # of a validation loss that begins near 1.1
 WRONG: Final = 1e-5  # relative to what it is; differences are good to about 1e-9
 
 
-def _problem(personalization: Personalization, seed: int = 0) -> ModuleProblem:
+def _problem(personalization: Personalization, seed: int = 0, **options: float) -> ModuleProblem:
     """A small network of float64 that tells classes apart."""
     generator, shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1)
     with torch.random.fork_rng(devices=[]):  # layers draw their first parameters from the global stream
@@ -47,9 +50,22 @@ def _problem(personalization: Personalization, seed: int = 0) -> ModuleProblem:
         inputs = _random((SAMPLES, INPUTS), generator)
         return inputs, (inputs @ truth + 0.3 * _random((CLASSES,), generator)).argmax(1)
 
+    options = {"weight_decay": 0.01, **options}
     return ModuleProblem(
-        model, samples(), samples(), samples(), weight_decay=0.01, personalization=personalization, seed=seed
+        model, samples(), samples(), samples(), personalization=personalization, seed=seed, **options
     )
+
+
+def it_has_what_is_asked_for(make: Make) -> None:
+    """It can be bound to a module and data."""
+    personalization = make()
+    has_what_is_asked_for("personalization", make, personalization)
+    _problem(personalization)
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make)
 
 
 def it_has_a_name_that_people_can_write(make: Make) -> None:
@@ -77,6 +93,53 @@ def it_binds_alike_each_time(make: Make) -> None:
     plain = _problem(OutputBias())
     for key, parameter in one.module.named_parameters():
         assert torch.equal(parameter, dict(plain.module.named_parameters())[key]), f"it changed {key!r}"
+
+
+def it_draws_nothing_and_leaves_what_it_is_given(make: Make) -> None:
+    """Each method of its parts: tensors are changed by being replaced, random streams not at all."""
+    watched = Watched(make())
+    problem = _problem(watched)
+    batch, outer = next(iter(problem.batches())), next(iter(problem.outer_batches()))
+    *variables, local = _near(problem, 5)
+    own = getattr(problem, "local_loss", None)
+    watched.watching = True
+    with torch.no_grad():
+        problem.predict(*variables, problem.test_set[0] if problem.test_set else batch[0], local)
+        problem.inner_loss(*variables, batch, local)
+        problem.outer_loss(*variables, outer, local)
+        if own is not None:
+            own(*variables, batch, local)
+    problem.meaning(problem.hyperparameters)
+
+
+def it_begins_as_no_change(make: Make) -> None:
+    """Unless it says `changes_at_first`: outputs and training loss are at first those of the module."""
+    personalization = make()
+    if any(one.changes_at_first for one in personalization.chosen):
+        return
+    plain, problem = _problem(NoPersonalization()), _problem(personalization)
+    found, wanted = (
+        (
+            one.predict(one.model, one.hyperparameters, one.training_set[0], one.local),
+            one.inner_loss(one.model, one.hyperparameters, next(iter(one.batches())), one.local),
+        )
+        for one in (problem, plain)
+    )
+    for what, new, old in zip(("outputs", "the training loss"), found, wanted, strict=True):
+        off = float((new - old).detach().abs().max())
+        assert off < WRONG, (
+            f"{what} are changed before anything is learned, by {off:.2g}; if that has to be, give it an "
+            "attribute changes_at_first = True"
+        )
+
+
+def every_hyperparameter_has_an_effect(make: Make) -> None:
+    """On a loss, or on what the model or local variables are trained to. DESIGN (2)."""
+    problem = _problem(make(), prior_deviation=math.inf)
+    point, adjoints = _near(problem, 3), _near(problem, 4)
+    found = _derivatives(problem, point, adjoints[::2])
+    idle = [key for key, slope in found.hypergradient.items() if not bool(slope.any())]
+    assert not idle, f"hyperparameter {idle[0]!r} changes nothing: all its derivatives are zero"
 
 
 def its_variables_have_its_name(make: Make) -> None:
@@ -189,6 +252,15 @@ def it_can_be_added_to_another(make: Make) -> None:
     assert "bias" in problem.hyperparameters, "of two that were added one has gone"
 
 
+def _near(problem: ModuleProblem, seed: int) -> tuple[Named, ...]:
+    """Model, hyperparameters and local variables, near where they begin: zeros hide much."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(
+        {key: one + 0.1 * _like(one, generator) for key, one in named.items()}
+        for named in (problem.model, problem.hyperparameters, problem.local)
+    )
+
+
 def _like(tensor: Tensor, generator: torch.Generator) -> Tensor:
     return _random(tensor.shape, generator).to(tensor.dtype)
 
@@ -229,6 +301,11 @@ def _adjoint_loss(problem: ModuleProblem, point: tuple[Named, ...], adjoints: tu
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
+    it_draws_nothing_and_leaves_what_it_is_given,
+    it_begins_as_no_change,
+    every_hyperparameter_has_an_effect,
     it_has_a_name_that_people_can_write,
     it_binds_alike_each_time,
     its_variables_have_its_name,

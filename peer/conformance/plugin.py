@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from peer.blame import cause, last_line, users_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -31,11 +34,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Collect the module's parts in place of the tests that there are."""
     name = config.getoption(OPTION)
     if name is None:
         return
+    # Checks have loops of their own: what pytest-asyncio, which the extra `test` brings, asks for is nothing
+    # to whoever has their parts checked.
+    warnings.filterwarnings("ignore", message=".*asyncio_default_fixture_loop_scope")
     sys.path.insert(0, str(config.invocation_params.dir))
     try:
         module = importlib.import_module(name)
@@ -45,8 +52,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if module.__file__ is None or not isinstance(getattr(module, WANTED, None), dict):
         raise pytest.UsageError(f"{OPTION} {name}: the module says nothing to check; write {EXAMPLE}")
     from peer.conformance import SUITES
+    from peer.extensions import POINTS
 
-    unknown = [point for point in module.CONFORMANCE if point not in SUITES]
+    known = {*SUITES, *(name for point in POINTS for name in point.also)}
+    unknown = [point for point in module.CONFORMANCE if point not in known]
     if unknown:
         told = f"{OPTION} {name}: {WANTED} has {unknown[0]!r}; give some of {', '.join(SUITES)}"
         raise pytest.UsageError(told)
@@ -85,33 +94,70 @@ class _Parts(pytest.File):
     def collect(self) -> Iterator[_Item]:
         """In the order of the module."""
         from peer.conformance import checks
+        from peer.conformance.common import name_of
 
         for point, makers in self.wanted.items():
             for number, make in enumerate(makers):
-                named = getattr(make, "__name__", "<lambda>")
-                named = f"{point} {number + 1}" if named == "<lambda>" else named
-                for check in checks(point):
+                named = name_of(make) or f"{point} {number + 1}"
+                first, *_ = found = checks(point)
+                tried = _Tried(first, make)
+                for check in found:
                     item: _Item = _Item.from_parent(self, name=f"{named}: {check.__name__.replace('_', ' ')}")
-                    item.check, item.make = check, make
+                    item.check, item.tried = check, tried
                     yield item
+
+
+class _Tried:
+    """The first check of one part, which all others need; made once, when it is first asked for."""
+
+    def __init__(self, first: Check, make: Callable[..., Any]) -> None:
+        self.make = make
+        self.first = first
+        self._error: Exception | None = None
+        self._is_done = False
+
+    def error(self) -> Exception | None:
+        """What it raises."""
+        if not self._is_done:
+            self._is_done = True
+            try:
+                self.first(self.make)
+            except Exception as error:  # whatever the part does
+                self._error = error
+        return self._error
 
 
 class _Item(pytest.Item):
     """One check of one part."""
 
     check: Check
-    make: Callable[..., Any]
+    tried: _Tried
 
     def runtest(self) -> None:
-        """Raises what the check does."""
-        self.check(self.make)
+        """Raises what the check does; skipped if the first one has failed."""
+        error = self.tried.error()
+        if self.check is not self.tried.first:
+            if error is not None:
+                pytest.skip(_told(error))
+            self.check(self.tried.make)
+        elif error is not None:
+            raise error
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object, **__: object) -> str:
-        """What is wrong, in words; with where it happened if it was no check that found it."""
-        if isinstance(excinfo.value, AssertionError):
-            return str(excinfo.value)
-        return str(super().repr_failure(excinfo))
+        """What is wrong in a line, and the line of the user's code that led to it; all with `--tb=native`."""
+        if self.config.option.tbstyle in ("long", "native", "full"):
+            return str(super().repr_failure(excinfo))
+        error = excinfo.value
+        place = users_line(error)
+        if place is None and not isinstance(error, AssertionError):
+            place = f"{last_line(error)}; --tb=native shows how it got there"
+        return _told(error) if place is None else f"{_told(error)}\n  at {place}"
 
     def reportinfo(self) -> tuple[Path, None, str]:
         """Where it is."""
         return self.path, None, self.name
+
+
+def _told(error: BaseException) -> str:
+    """What a check says, as it says it; anything else with its kind."""
+    return str(error) if isinstance(error, AssertionError) and str(error) else cause(error)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from peer.conformance.common import has_what_is_asked_for, name_of, takes_its_text
 from peer.extensions import register
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Kill, Restart
@@ -38,13 +39,14 @@ def _problems() -> list[QuadraticProblem]:
 def _run(
     make: Make, faults: FaultPlan, scenario: Sequence[Change] = (), ticks: float = TICKS
 ) -> SimulationResult:
-    with register("solver", "on trial", make):
+    name = f"{name_of(make)}()"  # which none of ours has
+    with register("solver", name, make):
         return simulate(
             _problems(),
             faults=faults,
             ticks=ticks,
             scenario=scenario,
-            solver="on trial",
+            solver=name,
             model_step_size=0.1,
             adjoint_step_size=0.1,
             momentum=0.5,
@@ -71,6 +73,16 @@ def _check_answer(make: Make, found: SimulationResult, where: str) -> None:
 
 def _stream(make: Make) -> Stream[torch.Tensor]:
     return make(torch.arange(SIZE, dtype=torch.float64), TensorAlgebra("float64"), SPANS)
+
+
+def it_has_what_is_asked_for(make: Make) -> None:
+    """All methods of the protocol."""
+    has_what_is_asked_for("solver", make, _stream(make))
+
+
+def its_text_is_taken_or_refused_in_words(make: Make) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make, torch.arange(SIZE, dtype=torch.float64), TensorAlgebra("float64"), SPANS)
 
 
 def it_says_two_arrays_of_each_block(make: Make) -> None:
@@ -118,6 +130,8 @@ def somebody_who_dies_and_comes_back_does_no_harm(make: Make) -> None:
 
 
 CHECKS: Final[tuple[Any, ...]] = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     it_says_two_arrays_of_each_block,
     agents_agree_on_a_perfect_network,
     losses_that_nobody_notices_do_no_harm,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from peer.conformance.common import has_what_is_asked_for, takes_its_text
 from peer.conformance.loops import all_closed, in_a_loop, until
 from wire import DecodeError, FaultPlan, RejectReason, link_rng
 
@@ -30,18 +31,19 @@ class _End:
     def __init__(self, make: MakeTransport, name: str, faults: FaultPlan | None = None) -> None:
         self.name = name
         self.came: list[tuple[str, int, int]] = []  # from whom, which, how long
-        self.transport: Transport = make(
-            peer=name,
-            listen_host=HOST,
-            listen_port=0,
-            identity=lambda: {"peer": name, "swarm": "on trial"},
-            on_frame=self._on_frame,
-            faults=faults,
-            fault_seed=SEED,
-            clock=time.monotonic,
-            advertise_host=None,
-            advertise_port=None,
-        )
+        self.options: dict[str, Any] = {
+            "peer": name,
+            "listen_host": HOST,
+            "listen_port": 0,
+            "identity": lambda: {"peer": name, "swarm": "on trial"},
+            "on_frame": self._on_frame,
+            "faults": faults,
+            "fault_seed": SEED,
+            "clock": time.monotonic,
+            "advertise_host": None,
+            "advertise_port": None,
+        }
+        self.transport: Transport = make(**self.options)
 
     def _on_frame(self, frame: bytes) -> str:
         if not frame.startswith(b"frame "):
@@ -80,6 +82,20 @@ async def _ends(make: MakeTransport, *names: str, faults: FaultPlan | None = Non
             if other is not end:
                 end.transport.connect(other.name, other.transport.address)
     return ends
+
+
+@in_a_loop
+async def it_has_what_is_asked_for(make: MakeTransport) -> None:
+    """All methods of the protocol."""
+    end = _End(make, "a")
+    has_what_is_asked_for("transport", make, end.transport)
+    await all_closed(end)
+
+
+@in_a_loop
+async def its_text_is_taken_or_refused_in_words(make: MakeTransport) -> None:
+    """NAME:TEXT on the command line, whatever TEXT is."""
+    takes_its_text(make, **_End(make, "a").options)
 
 
 @in_a_loop
@@ -252,6 +268,8 @@ async def a_bug_in_the_receiver_surfaces(make: MakeTransport) -> None:
 
 
 CHECKS: Final = (
+    it_has_what_is_asked_for,
+    its_text_is_taken_or_refused_in_words,
     frames_arrive_whole_both_ways,
     the_newest_of_a_block_wins,
     who_is_not_there_hinders_nobody,

@@ -6,6 +6,7 @@ it from its own data. Whatever crosses between rows goes through the network.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
@@ -52,8 +53,8 @@ class SwarmProducts:
     """First and second derivatives of all agents' losses, each at its own model.
 
     `models` (n, d) is set by whoever trains. Derivatives are those of the next batch, so that two calls see
-    independent samples if batches are. Raises `ProblemError` for local inner variables: only tracking over
-    the agents has an adjoint for them (DESIGN (3)).
+    independent samples if batches are. Raises `ProblemError` for adjoints or vectors of another shape, and
+    for local inner variables: only tracking over the agents has an adjoint for them (DESIGN (3)).
     """
 
     def __init__(self, problems: Sequence[BilevelProblem[Any]]) -> None:
@@ -71,6 +72,7 @@ class SwarmProducts:
             iter(problem.outer_batches()) if isinstance(problem, HasOuterBatches) else None
             for problem in problems
         ]
+        self.losses = [(math.nan, math.nan)] * len(problems)  # of training and validation, as computed last
         self.models = torch.stack([self._layout.flatten(problem.model).double() for problem in problems])
         self.hyperparameters = [
             layout.flatten(problem.hyperparameters).double()
@@ -87,20 +89,28 @@ class SwarmProducts:
 
     def adjoint_gradients(self, adjoints: Tensor) -> Tensor:
         """(d2f_i/dx2) p_i - dF_i/dx, (n, d)."""
+        self._check_rows("adjoints", adjoints)
         return self._rows("adjoint_gradient", adjoints)
 
     def hessian_vectors(self, vectors: Tensor) -> Tensor:
         """(d2f_i/dx2) u_i, (n, d)."""
+        self._check_rows("vectors", vectors)
         pairs = [self._derivatives(i, vector, torch.zeros_like(vector)) for i, vector in enumerate(vectors)]
         flat = [[self._flat(one.adjoint_gradient) for one in pair] for pair in pairs]
         return torch.stack([at_vector - at_zero for at_vector, at_zero in flat])
 
     def hypergradients(self, adjoints: Tensor) -> tuple[Tensor, ...]:
         """dF_i/dh - (d2f_i / dh dx) p_i, (h_i,) each. DESIGN (2); linear in p beside a constant."""
+        self._check_rows("adjoints", adjoints)
         found = [self._derivatives(i, adjoint)[0] for i, adjoint in enumerate(adjoints)]
         return tuple(
             layout.flatten(one.hypergradient).double() for layout, one in zip(self._hyper, found, strict=True)
         )
+
+    def _check_rows(self, what: str, given: Tensor) -> None:
+        if given.shape != self.models.shape:
+            wanted = f"wanted {tuple(self.models.shape)}, a row of its own for each agent"
+            raise ProblemError(f"{what} have the shape {tuple(given.shape)}, {wanted}")
 
     def _rows(self, name: str, adjoints: Tensor) -> Tensor:
         found = [getattr(self._derivatives(i, adjoint)[0], name) for i, adjoint in enumerate(adjoints)]
@@ -116,7 +126,7 @@ class SwarmProducts:
         hyper = self._hyper[agent].unflatten(self.hyperparameters[agent])
         named = [self._layout.unflatten(adjoint) for adjoint in adjoints]
         if isinstance(problem, HasDerivatives):
-            return [problem.derivatives(model, hyper, adjoint) for adjoint in named]
+            return self._seen(agent, [problem.derivatives(model, hyper, adjoint) for adjoint in named])
         batch = next(self._batches[agent])
         outer = self._outer_batches[agent]
         outer_batch = batch if outer is None else next(outer)
@@ -124,4 +134,8 @@ class SwarmProducts:
             inner=lambda x, h, _: problem.inner_loss(x, h, batch),
             outer=lambda x, h, _: problem.outer_loss(x, h, outer_batch),
         )
-        return [derivatives(losses, model, hyper, {}, adjoint, {}) for adjoint in named]
+        return self._seen(agent, [derivatives(losses, model, hyper, {}, adjoint, {}) for adjoint in named])
+
+    def _seen(self, agent: int, found: list[Derivatives]) -> list[Derivatives]:
+        self.losses[agent] = found[0].training_loss, found[0].validation_loss
+        return found

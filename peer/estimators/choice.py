@@ -1,7 +1,7 @@
 """Estimators and schedules by the names that people give them.
 
-Other packages bring more (`peer.extensions`): NAME or NAME:TEXT, made with the text, a step size and a
-momentum, both keywords. What is `standing` there is on the schedule `rounds`.
+Other packages bring more (`peer.extensions`): NAME or NAME:TEXT, made with the keywords step_size, momentum,
+and text if there is one. What is `standing` there is on the schedule `rounds`.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from peer.errors import ProblemError
 from peer.estimators.base import SwarmProducts
+from peer.estimators.training import Learned as Trained
 from peer.estimators.training import PushSumSGP, learn
 from peer.lockstep import LockstepNetwork, make_graph
 from peer.tensors import FlatLayout, TensorAlgebra
@@ -33,10 +35,10 @@ class Plan:
     choice: EstimatorChoice
     rounds: int  # of training
     fanout: int
-    drop: float  # how often a link is down in a round
-    known: bool  # whether its sender knows
-    seed: int
-    hyper_every: int
+    drop: float = 0.0  # how often a link is down in a round
+    known: bool = True  # whether its sender knows
+    seed: int = 0
+    hyper_every: int = 1  # rounds
     step_size: float | None = None
     momentum: float = 0.0  # of the adjoint
     hyper_step_size: float = HYPER_STEP
@@ -57,8 +59,21 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """The swarm after a hyper step; by agent, in the order of the problems."""
+
+    rounds: int  # of training, done
+    agents: tuple[Result, ...]
+    losses: tuple[tuple[float, float], ...]  # of training and validation, as they were computed last
+    counts: Mapping[str, tuple[int, ...]]  # of messages, as `peer.lockstep.COUNTED` has them
+
+
+@dataclass(frozen=True, slots=True)
 class Learned:
-    """What the swarm has come to."""
+    """What the swarm has come to.
+
+    `digest`: hexadecimal SHA-256 of all models, hypergradients and hyperparameters, as little-endian float64.
+    """
 
     agents: tuple[Result, ...]
     step_size: float  # of model, series and adjoint
@@ -66,17 +81,18 @@ class Learned:
     exchanges: int  # rounds of messages
     messages: int  # put on links
     bytes: int
+    digest: str
 
 
 def learn_in_rounds(
     problems: Sequence[BilevelProblem[Any]],
     plan: Plan,
-    stopped: Callable[[float], bool] = lambda share: False,  # noqa: ARG005
+    stopped: Callable[[float, Moment], bool] = lambda share, moment: False,  # noqa: ARG005
 ) -> Learned:
     """Train by stochastic gradient push, and descend with the hyperparameters along the estimates.
 
-    `stopped` is told after each hyper step which share is done. Raises `SettingError`, and `ProblemError` for
-    problems with local variables, or where steps are to be chosen and nothing bends.
+    `stopped` is told after each hyper step which share is done, and where all are. Raises `SettingError`, and
+    `ProblemError` for problems with local variables, or where steps are to be chosen and nothing bends.
     """
     agents = len(problems)
     graph = make_graph(agents, fanout=plan.fanout, rates=(1.0 - plan.drop,) * 2, seed=plan.seed)
@@ -85,10 +101,13 @@ def learn_in_rounds(
     per_step = plan.choice.rounds_per_step(plan.hyper_every)
     done = 0
 
-    def after(steps: int) -> bool:
+    def after(steps: int, so_far: Trained) -> bool:
         nonlocal done
         done = steps * per_step
-        return stopped(steps / plan.hyper_steps)
+        agents = _results(problems, so_far.products, so_far.hypergradients)
+        counts = {name: tuple(map(int, numbers)) for name, numbers in network.counts.items()}
+        moment = Moment(done, agents, tuple(so_far.products.losses), counts)
+        return stopped(steps / plan.hyper_steps, moment)
 
     products, hypergradients = learn(
         problems,
@@ -100,6 +119,15 @@ def learn_in_rounds(
         hyper_step_size=plan.hyper_step_size,
         stopped=after,
     )
+    found = _results(problems, products, hypergradients)
+    counts = network.rounds, network.messages, network.bytes
+    digest = _digest([*products.models, *hypergradients, *products.hyperparameters])
+    return Learned(found, step_size, done, *counts, digest)
+
+
+def _results(
+    problems: Sequence[BilevelProblem[Any]], products: SwarmProducts, hypergradients: Sequence[Tensor]
+) -> tuple[Result, ...]:
     model = FlatLayout(problems[0].model, "model")
     found = []
     for number, problem in enumerate(problems):
@@ -111,7 +139,14 @@ def learn_in_rounds(
                 hyper.unflatten(hypergradients[number]),
             )
         )
-    return Learned(tuple(found), step_size, done, network.rounds, network.messages, network.bytes)
+    return tuple(found)
+
+
+def _digest(vectors: Sequence[Tensor]) -> str:
+    found = hashlib.sha256()
+    for vector in vectors:
+        found.update(vector.numpy().astype("<f8").tobytes())
+    return found.hexdigest()
 
 
 def _curvature(products: SwarmProducts) -> float:

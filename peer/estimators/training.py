@@ -119,12 +119,12 @@ def learn(
     schedule: Schedule,
     hyper_steps: int,
     hyper_step_size: float,
-    stopped: Callable[[int], bool] = lambda steps: False,  # noqa: ARG005
+    stopped: Callable[[int, Learned], bool] = lambda steps, learned: False,  # noqa: ARG005
 ) -> Learned:
     """Descend with all hyperparameters along the estimates; returns where that ends.
 
-    `stopped` is asked after every hyper step, with their number so far. Raises `SettingError` for an
-    estimator that needs standing models on the schedule `continuous`.
+    `stopped` is asked after every hyper step, with their number and what has been learned so far. Raises
+    `SettingError` for an estimator that needs standing models on the schedule `continuous`.
     """
     products = SwarmProducts(problems)
     if isinstance(schedule, Continuous) and estimator.standing:
@@ -146,7 +146,7 @@ def learn(
                 state = estimator.update(state, products, network)
         found = estimator.hypergradients(state, products)
         _step(products, found, hyper_step_size)
-        if stopped(step):
+        if stopped(step, Learned(products, found)):
             break
     return Learned(products, found)
 

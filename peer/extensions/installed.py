@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from peer.errors import HyperpushError, SettingError
@@ -56,8 +57,9 @@ def register(where: str, name: str, maker: Callable[..., Any]) -> Iterator[None]
 
 def names(where: str) -> list[str]:
     """Those of one point."""
-    brought = {entry.name for entry in importlib.metadata.entry_points(group=point(where).group)}
-    return sorted(brought | {name for known, name in _GIVEN if known == where})
+    wanted = point(where)
+    brought = {entry.name for entry in importlib.metadata.entry_points(group=wanted.group)}
+    return sorted(brought | {name for known, name in _GIVEN if known == wanted.name})
 
 
 def find(where: str, name: str) -> Callable[..., Any] | None:
@@ -66,8 +68,8 @@ def find(where: str, name: str) -> Callable[..., Any] | None:
     Raises `SettingError` if two packages bring one, or if it cannot be loaded.
     """
     known = point(where)
-    if (where, name) in _GIVEN:
-        return _GIVEN[where, name]
+    if (known.name, name) in _GIVEN:
+        return _GIVEN[known.name, name]
     entries = [*importlib.metadata.entry_points(group=known.group, name=name)]
     if not entries:
         return None
@@ -88,16 +90,19 @@ def find(where: str, name: str) -> Callable[..., Any] | None:
 
 
 def make(where: str, text: str, *arguments: Any, **options: Any) -> Any | None:
-    """The part `NAME` or `NAME:TEXT`, made with these; None if nobody brings one of this name.
+    """The part `NAME` or `NAME:TEXT`, made with these and maybe `text=TEXT`; None if nobody brings one.
 
-    Raises `SettingError` if it refuses, cannot be made, or lacks what every part at this point has.
+    Raises `SettingError` if it refuses, takes no text, cannot be made, or lacks what every part here has.
     """
     name, colon, given = text.partition(":")
     maker = find(where, name)
     if maker is None:
         return None
+    if colon:
+        check_takes_text(where, text, maker)
+        options["text"] = given
     try:
-        part = maker(*([given] if colon else []), *arguments, **options)
+        part = maker(*arguments, **options)
     except SettingError as error:
         raise SettingError(where, text, error.remedy) from error
     except (HyperpushError, ValueError) as error:
@@ -107,6 +112,25 @@ def make(where: str, text: str, *arguments: Any, **options: Any) -> Any | None:
         told = f"it cannot be made {taken}: {type(error).__name__}: {error}"
         raise SettingError(where, text, told) from error
     return checked(where, text, part)
+
+
+def takes_text(maker: Callable[..., Any]) -> bool:
+    """Whether it can be called with the keyword `text`; so it is said of what has no signature, too."""
+    try:
+        parameters = inspect.signature(maker).parameters.values()
+    except (TypeError, ValueError):  # of some that are written in C
+        return True
+    return any(
+        one.kind is one.VAR_KEYWORD or (one.name == "text" and one.kind is not one.POSITIONAL_ONLY)
+        for one in parameters
+    )
+
+
+def check_takes_text(field: str, text: str, maker: Callable[..., Any]) -> None:
+    """Raises `SettingError` if `NAME:TEXT` cannot be made because it takes no text."""
+    if not takes_text(maker):
+        name = text.partition(":")[0]
+        raise SettingError(field, text, f"{name} takes no text: give {name}, or let it take the keyword text")
 
 
 def checked(where: str, text: str, part: Any) -> Any:

@@ -1,7 +1,8 @@
 """Where parts of one's own go in: the name of each point, its group of entry points, and what is asked there.
 
-An entry point is a function or a class. It is called with the text after the colon of `NAME:TEXT`, or without
-anything if there is no colon, and gives the part; what it is called with beside that is said here.
+An entry point is a function or a class, and gives the part. It is called with what is said here, and with the
+text after the colon of `NAME:TEXT` as the keyword `text`, which is left out where there is no colon: so one
+signature serves both, `def __init__(self, parameters, text="0.9")`, and one without `text` takes none.
 """
 
 from __future__ import annotations
@@ -18,24 +19,25 @@ class Point:
 
     name: str  # personalization; as options and errors call it
     group: str  # of entry points: hyperpush.personalizations
-    option: str  # by which the part is chosen on the command line, or the argument in a program
+    options: tuple[str, ...]  # by which the part is chosen on the command line
     contract: str  # where the protocol is
-    called_with: str = ""  # beside the text
+    called_with: str = ""  # beside the text; `name=` is a keyword
     needs: tuple[str, ...] = ()  # attributes without which it cannot be one
+    also: tuple[str, ...] = ()  # other names of it
 
 
 POINTS: Final = (
     Point(
         "personalization",
         "hyperpush.personalizations",
-        "--personalization",
+        ("--personalization",),
         "peer.personalization.contract.Personalization",
         needs=("bind", "name", "chosen"),
     ),
     Point(
         "estimator",
         "hyperpush.estimators",
-        "--estimator",
+        ("--estimator",),
         "peer.estimators.base.HypergradientEstimator",
         "step_size=, momentum=",
         ("init", "update", "hypergradients", "standing"),
@@ -43,7 +45,7 @@ POINTS: Final = (
     Point(
         "solver",
         "hyperpush.solvers",
-        "--solver",
+        ("--solver",),
         "peer.tracking.Stream",
         "initial, algebra, spans",
         (
@@ -53,17 +55,18 @@ POINTS: Final = (
         ),
     ),
     Point(
-        "hyper_optimizer",
+        "optimizer",
         "hyperpush.optimizers",
-        "--hyper-optimizer",
+        ("--optimizer", "--hyper-optimizer"),
         "torch.optim.Optimizer",
         "parameters",
         ("step", "param_groups", "state_dict", "load_state_dict"),
+        also=("hyper_optimizer",),
     ),
     Point(
         "partition",
         "hyperpush.partitions",
-        "--partition",
+        ("--partition",),
         "peer.data.partition.Split",
         "",
         ("__call__",),
@@ -71,7 +74,7 @@ POINTS: Final = (
     Point(
         "fault_model",
         "hyperpush.fault_models",
-        "--fault-model",
+        ("--fault-model",),
         "wire.link_models.LinkModel",
         "",
         ("deliveries",),
@@ -79,7 +82,7 @@ POINTS: Final = (
     Point(
         "discovery",
         "hyperpush.discoveries",
-        "--discovery",
+        ("--discovery",),
         "wire.discovery.Discovery",
         "record, fetch=, on_seen=, on_incompatible=, on_problem=",
         ("start", "close", "forget", "refused", "wait_failed"),
@@ -87,9 +90,10 @@ POINTS: Final = (
     Point(
         "transport",
         "hyperpush.transports",
-        "--transport",
+        ("--transport",),
         "wire.transport.Transport",
-        "what wire.WebSocketTransport is made with",
+        "peer=, listen_host=, listen_port=, identity=, on_frame=, faults=, fault_seed=, clock=, "
+        "advertise_host=, advertise_port=",
         (
             *("address", "address_of", "close", "connect", "counters", "disconnect", "fetch_identity"),
             *("flush", "per_peer", "redial", "send", "start", "wait_failed"),
@@ -101,6 +105,6 @@ POINTS: Final = (
 def point(name: str) -> Point:
     """The point of this name. Raises `SettingError` if there is none."""
     for one in POINTS:
-        if one.name == name:
+        if name in (one.name, *one.also):
             return one
     raise SettingError("point", name, f"give one of {', '.join(one.name for one in POINTS)}")

@@ -33,7 +33,8 @@ ESTIMATOR_OPTIONS: Final = (
     Option(
         name="links",
         read=readers.links,
-        help="in common rounds: known, senders know which are down; or silent, nobody does",
+        help="in common rounds, which know no other faults than --drop (how often a link is down) and this: "
+        "known, senders know which are down; or silent, nobody does",
         commands=IN_ROUNDS,
         group="learning",
         metavar="HOW",

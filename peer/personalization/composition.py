@@ -43,10 +43,13 @@ class Composition:
 
     def __init__(self, chosen: Personalization, ground: Ground) -> None:
         parts: list[Part] = []
+        self._change_names: list[str] = []  # of what changes outputs
         ground = replace(ground, taken=ground.statistics)
         for one in sorted(chosen.chosen, key=lambda one: one.precedence):
             part = one.bind(ground)
             parts.append(part)
+            if isinstance(part, OutputChange):
+                self._change_names.append(str(one))
             if isinstance(part, Ensemble):
                 ground = replace(ground, parameters=part.shared, learners=part.learners)
             if isinstance(part, Adapter):
@@ -121,10 +124,13 @@ class Composition:
         ]
 
     def finished(self, outputs: Sequence[Tensor], hyperparameters: Named) -> Tensor:
-        """What the outputs of each learner become: one that is personal."""
+        """What the outputs of each learner become: one that is personal. Raises `ProblemError` for shapes."""
         found = self._combined(outputs, hyperparameters)
-        for change in self._changes:
-            found = change.apply(found, hyperparameters)
+        for change, name in zip(self._changes, self._change_names, strict=True):
+            before, found = found, change.apply(found, hyperparameters)
+            if found.shape != before.shape:
+                shapes = f"{tuple(before.shape)} to {tuple(found.shape)}"
+                raise ProblemError(f"{name} changes the shape of outputs from {shapes}; it must stay")
         return found
 
     @property

@@ -77,10 +77,14 @@ class Personalization(ABC):
 
     Inherit from it for one of your own: `name`, and a `bind` that returns the part of an agent. Those of low
     `precedence` are bound first, as others are to know of it: learners (0), tensors that leave (1).
+
+    At first nothing is changed: at the initial hyperparameters and local variables, outputs and training loss
+    are those of the module. One that cannot begin so says `changes_at_first`, as several learners do.
     """
 
     name: str
     precedence: int = 2
+    changes_at_first: bool = False
 
     @abstractmethod
     def bind(self, ground: Ground) -> Part:

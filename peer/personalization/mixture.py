@@ -32,6 +32,7 @@ class Mixture(Personalization):
 
     name = "mixture"
     precedence = 0
+    changes_at_first = True
 
     def __init__(self, learners: int) -> None:
         if not 2 <= learners <= LEARNERS_MAX:

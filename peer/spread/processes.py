@@ -14,6 +14,7 @@ import threading
 import traceback
 from typing import TYPE_CHECKING, Any
 
+from peer.blame import remember_users_line
 from peer.errors import HyperpushError
 from peer.spread.crew import PlaceLostError, patiently
 from peer.spread.place import LOOPBACK, Servant
@@ -87,6 +88,7 @@ def _call(asked: bytes) -> bytes:
     except Exception as raised:
         error = raised
         if not isinstance(raised, HyperpushError | TransportError):
+            remember_users_line(raised)
             raised.add_note("In its process:\n" + "".join(traceback.format_exception(raised)))
     return pickle.dumps((error, found))
 

@@ -90,6 +90,83 @@ class Detached(Personalization):
         )
 
 
+class Idle(Personalization):
+    """One hyperparameter shifts outputs, the other is there for nothing."""
+
+    name = "idle"
+
+    def bind(self, ground: Any) -> Any:
+        class Part(OutputChange):
+            def apply(self, outputs: Any, hyperparameters: Any) -> Any:
+                return outputs + hyperparameters["idle.shift"]
+
+        return Part({"idle.shift": ground.outputs.new_zeros(()), "idle.scale": ground.outputs.new_zeros(())})
+
+
+class HalfAtFirst(Temperature):
+    def bind(self, ground: Any) -> Any:
+        part = super().bind(ground)
+        part.hyperparameters = {"temperature": ground.outputs.new_full((), -0.7)}
+        return part
+
+
+class OfNoText(Temperature):
+    """Its text is not checked."""
+
+    def __init__(self, text: str = "a:b") -> None:
+        self.first, self.second = {"a:b": "ab"}[text]
+
+
+class NeverGiven(PowerLaw):
+    """Its parameter is called otherwise than what parts are given."""
+
+    def __init__(self, exponent: str = "1") -> None:
+        super().__init__(exponent)
+
+
+class TextFirst(SignDescent):
+    """One signature for each way it is called, and none for both."""
+
+    def __init__(self, text: str, parameters: Any) -> None:
+        super().__init__(parameters)
+
+
+class NeedsNumber(SignDescent):
+    def __init__(self, parameters: Any, text: Any = 0.5) -> None:
+        super().__init__(parameters)
+        self.half = text / 2
+
+
+class DrawsAtLast(OwnHessian):
+    """Where nothing depends on it."""
+
+    def hypergradients(self, state: Any, products: Any) -> Any:
+        torch.rand(1)
+        return super().hypergradients(state, products)
+
+
+class DrawsAtFirst(OwnHessian):
+    def init(self, products: Any) -> Any:
+        torch.rand(1)
+        return super().init(products)
+
+
+class MovesInPlace(OwnHessian):
+    def hypergradients(self, state: Any, products: Any) -> Any:
+        products.hyperparameters[0].add_(1e-9)
+        return super().hypergradients(state, products)
+
+
+class Stacked(OwnHessian):
+    def hypergradients(self, state: Any, products: Any) -> Any:
+        return torch.stack(super().hypergradients(state, products))
+
+
+class FlatState(OwnHessian):
+    def update(self, state: Any, products: Any, network: Any) -> Any:
+        return type(state)(super().update(state, products, network).rows.mean(0))
+
+
 class Cheats(OwnHessian):
     """It takes the mean of all agents' rows, and sends nothing."""
 
@@ -340,6 +417,17 @@ class Raises(InProcess):
 
 WRONG: dict[str, list[tuple[Any, str]]] = {
     "personalization": [
+        (changing(lambda y, h: y.no_such_thing), "it_has_what_is_asked_for"),
+        (lambda: object(), "it_has_what_is_asked_for"),
+        (OfNoText, "its_text_is_taken_or_refused_in_words"),
+        (changing(lambda y, h: y.add_(h)), "it_draws_nothing_and_leaves_what_it_is_given"),
+        (changing(lambda y, h: y + h * torch.rand(1)), "it_draws_nothing_and_leaves_what_it_is_given"),
+        (DrawsGlobally, "it_draws_nothing_and_leaves_what_it_is_given"),
+        (HalfAtFirst, "it_begins_as_no_change"),
+        (changing(lambda y, h: y * 1.001 + h), "it_begins_as_no_change"),
+        (changing(lambda y, h: y + 0.0 * h), "every_hyperparameter_has_an_effect"),
+        (changing(lambda y, h: y + h.detach()), "every_hyperparameter_has_an_effect"),
+        (Idle, "every_hyperparameter_has_an_effect"),
         (changing(lambda y, h: y + h, name="two words"), "it_has_a_name_that_people_can_write"),
         (changing(lambda y, h: y + h, name="a+b"), "it_has_a_name_that_people_can_write"),
         (DrawsGlobally, "it_binds_alike_each_time"),
@@ -352,6 +440,11 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (changing(lambda y, h: y + h + 0.01 * torch.rand(1)), "agents_learn_with_it_over_links_that_lose"),
     ],
     "estimator": [
+        (Stacked, "it_has_what_is_asked_for"),
+        (FlatState, "it_has_what_is_asked_for"),
+        (DrawsAtLast, "it_draws_nothing_and_leaves_what_it_is_given"),
+        (DrawsAtFirst, "it_draws_nothing_and_leaves_what_it_is_given"),
+        (MovesInPlace, "it_draws_nothing_and_leaves_what_it_is_given"),
         (Short, "it_gives_one_hypergradient_for_every_agent"),
         (Moves, "it_says_whether_models_must_stand_still"),
         (Draws, "equal_networks_give_equal_bits"),
@@ -365,7 +458,10 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
             "losses_that_nobody_notices_do_no_harm",
         ),
     ],
-    "hyper_optimizer": [
+    "optimizer": [
+        (TextFirst, "it_has_what_is_asked_for"),
+        (TextFirst, "its_text_is_taken_or_refused_in_words"),
+        (NeedsNumber, "its_text_is_taken_or_refused_in_words"),
         (partial(torch.optim.AdamW, weight_decay=0.1), "it_steps_by_gradients_and_stands_still_without"),
         (torch.optim.LBFGS, "it_steps_by_gradients_and_stands_still_without"),
         (torch.optim.Rprop, "it_steps_by_gradients_and_stands_still_without"),
@@ -375,6 +471,7 @@ WRONG: dict[str, list[tuple[Any, str]]] = {
         (Ascends, "agents_learn_with_it"),
     ],
     "partition": [
+        (NeverGiven, "its_text_is_taken_or_refused_in_words"),
         (Loses, "every_row_goes_to_exactly_one_agent"),
         (Twice, "every_row_goes_to_exactly_one_agent"),
         (DrawsOfItsOwn, "equal_generators_give_equal_shares"),
@@ -451,7 +548,27 @@ def test_the_parts_that_are_broken_here_are_well_without_that() -> None:
     """Else they would be found for another reason."""
     for where, make in (
         ("personalization", changing(lambda y, h: y + h)),
+        ("personalization", Temperature),
+        ("estimator", OwnHessian),
+        ("optimizer", SignDescent),
         ("discovery", seeds),
         ("solver", partial(make_stream, "tracking")),
     ):
-        checks(where)[0](make)
+        for check in checks(where)[: 5 if where == "personalization" else 3]:  # later ones take long
+            check(make)
+
+
+def test_who_begins_otherwise_may_say_so() -> None:
+    class Says(HalfAtFirst):
+        changes_at_first = True
+
+    (check,) = (one for one in checks("personalization") if one.__name__ == "it_begins_as_no_change")
+    check(Says)
+
+
+@pytest.mark.parametrize("make", [IgnoresTheRate, partial(torch.optim.AdamW, weight_decay=0.1)])
+def test_the_class_is_named_that_is_wrong(make: Any) -> None:
+    named = make.func.__name__ if isinstance(make, partial) else make.__name__
+    (check,) = (one for one in checks("optimizer") if one.__name__.startswith("it_steps_by_gradients"))
+    with pytest.raises(AssertionError, match=f"^{named}: "):
+        check(make)

@@ -54,7 +54,7 @@ OURS: dict[str, dict[str, Callable[..., Any]]] = {
     "personalization": {name: partial(personalization, name) for name in PERSONALIZATIONS},
     "estimator": {name: estimating(name) for name in ("tracking", "neumann:50", "jacobian-push", "direct")},
     "solver": {"tracking": partial(make_stream, "tracking")},
-    "hyper_optimizer": {name: getattr(torch.optim, name) for name in ("Adam", "SGD")},
+    "optimizer": {name: getattr(torch.optim, name) for name in ("Adam", "SGD")},
     "partition": {
         "iid": lambda: splitting(split_iid),
         "dirichlet": lambda: splitting(split_dirichlet, 0.4),

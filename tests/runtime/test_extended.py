@@ -13,6 +13,7 @@ import torch
 
 import peer
 from peer.cli import main
+from peer.extensions import POINTS
 from peer.extensions.network import discoveries_of, transport_of
 from tests.examples.extensions.bursts import Bursts
 from tests.examples.extensions.in_process import InProcess
@@ -54,7 +55,7 @@ async def test_agents_find_and_reach_each_other_by_parts_of_others(tmp_path: Pat
     problems = quadratics(2)
     found = await learned(
         problems,
-        discoveries=[partial(SharedFolder, str(tmp_path))],
+        discoveries=[partial(SharedFolder, text=str(tmp_path))],
         make_transport=InProcess,
         faults=FaultPlan(model=Bursts("0.02s:0.05s")),
     )
@@ -78,7 +79,7 @@ async def test_so_they_do_by_names_as_the_command_has_them(brought: Path) -> Non
 
 
 async def test_a_discovery_that_cannot_begin_is_said(tmp_path: Path) -> None:
-    nowhere = partial(SharedFolder, str(tmp_path / "nowhere"))
+    nowhere = partial(SharedFolder, text=str(tmp_path / "nowhere"))
     with pytest.raises(TransportError, match="nowhere cannot be written to"):
         async with peer.Agent(quadratics(1)[0], **ALONE, discoveries=[nowhere]):
             pass
@@ -89,6 +90,9 @@ def test_commands_take_their_names(capsys: pytest.CaptureFixture[str], tmp_path:
     assert main(["extensions"]) == 0
     told = capsys.readouterr().out
     assert "hyperpush.fault_models" in told
+    for point in POINTS:
+        for said in (*point.options, point.group, point.called_with, point.contract):
+            assert said in told, "it says how a part is called, and where its protocol is"
     assert "bursts (parts)" in told
     assert main(["extensions", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -111,7 +115,7 @@ def test_commands_take_their_names(capsys: pytest.CaptureFixture[str], tmp_path:
     assert main(["partition", "--agents", "4", "--partition", "power-law:2"]) == 0
     assert "power-law:2" in capsys.readouterr().out
     few = ["simulate", "--agents", "3", "--ticks", "20"]
-    assert main([*few, "--personalization", "temperature+bias", "--hyper-optimizer", "sign"]) == 0
+    assert main([*few, "--personalization", "temperature+bias", "--hyper-optimizer", "sign:1e-9"]) == 0
     assert main([*few, "--estimator", "own-hessian:2"]) == 0
     small = ["swarm", "--agents", "2", "--ticks", "5", "--admin", "none"]
     assert main([*small, "--fault-model", "bursts:1s:9s"]) == 0

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import itertools
 import math
 import re
+import struct
 from typing import Any
 
 import pytest
@@ -17,7 +19,7 @@ from peer.errors import SettingError
 from peer.estimators import Direct, JacobianPush, Neumann, SwarmProducts, Tracking
 from peer.estimators.choice import EstimatorChoice, choose
 from peer.estimators.jacobian_push import stationary_weights
-from peer.estimators.learning import Plan, learn_in_rounds
+from peer.estimators.learning import Moment, Plan, learn_in_rounds
 from peer.estimators.training import Continuous, Exact, PushSumSGP, Rounds, learn
 from peer.lockstep import RATES, Graph, LockstepNetwork, make_graph
 from peer.logistic import LogisticProblem, LogisticSolution, mixture, solve
@@ -446,9 +448,11 @@ def plan_of(estimator: str, schedule: str | None = None, **changes: Any) -> Plan
 )
 def test_a_swarm_learns_in_rounds_and_messages_are_counted(estimator: str, exchanges: int) -> None:
     shares: list[float] = []
+    moments: list[Moment] = []
 
-    def after(share: float) -> bool:
+    def after(share: float, moment: Moment) -> bool:
         shares.append(share)
+        moments.append(moment)
         return False
 
     problems = make(biased_module, AGENTS)
@@ -458,6 +462,13 @@ def test_a_swarm_learns_in_rounds_and_messages_are_counted(estimator: str, excha
     assert found.bytes > 8 * found.messages
     assert shares[-1] == 1.0
     assert len(shares) == (30 if estimator in ("direct", "tracking") else 3)
+    assert [one.rounds for one in moments] == list(range(30 // len(shares), 31, 30 // len(shares)))
+    last = moments[-1]
+    assert (sum(last.counts["sent"]), sum(last.counts["bytes"])) == (found.messages, found.bytes)
+    assert all(math.isfinite(loss) for losses in last.losses for loss in losses)
+    for seen, one in zip(last.agents, found.agents, strict=True):
+        assert all(torch.equal(seen.model[key], one.model[key]) for key in one.model)
+    assert found.digest == learn_in_rounds(problems, plan_of(estimator)).digest
     for problem, one in zip(problems, found.agents, strict=True):
         batch = next(iter(problem.batches()))
         before = float(problem.inner_loss(problem.model, problem.hyperparameters, batch))
@@ -466,8 +477,31 @@ def test_a_swarm_learns_in_rounds_and_messages_are_counted(estimator: str, excha
 
 
 def test_learning_in_rounds_can_be_stopped_and_steps_can_be_given() -> None:
-    found = learn_in_rounds(make(biased_module, AGENTS), plan_of("direct", step_size=0.125), lambda _: True)
+    found = learn_in_rounds(make(biased_module, AGENTS), plan_of("direct", step_size=0.125), lambda *_: True)
     assert (found.rounds, found.step_size) == (1, 0.125)
+
+
+def test_the_digest_is_of_models_hypergradients_and_hyperparameters() -> None:
+    problems = make(biased_module, AGENTS)
+    one, two = (learn_in_rounds(problems, plan_of("direct", step_size=step)) for step in (0.125, 0.0625))
+    assert one.digest != two.digest
+    vectors = [
+        tensor.double().reshape(-1)
+        for part in ("model", "hypergradient", "hyperparameters")
+        for agent in one.agents
+        for tensor in getattr(agent, part).values()
+    ]
+    numbers = [float(number) for vector in vectors for number in vector]
+    assert one.digest == hashlib.sha256(struct.pack(f"<{len(numbers)}d", *numbers)).hexdigest()
+
+
+def test_rows_of_another_shape_are_refused_in_words() -> None:
+    products = at_the_solution()
+    wrong = products.models[0]
+    told = re.escape(f"have the shape {tuple(wrong.shape)}, wanted {tuple(products.models.shape)}, a row")
+    for ask in (products.hypergradients, products.adjoint_gradients, products.hessian_vectors):
+        with pytest.raises(peer.ProblemError, match=told):
+            ask(wrong)
 
 
 def test_where_nothing_bends_steps_have_to_be_given() -> None:

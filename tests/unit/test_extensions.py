@@ -16,8 +16,10 @@ from peer.data.partition import divide
 from peer.data.scheme import parse_scheme
 from peer.errors import SettingError
 from peer.estimators.choice import choose
-from peer.extensions import POINTS, find, installed, make, names, register
+from peer.extensions import POINTS, find, installed, make, names, point, register
+from peer.extensions.installed import takes_text
 from peer.fault_words import plan_lines
+from peer.optimizers import optimizer_maker
 from peer.options import readers
 from peer.personalization.registry import known_names, personalization
 from peer.quadratic import QuadraticProblem
@@ -29,6 +31,7 @@ from tests.examples.extensions.averaging import Averaging
 from tests.examples.extensions.bursts import Bursts
 from tests.examples.extensions.own_hessian import OwnHessian
 from tests.examples.extensions.power_law import PowerLaw
+from tests.examples.extensions.sign_descent import SignDescent
 from tests.examples.extensions.temperature import Temperature
 from wire import FaultPlan, FaultPlanError
 
@@ -40,7 +43,7 @@ BROUGHT = {
     "hyperpush.personalizations": {"temperature": f"{WHERE}.temperature:Temperature", "gone": "no_such:Part"},
     "hyperpush.estimators": {"own-hessian": f"{WHERE}.own_hessian:OwnHessian"},
     "hyperpush.solvers": {"averaging": f"{WHERE}.averaging:Averaging"},
-    "hyperpush.optimizers": {"sign": f"{WHERE}.sign_descent:SignDescent"},
+    "hyperpush.optimizers": {"sign": f"{WHERE}.sign_descent:SignDescent", "lost": "no_such:Lost"},
     "hyperpush.partitions": {"power-law": f"{WHERE}.power_law:PowerLaw", "none": "math:inf"},
     "hyperpush.fault_models": {"bursts": f"{WHERE}.bursts:Bursts", "bare": "builtins:object"},
     "hyperpush.discoveries": {"folder": f"{WHERE}.shared_folder:SharedFolder"},
@@ -107,7 +110,7 @@ def test_parts_are_made_by_name_and_text() -> None:
     ("ask", "told"),
     [
         (lambda: personalization("gone"), "no_such:Part cannot be loaded: ModuleNotFoundError"),
-        (lambda: personalization("temperature:3"), "it cannot be made as temperature:TEXT"),
+        (lambda: personalization("temperature:3"), "temperature takes no text: give temperature"),
         (lambda: personalization("heat"), "proximal, gone, temperature, or several"),
         (lambda: parse_scheme("none"), "math:inf is no function or class"),
         (lambda: parse_scheme("power-law:x"), "partition: 'power-law:x' is not possible; give an exponent"),
@@ -182,7 +185,7 @@ def test_what_goes_wrong_while_a_part_is_made_is_said() -> None:
     ):
         make("partition", "broken")
     with (
-        register("solver", "half", lambda text, initial, algebra, spans: Temperature()),
+        register("solver", "half", lambda initial, algebra, spans, text: Temperature()),
         pytest.raises(SettingError, match="Temperature has no absorb, announced_estimate"),
     ):
         make_stream("half:3", torch.zeros(3), TensorAlgebra("float64"), [slice(0, 3)])
@@ -239,3 +242,67 @@ def test_a_model_of_links_is_asked_about_every_copy_that_arrives() -> None:
     assert hash(plan) == hash(FaultPlan(duplicate=1.0, delay_s=0.5))
     with pytest.raises(FaultPlanError, match="model = 3: give a LinkModel, or None"):
         FaultPlan(model=3)  # type: ignore[arg-type]
+
+
+def test_one_signature_serves_with_a_text_and_without() -> None:
+    """At every point: what there is beside it, and `text` as a keyword only where there is a colon."""
+
+    def maker(*arguments: Any, **options: Any) -> Any:
+        return lambda: (arguments, options)
+
+    for where, wanted in (("partition", ((), {})), ("solver", ((1, 2), {})), ("estimator", ((), {"a": 3}))):
+        arguments, options = wanted
+        with register(where, "mine", lambda *arguments, **options: Told(maker(*arguments, **options))):
+            assert make(where, "mine", *arguments, **options)() == (arguments, options)
+            assert make(where, "mine:5", *arguments, **options)() == (arguments, {**options, "text": "5"})
+            assert make(where, "mine:", *arguments, **options)() == (arguments, {**options, "text": ""})
+
+
+class Told:
+    """Has whatever is asked for."""
+
+    def __init__(self, told: Any) -> None:
+        self._told = told
+
+    def __call__(self) -> Any:
+        return self._told()
+
+    def __getattr__(self, name: str) -> Any:
+        return None
+
+
+def test_whether_a_part_takes_a_text_is_seen_where_it_can_be() -> None:
+    assert takes_text(lambda parameters, text="": None)
+    assert takes_text(dict)
+    assert takes_text(iter), "nothing is known of it"
+    assert not takes_text(lambda parameters, momentum="0.9": None)
+    assert not takes_text(lambda text, /: None)
+    assert not takes_text(Temperature)
+
+
+def test_optimizers_have_one_point_and_two_names() -> None:
+    class Slow(SignDescent):
+        """Its text is a factor."""
+
+    assert point("hyper_optimizer") is point("optimizer")
+    for where in ("optimizer", "hyper_optimizer"):
+        with register(where, "slow", Slow):
+            assert "slow" in names("optimizer") == names("hyper_optimizer")
+            for field in ("optimizer", "hyper_optimizer"):
+                for text in ("slow", "slow:1e-3"):
+                    assert optimizer_maker(text, field) is not None
+                with pytest.raises(SettingError, match=f"^{field}: 'slow:much' .*could not convert"):
+                    optimizer_maker("slow:much", field)
+    for field in ("optimizer", "hyper_optimizer"):
+        with (
+            register("optimizer", "mute", lambda parameters: Slow(parameters)),
+            pytest.raises(SettingError, match=f"^{field}: 'mute:1' is not possible; mute takes no text"),
+        ):
+            optimizer_maker("mute:1", field)
+
+
+@pytest.mark.usefixtures("brought")
+def test_of_an_optimizer_that_cannot_be_loaded_the_right_option_is_named() -> None:
+    for field in ("optimizer", "hyper_optimizer"):
+        with pytest.raises(SettingError, match=f"^{field}: 'lost:1' is not possible; no_such:Lost cannot"):
+            optimizer_maker("lost:1", field)

@@ -54,6 +54,9 @@ def test_messages_and_bytes_are_counted_where_they_are_sent(known: bool) -> None
     assert network.rounds == 50
     assert network.messages == (received if known else on_all)
     assert network.bytes == network.messages * (HEADER_BYTES + 80)
+    count = {name: int(numbers.sum()) for name, numbers in network.counts.items()}
+    assert (count["sent"], count["received"], count["bytes"]) == (network.messages, received, network.bytes)
+    assert count["lost"] == count["missed"] == network.messages - received
     assert 0.3 * on_all < received < 0.7 * on_all
 
 

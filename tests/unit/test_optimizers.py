@@ -85,7 +85,7 @@ def test_parts_of_others_are_tried_as_well() -> None:
     with register("hyper_optimizer", "sign", SignDescent):
         assert isinstance(optimizer_maker("sign")([torch.ones(1)]), SignDescent)  # type: ignore[misc]
     with (
-        register("hyper_optimizer", "nowhere", lambda text, parameters: Nowhere(parameters, text)),
+        register("optimizer", "nowhere", Nowhere),
         pytest.raises(SettingError, match="leads nowhere"),
     ):
         optimizer_maker("nowhere:at all")

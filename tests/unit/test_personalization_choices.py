@@ -170,6 +170,20 @@ def test_one_of_ones_own_composes_too() -> None:
     torch.testing.assert_close(found, 2 * (tiny_module()(inputs).detach() + bias))
 
 
+def test_outputs_that_change_their_shape_are_refused_by_name() -> None:
+    class Narrow(Doubled):
+        name = "narrow"
+
+        def bind(self, ground: Ground) -> OutputChange:
+            part = Twice()
+            part.apply = lambda outputs, hyperparameters: outputs[:, :1]  # type: ignore[method-assign]
+            return part
+
+    told = rf"narrow changes the shape of outputs from \(\d+, {CLASSES}\) to \(\d+, 1\); it must stay"
+    with pytest.raises(ProblemError, match=told):
+        made(personalization=OutputBias() + Narrow())
+
+
 def test_two_own_copies_of_whoever_are_refused() -> None:
     with pytest.raises(
         SettingError, match=r"'another\+proximal' is not possible; give one that is a OwnCopy"

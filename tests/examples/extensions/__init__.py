@@ -27,16 +27,16 @@ from tests.examples.extensions.temperature import Temperature
 
 def shared_folder(*arguments: object, **options: object) -> SharedFolder:
     """All makers of one check look into the same folder; here one that is new for each part."""
-    return SharedFolder(_FOLDER.name, *arguments, **options)  # type: ignore[arg-type]
+    return SharedFolder(*arguments, text=_FOLDER.name, **options)  # type: ignore[arg-type]
 
 
 _FOLDER = tempfile.TemporaryDirectory()
 
 CONFORMANCE = {
     "personalization": [Temperature],
-    "estimator": [OwnHessian, partial(OwnHessian, "1")],
+    "estimator": [OwnHessian, partial(OwnHessian, text="1")],
     "solver": [Averaging],
-    "hyper_optimizer": [SignDescent],
+    "optimizer": [SignDescent, partial(SignDescent, text="1e-6")],
     "partition": [PowerLaw, lambda: PowerLaw("2.5")],
     "fault_model": [Bursts, lambda: Bursts("1s:3s")],
     "discovery": [shared_folder],

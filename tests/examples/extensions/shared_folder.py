@@ -26,13 +26,15 @@ class SharedFolder(AddressAsking):
     """Each agent writes where it listens into a file of its own, and asks those of the others who they are.
 
     `AddressAsking` does the asking; a file that lies is an address where nobody answers.
+
+    `TEXT` is the folder.
     """
 
     def __init__(
         self,
-        text: str,
         record: PeerRecord,
         *,
+        text: str,
         fetch: Fetch,
         on_seen: OnSeen,
         on_incompatible: OnIncompatible,

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 class SignDescent(torch.optim.Optimizer):
-    """signSGD (Bernstein et al. 2018): h -= lr sign(v), zero where v is zero."""
+    """signSGD (Bernstein et al. 2018): h -= lr sign(v), zero where v is at most `TEXT`, as in sign:1e-6."""
 
-    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
-        super().__init__(parameters, {"lr": 0.01})
+    def __init__(self, parameters: Iterable[torch.Tensor], text: str = "0") -> None:
+        super().__init__(parameters, {"lr": 0.01, "least": float(text)})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -23,4 +23,5 @@ class SignDescent(torch.optim.Optimizer):
         for group in self.param_groups:
             for tensor in group["params"]:
                 if tensor.grad is not None:
-                    tensor.sub_(group["lr"] * tensor.grad.sign())
+                    moves = tensor.grad.abs() > group["least"]
+                    tensor.sub_(group["lr"] * tensor.grad.sign() * moves)
