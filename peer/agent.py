@@ -314,7 +314,8 @@ class Agent(Outputs[V]):
         if listens and self.epoch > self._listening.believable():
             self.epoch = self._epochs.told = 0  # told by one, before the others spoke
             self._listening.restart()
-        is_old = now >= self._entered_at + self._epoch_s_min()
+        lasts_s, shortest_s = now - self._entered_at, self._epoch_s_min()
+        is_old = now >= self._entered_at + shortest_s
         leaps = self._epochs.told >= self.epoch + EPOCH_JUMP_MAX  # too far for what is pushed to be taken in
         heard = self.inbox.highest_epoch(self._listening.believable() if listens else EPOCH_MAX)
         if heard > self.epoch:
@@ -331,9 +332,9 @@ class Agent(Outputs[V]):
         elif is_old or not self._partners.met_anyone:
             if self.membership.changed and self._neighbours_are_wrong(now):
                 self._enter(self.epoch + 1, "membership", now)
-            elif 0 < self.settings.precision_tolerance < self.progress.spacing:
+            elif self.progress.is_too_coarse(self.settings.precision_tolerance, lasts_s, shortest_s):
                 self._enter(self.epoch + 1, "precision", now)
-            elif self._partners.are_missing(self.membership, self._epoch_s_min(), now):
+            elif self._partners.are_missing(self.membership, shortest_s, now):
                 self._enter(self.epoch + 1, "nobody pushes here", now)
 
     def _epoch_s_min(self) -> float:
@@ -364,7 +365,7 @@ class Agent(Outputs[V]):
         self.out_neighbours = self.membership.draw(epoch, now, choosing=True)
         self.membership.entered(epoch)
         self._partners.begin(self.out_neighbours, self.membership, now)
-        self.progress.restart()
+        self.progress.restart(self.settings.precision_tolerance)
         self.solver.enter_epoch()
         self._effects.append(Persist(epoch))
         self._events.append(EpochEntered(epoch, reason, self.out_neighbours))

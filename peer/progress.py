@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import math
+from typing import TYPE_CHECKING, Final
 
 from peer.events import Event, HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import HyperSchedule, Residual
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from wire import PeerId
 
 
+PATIENCE_MAX: Final = 32.0
+FINER: Final = 0.5  # of the spacing that sums came to in the epoch before
+
+
 class Progress:
     """Takes in the report of every tick; read by people, and for the size of the next hyper step."""
 
@@ -26,12 +31,28 @@ class Progress:
         self.report = TickReport()
         self.hyper_schedule = HyperSchedule()
         self.spacing = 0.0  # the coarsest change of mass on the wire in this epoch
+        self._patience, self._spacing_before = 1.0, math.inf
         self.hyper_rate = 0.0  # of the last step of the hyperparameters
         self.disagreements: dict[PeerId, tuple[float, float]] = {}  # the last known, by in-neighbour
         self._residuals = (Residual(), Residual())  # model, adjoint
 
-    def restart(self) -> None:
+    def is_too_coarse(self, tolerance: float, lasts_s: float, shortest_s: float) -> bool:
+        """Whether rounding in messages asks for this epoch to end, which has lasted so long.
+
+        The shortest has to let the slowest step, but an agent knows only the pace of those it hears. Where
+        one epoch after the other ends without sums that are finer for it, each may last twice as long as the
+        one before: trackers have to shrink in it, or sums will be as coarse again.
+        """
+        if not 0.0 < tolerance < self.spacing:
+            return False
+        return self._patience == 1.0 or lasts_s >= self._patience * shortest_s
+
+    def restart(self, tolerance: float = 0.0) -> None:
         """A new epoch shakes residuals and hypergradients by itself."""
+        if 0.0 < tolerance < self.spacing:
+            is_finer = self.spacing <= FINER * self._spacing_before
+            self._patience = 1.0 if is_finer else min(PATIENCE_MAX, 2.0 * self._patience)
+            self._spacing_before = self.spacing
         model, adjoint = self._residuals
         self._residuals = (Residual(model.largest), Residual(adjoint.largest))
         self.hyper_schedule.restart()

@@ -37,6 +37,31 @@ def test_the_warm_up_says_nothing_of_the_answer() -> None:
     assert progress.residual() == 1.0
 
 
+def test_epochs_that_do_not_make_sums_finer_may_last_longer() -> None:
+    progress, tolerance, shortest_s = Progress(), 1e-3, 10.0
+    assert not progress.is_too_coarse(tolerance, 1e6, shortest_s), "nothing was pushed"
+
+    def lasts(spacing: float) -> float:
+        """The shortest epoch that ends with sums so coarse; then the next one begins."""
+        progress.take(report(sum_spacing=spacing), 64, running=True)
+        assert not progress.is_too_coarse(0.0, 1e6, shortest_s), "whoever wants no such epoch"
+        found = next(
+            (k for k in range(8) if progress.is_too_coarse(tolerance, shortest_s * 2.0**k, shortest_s)), 99
+        )
+        progress.restart(tolerance)
+        return 2.0**found
+
+    assert lasts(1.0) == 1.0, "the first is as short as any"
+    assert lasts(0.6) == 1.0, "as all before had sums beyond all measure"
+    assert lasts(0.6) == 2.0
+    assert lasts(0.4) == 4.0
+    assert lasts(0.1) == 8.0
+    assert lasts(0.1) == 1.0, "the one before has helped"
+    assert [lasts(1.0) for _ in range(7)] == [2.0, 4.0, 8.0, 16.0, 32.0, 32.0, 32.0]
+    progress.restart(tolerance)
+    assert lasts(1.0) == 32.0, "an epoch that ends for another reason, with sums that were fine, says nothing"
+
+
 def test_a_new_epoch_starts_anew() -> None:
     progress = settled_progress()
     progress.take(report(sum_spacing=0.5, disagreements={"a": (0.1, 0.2)}), 60, running=True)
