@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any, Final, TextIO
 
 import numpy as np
 
+from peer.earlier_life import earlier_life, make_room
 from peer.errors import SettingError
 from peer.jsonable import jsonable, write_json
 from peer.sinks import MetricsFile
+from peer.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -59,6 +61,10 @@ class Recorder:
     at the end of learning: however long a run takes, both together are never larger than the metrics, but for
     that last look.
 
+    What the agent whose name is `id` of the configuration has written in `DIR` before it was started again is
+    gone on with: lines are added, times go on after the last one, `config.json` is of the last start and has
+    the times of all before as `began_before`, results of before are `result.json.before`.
+
     Raises `SettingError` before the run if a target cannot be written.
     """
 
@@ -91,6 +97,8 @@ class Recorder:
         if json_file is not None:
             _check_file(json_file)
         try:
+            if out is not None and passed_s is None:
+                self._look_before(out)
             for open_sink in sinks:  # first: one that cannot be opened leaves no folder behind
                 self._sinks.append(open_sink(self.config))
             if out is not None:
@@ -103,12 +111,22 @@ class Recorder:
             self.close()
             raise
 
+    def _look_before(self, out: Path) -> None:
+        before = earlier_life(out, self.config.get("id"))
+        if before is not None:
+            self._passed_s = before.passed_s
+            self.config["began_before"] = before.began
+            self._say(
+                f"{out} goes on after {before.passed_s:.0f} s, which this agent has written there before"
+            )
+
     def _open(self, out: Path, *, goes_on: bool) -> None:
         if not goes_on:
-            if out.exists() and (not out.is_dir() or any(out.iterdir())):
-                raise SettingError("out", str(out), "give a folder that is new or empty")
-            (out / "state").mkdir(parents=True)
-            write_json(out / "config.json", self.config)
+            out.mkdir(parents=True, exist_ok=True)
+            make_room(out)
+            with whole_file(out / "config.json", "out") as part:
+                write_json(part, self.config)
+            (out / "state").mkdir(exist_ok=True)
         self._metrics = MetricsFile(out / "metrics.jsonl")
         self._sinks.append(self._metrics)
         for name in ("events", "links", "hyperparameters"):
@@ -163,6 +181,10 @@ class Recorder:
     def change(self, agent: str, what: str, at_s: float | None = None) -> None:
         """Add a line for what the scenario did to an agent, in words."""
         self._happened(at_s, {"agent": agent, "event": "Scenario", "what": what})
+
+    def went_on(self, peer: PeerId, tick: object, incarnation: int) -> None:
+        """Add a line for an agent that goes on from a checkpoint."""
+        self._happened(None, {"agent": peer, "event": "WentOn", "tick": tick, "incarnation": incarnation})
 
     def faults(self, peer: PeerId, live: Sequence[object], at_s: float | None = None) -> None:
         """Add a line for the faults that people have set on a live agent, all that are in force now."""

@@ -43,7 +43,7 @@ from wire.keys import display_fingerprint, peer_name
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from rich.console import Console
 
@@ -92,7 +92,7 @@ def main(options: argparse.Namespace) -> int:
         settings = dataclasses.replace(settings, checkpoint_s=0.0, checkpoint_ticks=0)
     peer = peer_name(own_name, state.identity.fingerprint)
     config = configuration(options, settings, faults, end)
-    config = {**config, "changes": [told(change) for change in scenario.changes]}
+    config = {**config, "id": peer, "changes": [told(change) for change in scenario.changes]}
     passed_s = course.passed_s if course.goes_on else None
     recorder = make_recorder(options, config, task, task.problems[index], console.print, passed_s=passed_s)
     left = course.wait(peer, options, console.print)
@@ -153,8 +153,7 @@ def main(options: argparse.Namespace) -> int:
             try:
                 await service.start()
                 console.print(f"{peer} listens on {service.record.address}, swarm {options.swarm!r}")
-                for line in came_back(state):
-                    console.print(line)
+                came_back(state, peer, console, recorder)
                 if keys is not None:
                     fingerprint = display_fingerprint(state.identity.fingerprint)
                     console.print(f"sealed with key {keys.key_ids[0]}; own fingerprint {fingerprint}")
@@ -236,16 +235,18 @@ class Keeping:
         self._recorder.change(self._peer, line)
 
 
-def came_back(state: AgentState) -> Iterator[str]:
-    """What a state held when the agent was started, for people."""
+def came_back(state: AgentState, peer: PeerId, console: Console, recorder: Recorder) -> None:
+    """Say, and keep, what a state held when the agent was started."""
     for finding in state.findings:
-        yield f"state: {finding}"
+        console.print(f"state: {finding}")
     found = state.checkpoint
     if found is not None:
-        yield (
-            f"goes on from the checkpoint of {found.saved_at}: tick {found.values.get('ticks')}, epoch "
+        ticks = found.values.get("ticks")
+        console.print(
+            f"goes on from the checkpoint of {found.saved_at}: tick {ticks}, epoch "
             f"{found.epoch}, incarnation {found.incarnation}; now incarnation {state.incarnation}"
         )
+        recorder.went_on(peer, ticks, state.incarnation)
 
 
 async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, console: Console) -> None:

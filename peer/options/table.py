@@ -286,7 +286,8 @@ _END: Final = (
     Option(
         name="out",
         read=readers.path,
-        help="keep configuration, versions, metrics over time and final state",
+        help="keep configuration, versions, metrics over time and final state in a new folder; an agent with "
+        "--state that is started again goes on in its own",
         commands=LEARNING,
         group="results",
         metavar="DIR",

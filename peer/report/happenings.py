@@ -35,6 +35,7 @@ ROWS_TOLD_MAX: Final = 100  # of the table
 
 KINDS: Final = {  # kind: what it is called, symbol, colour
     "Scenario": ("done by the scenario", "star", "theme:bad"),
+    "WentOn": ("goes on after a restart", "diamond-open", "theme:good"),
     "FaultsSet": ("faults set meanwhile", "square", "theme:bad"),
     "PeerDeparted": ("takes a peer for gone", "x", "theme:bad"),
     "PeerQuarantined": ("does not believe a peer", "hexagram", "theme:bad"),

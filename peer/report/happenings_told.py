@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from peer.fault_words import describe
 from peer.report.values import count, items, mapping, number, text
@@ -11,6 +11,14 @@ from wire import FaultPlanError, FaultWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+OF_PEERS: Final = {
+    "PeerArrived": "sees",
+    "PeerDeparted": "takes for gone",
+    "LinkDeaf": "is not heard by",
+    "LinkHeard": "is heard again by",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +46,15 @@ def _told(kind: str, found: Mapping[str, object]) -> str:
             return f"enters epoch {count(found.get('epoch'))}: {reason}"
         case "ListeningStarted":
             return f"listens to epoch {count(found.get('epoch'))}"
-        case "PeerArrived":
-            return f"sees {peer}"
-        case "PeerDeparted":
-            return f"takes {peer} for gone"
         case "PeerQuarantined":
             return f"believes nothing of {peer}: {reason}"
-        case "LinkDeaf":
-            return f"is not heard by {peer}"
-        case "LinkHeard":
-            return f"is heard by {peer} again"
         case "HyperRateLowered":
             return f"moves its hyperparameters more slowly, {text(found.get('factor'))}: {reason}"
         case "NonFiniteStep":
             return f"has a gradient that is not finite in tick {count(found.get('tick'))}"
+        case "WentOn":
+            incarnation = count(found.get("incarnation"))
+            return f"goes on from tick {count(found.get('tick'))} as incarnation {incarnation}"
         case "Scenario":
             what = text(found.get("what"))
             return what.partition(f"{text(found.get('agent'))} ")[2] or what
@@ -61,7 +64,7 @@ def _told(kind: str, found: Mapping[str, object]) -> str:
             words = "; ".join([*live, *([f"{more} more"] if more > 0 else [])])
             return text(f"faults set meanwhile: {words or 'none any more'}")
         case _:
-            return kind
+            return f"{OF_PEERS[kind]} {peer}" if kind in OF_PEERS else kind
 
 
 def _window(values: Mapping[str, object]) -> str:

@@ -22,7 +22,16 @@ DIGEST_SHOWN: Final = 8  # characters, enough to tell digests apart
 DEPTH_MAX: Final = 4  # of objects in objects
 
 # Keys of config.json that are not settings, or are told of in their own place.
-APART: Final = ("arguments", "given", "hyperparameters", "began_at", "changes", "versions", "id")
+APART: Final = (
+    "arguments",
+    "given",
+    "hyperparameters",
+    "began_at",
+    "began_before",
+    "changes",
+    "versions",
+    "id",
+)
 ABOUT: Final = ("agents", "shard", "task", "partition", "model", "personalization", "seed", "estimator")
 TITLES: Final = {"accuracy": "test accuracy", "error": "relative error", "loss": "validation loss"}
 STATISTICS: Final = {

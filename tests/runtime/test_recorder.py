@@ -6,21 +6,21 @@ import dataclasses
 import importlib.util
 import json
 import math
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from peer.details import ENTRIES_KEPT_MAX, VALUES_KEPT_MAX, AgentDetails, Range, entry_names
+from peer.earlier_life import earlier_life
 from peer.errors import SettingError
 from peer.outcome import AgentOutcome, Kind, Outcome
 from peer.recorder import Recorder
+from peer.report.reading import read_run
 from peer.sinks import extra_sinks, numbers_of
 from peer.status import LinkStatus
 from peer.views import AgentView, Messages
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 MESSAGES = Messages(100, 1, 2, 80, 20, 3, 4, 5000, {"stale": 2})
 VIEW = AgentView("agent-0", 20, 1, "running", 0.5, 0.6, math.nan, 0.9, 0.1, 0.2, 1.0, MESSAGES)
@@ -48,6 +48,10 @@ def outcome() -> Outcome:
     scores = {"shared": 0.8, "personal": 0.9}
     agents = [AgentOutcome(f"agent-{index}", 100, 1, 0.1, scores, {}) for index in range(3)]
     return Outcome({}, Kind.ACCURACY, {"shared": "shared", "personal": "personal"}, agents, 1.0, 100)
+
+
+def read_config(out: Path) -> Any:
+    return json.loads((out / "config.json").read_text(encoding="utf-8"))
 
 
 def read_lines(path: Path) -> list[Any]:
@@ -111,6 +115,56 @@ def test_a_run_that_goes_on_goes_on_in_its_files(tmp_path: Path) -> None:
     assert times[0] < 50
     assert times[-1] >= 100
     assert json.loads((tmp_path / "out" / "config.json").read_text())["seed"] == 1
+
+
+def test_an_agent_that_is_started_again_goes_on_in_its_own_folder(tmp_path: Path) -> None:
+    """Whether it was ended or killed in the middle of a line; nobody else may."""
+    out, said = tmp_path / "out", list[str]()
+    first = Recorder({"id": "me", "seed": 1}, None, out, say=said.append)
+    first.record(views(0), 7.0)
+    (out / "result.json").write_text("{}")
+    first.close()
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"at_s": 9.')
+    for _ in range(2):
+        again = Recorder({"id": "me", "seed": 2}, None, out, say=said.append)
+        again.went_on("me", 71, 2)
+        again.record(views(1))
+        again.close()
+    assert len(read_config(out)["began_before"]) == 2
+    assert read_config(out)["seed"] == 2
+    assert said == [f"{out} goes on after 7 s, which this agent has written there before"] * 2
+    assert (out / "result.json.before").exists()
+    assert not (out / "result.json").exists(), "those were of the first start"
+    run = read_run(out, "out")
+    assert [moment.at_s >= 7 for moment in run.moments] == [True] * 3
+    assert "metrics.jsonl: 1 line is damaged and left out." in run.remarks
+    assert not any("anew" in remark for remark in run.remarks)
+    assert [one.told for one in run.happenings] == ["goes on from tick 71 as incarnation 2"] * 2
+    with pytest.raises(
+        SettingError, match="this one is of me, and only me itself, with its --state, goes on"
+    ):
+        Recorder({"id": "you"}, None, out)
+    with pytest.raises(SettingError, match=r"give a folder that is new or empty$"):
+        Recorder({}, None, out)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path: Path) -> None:
+    """Empty it is as good as new."""
+    out = tmp_path / "out"
+    out.mkdir()
+    Recorder({"id": "me"}, None, out).close()
+    assert earlier_life(out, "me") is not None
+    for content in (b"", b"\xff", b"[1]", b'{"id": 7}'):
+        (out / "config.json").write_bytes(content)
+        with pytest.raises(SettingError, match="give a folder that is new or empty"):
+            Recorder({"id": "me"}, None, out)
+        assert (out / "config.json").read_bytes() == content
+    (out / "config.json").unlink()
+    with pytest.raises(SettingError, match="give a folder that is new or empty"):
+        Recorder({"id": "me"}, None, out)
+    with pytest.raises(SettingError, match="give a folder that is new or empty"):
+        Recorder({"id": "me"}, None, Path(__file__))
 
 
 def test_entries_are_named_after_classes_where_they_are_of_them() -> None:

@@ -228,6 +228,26 @@ def test_a_scenario_cuts_pauses_and_lets_leave(start: Any, tmp_path: Path) -> No
     assert found["messages"]["lost_by_faults"] > 0
 
 
+def test_the_same_command_again_goes_on_in_state_and_out(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As README promises of a crash; found where the template offers both."""
+    out, state = tmp_path / "out", tmp_path / "state"
+    again = ("run", *HERE, "--name", "me", "--state", str(state), "--out", str(out), "--listen-s-max", "0.1")
+    for incarnation in (1, 2, 3):
+        assert main([*again, "--ticks", "20"]) == 0
+        printed = capsys.readouterr().out
+        assert ("goes on after" in printed) == (incarnation > 1)
+    assert [one["incarnation"] for one in events(out, "WentOn")] == [2, 3]
+    times = [json.loads(line)["at_s"] for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert times == sorted(times)
+    assert main(["report", str(out)]) == 0
+    assert main(["run", *HERE, "--name", "me", "--out", str(out), "--ticks", "1"]) == 2
+    told = capsys.readouterr().err
+    assert "give a folder that is new or empty: this one is of me-" in told
+    assert told.count("\n") == 1
+
+
 def test_a_scenario_can_kill_the_agent(start: Any, tmp_path: Path) -> None:
     file = tmp_path / "scenario.toml"
     file.write_text('[[event]]\nat = 0.1\nkill = "me"\n')

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from peer.report.curves import curves, missing_share, sent_bytes
 from peer.report.figure import SPARKS, Figure, megabytes, seconds, sparkline, time_unit
 from peer.report.happenings import troubles
+from peer.report.happenings_told import happening
 from peer.report.html import as_html, script_json
 from peer.report.hypers import class_weight, hyper_figures
 from peer.report.links import GRAPH_AGENTS_MAX, link_figures, links_sentence
@@ -39,6 +40,18 @@ def by_key(figures: list[Figure]) -> dict[str, Figure]:
 
 def page_of(*runs: Run) -> dict[str, Figure]:
     return by_key(make_page(runs).figures)
+
+
+def test_what_happened_is_told_of_in_words() -> None:
+    went_on = {"at_s": 1, "agent": "a", "event": "WentOn", "tick": 71, "incarnation": 2}
+    for line, told in (
+        (went_on, "goes on from tick 71 as incarnation 2"),
+        ({"at_s": 1, "agent": "a", "event": "LinkHeard", "peer": "b"}, "is heard again by b"),
+        ({"at_s": 1, "agent": "a", "event": "Unknown", "peer": "b"}, "Unknown"),
+    ):
+        found = happening(line)
+        assert found is not None
+        assert found.told == told
 
 
 # ---- values
