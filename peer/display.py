@@ -18,7 +18,7 @@ from peer.event_words import sentence
 from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
 from peer.json_log import JsonDisplay, JsonLog
 from peer.outcome import CONFIDENCE, Kind, remarks, verdict
-from peer.views import mean_metrics
+from peer.views import mean_metrics, tick_words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -244,7 +244,7 @@ def summary_line(views: Sequence[AgentView]) -> str:
     received = sum(view.messages.received for view in views)
     gaps = sum(view.messages.gaps for view in views)
     missing = gaps / (received + gaps) if received + gaps else 0.0
-    line = f"tick {min(view.tick for view in views)}  loss: training {mean('training_loss', '.3f')}"
+    line = f"{tick_words(views)}  loss: training {mean('training_loss', '.3f')}"
     line += f", validation {mean('validation_loss', '.3f')}"
     if any(math.isfinite(view.shared) for view in views):
         line += f"  accuracy: shared {mean('shared', '.3f')}, personal {mean('personal', '.3f')}"
@@ -293,6 +293,8 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     for remark in remarks(outcome):
         console.print(remark)
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
+    if before := min((agent.ticks_before or 0 for agent in outcome.agents), default=0):
+        closing += f", after {before} before the start"
     if outcome.digest is not None:
         closing += f"; digest of {outcome.digest_of} {outcome.digest}"
     console.print(closing)

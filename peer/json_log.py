@@ -20,7 +20,7 @@ from peer.event_words import sentence
 from peer.events import HyperRateLowered, LinkDeaf, NonFiniteStep, PeerDeparted, PeerQuarantined
 from peer.jsonable import jsonable
 from peer.outcome import verdict
-from peer.views import mean_metrics
+from peer.views import mean_metrics, tick_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -87,7 +87,7 @@ class JsonDisplay:
         missing = sum(view.messages.gaps for view in views)
         self._log.emit(
             "progress",
-            f"tick {ticks}",
+            tick_words(views),
             share=progress,
             agents=len(views),
             ticks=ticks,

@@ -37,6 +37,7 @@ class Keeper:
         self._state = state
         self._say = say
         self._clock = clock
+        self.ticks_before: int | None = 0  # of all lives before this one; None: not known
         self.kept_at: float | None = None  # when the last one was durable, in this life
         self._waiting: tuple[Snapshot[Tensor], int] | None = None  # and the epoch that it is of
         self._task: asyncio.Task[None] | None = None
@@ -63,6 +64,8 @@ class Keeper:
             raise StateError(
                 f"state: the checkpoint of {checkpoint.saved_at} does not fit: {error}; {remedy}"
             ) from None
+        ticks = checkpoint.values.get("ticks")
+        self.ticks_before = ticks if isinstance(ticks, int) else None
 
     def keep(self, snapshot: Snapshot[Tensor]) -> None:
         """Write this as soon as the one before is written. A bug in that surfaces here."""

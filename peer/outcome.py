@@ -37,6 +37,7 @@ class AgentOutcome:
     scores: Mapping[str, float]  # by column of the task
     messages: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)  # further ones of the problem, as taken last
+    ticks_before: int | None = 0  # of earlier lives, whose checkpoint it went on from; None: not known
 
     def to_dict(self, kind: Kind) -> dict[str, Any]:
         """As in `--json`; `kind` names the scores."""
@@ -46,6 +47,7 @@ class AgentOutcome:
             **({"metrics": dict(self.metrics)} if self.metrics else {}),
             "messages": dict(self.messages),
             "ticks": self.ticks,
+            **({} if self.ticks_before == 0 else {"ticks_before": self.ticks_before}),
             "epoch": self.epoch,
             "residual": self.residual,
         }
@@ -168,6 +170,8 @@ def verdict(outcome: Outcome) -> str:
         who = "any agent" if len(outcome.agents) > 1 else "this agent"
         truth = f"the closed form of {outcome.truth_of}"
         return f"The largest relative error of {who}, against {truth}, is {worst:.1e}."
+    if any(agent.ticks_before is None for agent in outcome.agents):
+        return "The checkpoint does not say how many ticks it is of: no comparison with training alone."
     if "local_all" not in outcome.columns:
         return "Ended by SIGTERM: there was no time to compare with training alone."
     if len(outcome.agents) == 1:

@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -34,7 +34,8 @@ def worker_threads(threads: int | None = None) -> ThreadPoolExecutor:
 
 def view(service: AgentService) -> AgentView:
     """What is to be seen of a running agent."""
-    return AgentView.of(service.agent, Messages.of_transport(service.agent, service.transport.counters))
+    seen = AgentView.of(service.agent, Messages.of_transport(service.agent, service.transport.counters))
+    return replace(seen, ticks_before=service.ticks_before or 0)
 
 
 def details(service: AgentService) -> AgentDetails:
@@ -65,17 +66,25 @@ async def score(
 ) -> AgentOutcome:
     """Score one stopped agent, in a worker thread; in haste it is not compared with one that trains alone.
 
+    Who trains alone does as many ticks as it did in all its lives; nobody does if that is not known.
     It is in haste as soon as `in_haste` says so, from any thread. Cancelled, it lets the thread end.
     """
     agent = service.agent
     over = threading.Event()
+    before = service.ticks_before
 
     def stopped() -> bool:
-        return over.is_set() or in_haste()
+        return over.is_set() or before is None or in_haste()
 
     try:
         scores = await asyncio.get_running_loop().run_in_executor(
-            executor, task.scores, shard, answer(service), agent.settings, agent.ticks, stopped
+            executor,
+            task.scores,
+            shard,
+            answer(service),
+            agent.settings,
+            (before or 0) + agent.ticks,
+            stopped,
         )
     finally:
         over.set()
@@ -88,6 +97,7 @@ async def score(
         scores,
         asdict(seen.messages),
         seen.metrics,
+        before,
     )
 
 

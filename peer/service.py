@@ -184,6 +184,11 @@ class AgentService:
         self._wake.set()
         return True
 
+    @property
+    def ticks_before(self) -> int | None:
+        """What it goes on from had been learned in so many ticks, of all its lives; None: not known."""
+        return self._keeper.ticks_before
+
     def checkpoint_age_s(self, now: float) -> float | None:
         """Since the last checkpoint was kept in this life; None if none was."""
         return None if self._keeper.kept_at is None else now - self._keeper.kept_at

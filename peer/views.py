@@ -77,6 +77,7 @@ class AgentView:
     hyper_rate: float  # factor on the hyper step size
     messages: Messages
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the problem, other than those two
+    ticks_before: int = 0  # in the lives before, as far as known; `tick` counts from the start
 
     @classmethod
     def of(cls, agent: TensorAgent, messages: Messages) -> AgentView:
@@ -102,6 +103,13 @@ class AgentView:
         """The same with other metrics."""
         shared, personal = (metrics.get(name, math.nan) for name in ("shared", "personal"))
         return replace(self, shared=shared, personal=personal, metrics=further(metrics))
+
+
+def tick_words(views: Sequence[AgentView]) -> str:
+    """How far the slowest agent is: since it was started and, where there was a life before, in all."""
+    since = min(view.tick for view in views)
+    in_all = min(view.tick + view.ticks_before for view in views)
+    return f"tick {since}" if in_all == since else f"tick {in_all} ({since} since the start)"
 
 
 def further(metrics: Mapping[str, float]) -> dict[str, float]:

@@ -252,7 +252,7 @@ _END: Final = (
     Option(
         name="ticks",
         read=readers.whole(1),
-        help="end when every agent has done so many",
+        help="end when every agent has done so many since it was started; those of a --state do not count",
         commands=LEARNING,
         group="end",
         defaults={"swarm": 800, "simulate": 800},  # give way to any other goal
@@ -268,7 +268,8 @@ _END: Final = (
     Option(
         name="until",
         read=readers.goal,
-        help="end at residual:1e-6, accuracy:0.93, ticks:1000 or time:60s; repeatable, the first one ends it "
+        help="end at residual:1e-6, accuracy:0.93, ticks:1000 (as --ticks counts) or time:60s; repeatable, "
+        "the first one ends it "
         "(which may be never, without ticks or time among them)",
         commands=LEARNING,
         group="end",

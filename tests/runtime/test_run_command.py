@@ -20,6 +20,7 @@ from peer.commands import alone
 from peer.errors import StateError
 from peer.scenario_file import parse_scenario
 from peer.service import AgentService
+from peer.tasks import scoring
 from tests.runtime.agents import ring
 
 if TYPE_CHECKING:
@@ -246,6 +247,34 @@ def test_the_same_command_again_goes_on_in_state_and_out(
     told = capsys.readouterr().err
     assert "give a folder that is new or empty: this one is of me-" in told
     assert told.count("\n") == 1
+
+
+def test_alone_is_trained_for_the_ticks_of_all_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After a restart an agent was compared with one that trains for the ticks since then only."""
+    asked: list[int] = []
+
+    def note(problem: object, settings: object, ticks: int, **_: object) -> float:
+        asked.append(ticks)
+        return 0.5
+
+    monkeypatch.setattr(scoring, "train_alone", note)
+    again = ("run", *HERE, "--task", "digits", "--name", "me", "--state", str(tmp_path / "state"))
+    for ticks in ("20", "3"):
+        assert main([*again, "--listen-s-max", "0.1", "--ticks", ticks]) == 0
+    printed = capsys.readouterr().out
+    (first, _), (second, before) = re.findall(r"\n(\d+) ticks in [0-9.]+ s(?:, after (\d+) before)?", printed)
+    in_all = int(first) + int(second)
+    assert before == first
+    assert asked == [int(first)] * 2 + [in_all] * 2
+    assert re.search(r"  tick \d+ \(\d+ since the start\)  loss", printed)
+    monkeypatch.setattr(AgentService, "ticks_before", None)
+    assert main([*again, "--ticks", "1", "--json", str(tmp_path / "found.json")]) == 0
+    told = "The checkpoint does not say how many ticks it is of: no comparison with training alone."
+    assert told in capsys.readouterr().out
+    (agent,) = read(tmp_path / "found.json")["agents"]
+    assert (agent["ticks_before"], sorted(agent["accuracy"])) == (None, ["personal", "shared"])
 
 
 def test_a_scenario_can_kill_the_agent(start: Any, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from peer.outcome import AgentOutcome, Kind, Outcome
 from peer.personalization import personalization
 from peer.run_result import frame
 from peer.sinks import numbers_of
-from peer.views import AgentView, Messages, mean_metrics
+from peer.views import AgentView, Messages, mean_metrics, tick_words
 from tests.unit.test_status import STATUS
 
 if TYPE_CHECKING:
@@ -172,6 +172,14 @@ def test_views_have_them_for_files_frames_and_lines() -> None:
     assert list(table["f1.shared"]) == [0.5, 0.6]
     assert math.isnan(table["f1.personal"][1])
     assert "metrics" not in table
+
+
+def test_ticks_of_a_life_before_are_told_apart() -> None:
+    one, other = (dataclasses.replace(VIEW, tick=tick) for tick in (41, 300))
+    assert tick_words([one, other]) == "tick 41"
+    come_back = dataclasses.replace(one, ticks_before=448)
+    assert summary_line([come_back]).startswith("tick 489 (41 since the start)  loss")
+    assert tick_words([come_back, other]) == "tick 300 (41 since the start)"
 
 
 def test_results_have_means_beside_the_scores() -> None:
