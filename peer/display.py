@@ -276,7 +276,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
     console.print(table)
     if outcome.metrics():
         console.print(_metrics_table(outcome.metrics()))
-    if is_accuracy and len(outcome.agents) > 1:
+    if is_accuracy and len(outcome.agents) > 1 and not outcome.stuck:
         for other in outcome.columns:
             found = outcome.compare("personal", other)
             if other != "personal" and not math.isnan(found.mean):  # NaN: there is no such model
@@ -290,7 +290,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                     f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",
                 )
     console.print(verdict(outcome), style="bold")
-    for remark in remarks(outcome):
+    for remark in [] if outcome.stuck else remarks(outcome):
         console.print(remark)
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
     if before := min((agent.ticks_before or 0 for agent in outcome.agents), default=0):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from peer.findings import listed
+from peer.progress import StepCount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,6 +41,7 @@ class AgentOutcome:
     messages: Mapping[str, Any]
     metrics: Mapping[str, float] = field(default_factory=dict)  # further ones of the problem, as taken last
     ticks_before: int | None = 0  # of earlier lives, whose checkpoint it went on from; None: not known
+    steps: StepCount = field(default_factory=StepCount)
 
     def to_dict(self, kind: Kind) -> dict[str, Any]:
         """As in `--json`; `kind` names the scores."""
@@ -47,6 +51,7 @@ class AgentOutcome:
             **({"metrics": dict(self.metrics)} if self.metrics else {}),
             "messages": dict(self.messages),
             "ticks": self.ticks,
+            **({"steps": asdict(self.steps)} if self.steps.refused else {}),
             **({} if self.ticks_before == 0 else {"ticks_before": self.ticks_before}),
             "epoch": self.epoch,
             "residual": self.residual,
@@ -81,6 +86,11 @@ class Outcome:
     def values(self, column: str) -> list[float]:
         """One score per agent."""
         return [agent.scores[column] for agent in self.agents]
+
+    @property
+    def stuck(self) -> Sequence[AgentOutcome]:
+        """Whose steps are not possible; numbers of a run that has one say nothing."""
+        return [agent for agent in self.agents if agent.steps.is_stuck]
 
     def summary(self) -> dict[str, dict[str, float]]:
         """Mean over agents and the worst decile: the 10th percentile of accuracies, else the 90th."""
@@ -161,8 +171,23 @@ def _of_losses(outcome: Outcome) -> str:
     )
 
 
+def _of_stuck(outcome: Outcome) -> str:
+    stuck, task = outcome.stuck, str(outcome.config.get("task", ""))
+    refused = sum(agent.steps.refused for agent in stuck)
+    ticks = refused + sum(agent.steps.taken for agent in stuck)
+    whose = "of any agent" if len(outcome.agents) > 1 else "of this agent"
+    if len(stuck) == len(outcome.agents) and refused == ticks:
+        told = f"No step {whose} was possible"
+    else:
+        told = f"In the end no step was possible any more at {listed(agent.id for agent in stuck)}"
+    look = f"look for missing values: hyperpush check {task}" if task.endswith(".py") else "look at the data"
+    return f"{told} ({refused} of {ticks} ticks): gradients are not finite; {look}"
+
+
 def verdict(outcome: Outcome) -> str:
     """One honest sentence on who gained and who did not, against training alone on all labels it has."""
+    if outcome.stuck:
+        return _of_stuck(outcome)
     if outcome.kind is Kind.LOSS:
         return _of_losses(outcome)
     if outcome.kind is Kind.ERROR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from peer.events import Event, HyperRateLowered, NonFiniteStep
@@ -19,6 +20,28 @@ if TYPE_CHECKING:
     from peer.snapshot import Plain
     from wire import PeerId
 
+STUCK_TICKS: Final = 100  # without a step: what was not finite for so long does not become so by itself
+
+
+@dataclass(frozen=True, slots=True)
+class StepCount:
+    """How many ticks could step, and how many could not, as a gradient was not finite."""
+
+    taken: int = 0
+    refused: int = 0
+    in_a_row: int = 0  # of those refused, the last ones
+
+    def after(self, finite: bool) -> StepCount:
+        """With one tick more."""
+        if finite:
+            return StepCount(self.taken + 1, self.refused, 0)
+        return StepCount(self.taken, self.refused + 1, self.in_a_row + 1)
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether none was possible, or none has been for long."""
+        return self.in_a_row >= STUCK_TICKS or (self.refused > 0 and self.taken == 0)
+
 
 PATIENCE_MAX: Final = 32.0
 FINER: Final = 0.5  # of the spacing that sums came to in the epoch before
@@ -29,6 +52,7 @@ class Progress:
 
     def __init__(self) -> None:
         self.report = TickReport()
+        self.steps = StepCount()
         self.hyper_schedule = HyperSchedule()
         self.spacing = 0.0  # the coarsest change of mass on the wire in this epoch
         self._patience, self._spacing_before = 1.0, math.inf
@@ -66,6 +90,7 @@ class Progress:
         if not report.metrics:
             report.metrics = self.report.metrics
         self.report = report
+        self.steps = self.steps.after(report.step_is_finite)
         if not report.step_is_finite:
             return [NonFiniteStep(tick)]
         if running:

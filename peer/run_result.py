@@ -41,7 +41,7 @@ def frame(views: Sequence[AgentView]) -> Any:
         pandas = importlib.import_module("pandas")
     except ImportError:
         raise HyperpushError("frames need pandas; install it: pip install 'hyperpush[pandas]'") from None
-    names = [field.name for field in fields(AgentView) if field.name not in ("messages", "metrics")]
+    names = [field.name for field in fields(AgentView) if field.name not in ("messages", "metrics", "steps")]
     metrics = list(dict.fromkeys(name for one in views for name in one.metrics))
     rows = [
         [*(getattr(one, name) for name in names), *(one.metrics.get(name, math.nan) for name in metrics)]

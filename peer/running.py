@@ -98,6 +98,7 @@ async def score(
         asdict(seen.messages),
         seen.metrics,
         before,
+        seen.steps,
     )
 
 

@@ -7,6 +7,8 @@ import statistics
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from peer.progress import StepCount
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -77,6 +79,7 @@ class AgentView:
     hyper_rate: float  # factor on the hyper step size
     messages: Messages
     metrics: Mapping[str, float] = field(default_factory=dict)  # of the problem, other than those two
+    steps: StepCount = field(default_factory=StepCount)  # since the start
     ticks_before: int = 0  # in the lives before, as far as known; `tick` counts from the start
 
     @classmethod
@@ -97,6 +100,7 @@ class AgentView:
             hyper_rate=agent.progress.hyper_schedule.factor,
             messages=messages,
             metrics=further(report.metrics),
+            steps=agent.progress.steps,
         )
 
     def with_metrics(self, metrics: Mapping[str, float]) -> AgentView:

@@ -23,10 +23,8 @@ ALIKE = 1e-6  # of inputs that tell nothing apart
 
 
 def samples(problem: ModuleProblem) -> Iterator[Finding]:
-    """Counts, numbers that are none, scales, and classes that are in one set and not in another."""
-    sets = {"train": problem.training_set, "validation": problem.validation_set}
-    if problem.test_set is not None:
-        sets["test"] = problem.test_set
+    """Counts, scales, and classes that are in one set and not in another."""
+    sets = _sets(problem)
     counts = ", ".join(f"{name} {len(targets)}" for name, (_, targets) in sets.items())
     few = len(problem.validation_set[1]) < VALIDATION_FEW
     yield Finding(
@@ -35,7 +33,9 @@ def samples(problem: ModuleProblem) -> Iterator[Finding]:
         counts,
         f"give {VALIDATION_FEW} validation samples or more, if there are any" if few else "",
     )
-    yield from _numbers(sets)
+    for name, inputs in tensors_of(sets["train"][0]).items():
+        if inputs.is_floating_point():
+            yield from _scale(name, inputs)
     if problem.classes is not None:
         yield from _classes(sets, problem.classes)
     if problem.test_set is None:
@@ -47,12 +47,13 @@ def samples(problem: ModuleProblem) -> Iterator[Finding]:
         )
 
 
-def _numbers(sets: dict[str, Samples]) -> Iterator[Finding]:
+def missing(problem: ModuleProblem) -> Iterator[Finding]:
+    """Numbers that are none: in which set, in which columns, in how many rows."""
     odd = [
-        f"{name} {what}"
-        for name, (inputs, targets) in sets.items()
+        told
+        for name, (inputs, targets) in _sets(problem).items()
         for what, tensor in {**tensors_of(inputs), "targets": targets}.items()
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all())
+        if tensor.is_floating_point() and (told := _rows(f"{name} {what}", tensor))
     ]
     if odd:
         yield Finding(
@@ -61,10 +62,24 @@ def _numbers(sets: dict[str, Samples]) -> Iterator[Finding]:
             listed(odd),
             "fill them in, and say with a column of its own where they were missing",
         )
-        return
-    for name, inputs in tensors_of(sets["train"][0]).items():
-        if inputs.is_floating_point():
-            yield from _scale(name, inputs)
+
+
+def _rows(name: str, tensor: Tensor) -> str:
+    """How many of its rows have one that is not finite, and in which columns; "" if none has."""
+    odd = ~torch.isfinite(tensor.reshape(len(tensor), -1))
+    rows = int(odd.any(dim=1).sum())
+    if not rows:
+        return ""
+    columns = [str(column) for column in odd.any(dim=0).nonzero().flatten().tolist()]
+    where = f", column{'s' * (len(columns) > 1)} {listed(columns)} counted from 0" if tensor.ndim == 2 else ""
+    return f"{name} in {rows} of {len(tensor)} rows{where}"
+
+
+def _sets(problem: ModuleProblem) -> dict[str, Samples]:
+    sets = {"train": problem.training_set, "validation": problem.validation_set}
+    if problem.test_set is not None:
+        sets["test"] = problem.test_set
+    return sets
 
 
 def _scale(name: str, inputs: Tensor) -> Iterator[Finding]:

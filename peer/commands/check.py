@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from peer.checkup import costs, losses
-from peer.checkup.samples import samples
+from peer.checkup.samples import missing, samples
 from peer.display import make_console
 from peer.errors import HyperpushError, SettingError
 from peer.findings import Finding, Level
@@ -57,6 +57,10 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, "no agent can learn this task", str(error))
         return
     yield Finding(Level.OK, "the task can be made", f"agents {options.shard} and {other} of {options.agents}")
+    lacking = list(missing(problem)) if isinstance(problem, ModuleProblem) else []
+    yield from lacking
+    if lacking:
+        return  # whatever is looked at with them is wrong, too
     yield from losses.beginnings(problem, repeated, unlike)
     behaves = list(_guarded("batches()", losses.order(problem, repeated)))
     if not _has_problem(behaves):

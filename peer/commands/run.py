@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from peer.admin_access import check_host
 from peer.commands.alone import Course, OwnChanges
 from peer.commands.common import configuration, listening_for_people, make_recorder, stopped_by_signals
-from peer.commands.scenario import cut_short, read_scenario
+from peer.commands.scenario import STUCK, cut_short, read_scenario
 from peer.commands.tracing import one_trace
 from peer.display import make_console, make_display, print_outcome
 from peer.extensions.network import discoveries_of, transport_of
@@ -200,7 +200,7 @@ def main(options: argparse.Namespace) -> int:
                 await service.close()
                 executor.shutdown(wait=False, cancel_futures=True)
         print_outcome(console, outcome)
-        return 0
+        return STUCK if outcome.stuck else 0
 
     try:
         code = asyncio.run(run())

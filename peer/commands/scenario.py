@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 NOBODY = 1  # exit code: stopped while no agent was there, so there are no results
+STUCK = 1  # exit code: there are results, of agents that could not learn
 
 
 def read_scenario(path: Path | None, members: Sequence[str] | None = None) -> Scenario:

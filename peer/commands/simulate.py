@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from peer.commands import in_rounds
 from peer.commands.common import configuration, make_recorder, stopped_by_interrupt
-from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
+from peer.commands.scenario import NOBODY, STUCK, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.details import AgentDetails
 from peer.display import make_console, make_display, print_outcome
@@ -106,6 +106,7 @@ def main(options: argparse.Namespace) -> int:
                         scored.scores(shard, answer, settings, found.ticks),
                         asdict(view.messages),
                         view.metrics,
+                        steps=view.steps,
                     )
                     for (shard, _), found, answer, view in zip(there, results, answers, views, strict=True)
                 ]
@@ -133,7 +134,7 @@ def main(options: argparse.Namespace) -> int:
             recorder.finish(outcome, answers)
         finally:
             recorder.close()
-    return 0
+    return STUCK if outcome.stuck else 0
 
 
 def _views(swarm: Swarm) -> list[AgentView]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from peer.commands.common import configuration, listening_for_people, make_recorder, stopped_by_signals
 from peer.commands.crowds import Crowds
-from peer.commands.scenario import NOBODY, cut_short, not_scored, read_scenario
+from peer.commands.scenario import NOBODY, STUCK, cut_short, not_scored, read_scenario
 from peer.commands.tracing import all_traces
 from peer.display import make_console, make_display, print_outcome
 from peer.options import agent_settings, data_choice, ending, fault_plan
@@ -108,7 +108,7 @@ def main(options: argparse.Namespace) -> int:
         )
         print_outcome(console, outcome)
         recorder.finish(outcome, found.answers)
-        return 0
+        return STUCK if outcome.stuck else 0
 
     with crowds.entered():
         recorder = make_recorder(options, config, task, task.problems[0], console.print)

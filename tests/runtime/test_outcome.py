@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import math
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from peer.display import SafeConsole, print_outcome
 from peer.outcome import AgentOutcome, Kind, Outcome, remarks, verdict
+from peer.progress import StepCount
 
 COLUMNS = {"local": "a", "local_all": "b", "shared": "c", "personal": "d"}
 
@@ -35,6 +39,35 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
     expected = stats.ttest_rel(personal, alone).confidence_interval(0.95)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
     assert found.mean == pytest.approx(np.mean(np.subtract(personal, alone)))
+
+
+@pytest.mark.parametrize(
+    ("steps", "told"),
+    [
+        (
+            (StepCount(0, 161, 161),) * 2,
+            "No step of any agent was possible (322 of 322 ticks): gradients are ",
+        ),
+        ((StepCount(0, 161, 161),), "No step of this agent was possible (161 of 161 ticks): gradients are "),
+        (
+            (StepCount(161, 0, 0), StepCount(50, 111, 110)),
+            "In the end no step was possible any more at agent-1 (111 of 161 ticks): gradients are ",
+        ),
+    ],
+)
+def test_numbers_of_agents_that_could_not_learn_are_no_comparison(
+    steps: tuple[StepCount, ...], told: str
+) -> None:
+    """Missing values that were left in the data: agents were said to be where they were."""
+    found = outcome([0.5] * len(steps), [0.5] * len(steps))
+    agents = [dataclasses.replace(one, steps=count) for one, count in zip(found.agents, steps, strict=True)]
+    stuck = dataclasses.replace(found, agents=agents, config={"task": "my/task.py"})
+    assert verdict(stuck) == f"{told}not finite; look for missing values: hyperpush check my/task.py"
+    assert verdict(dataclasses.replace(stuck, config={})).endswith("; look at the data")
+    assert stuck.to_dict()["agents"][-1]["steps"]["refused"] == steps[-1].refused
+    file = io.StringIO()
+    print_outcome(SafeConsole(file=file, width=100), stuck)
+    assert "points" not in file.getvalue()
 
 
 def test_the_bottom_decile_is_the_tenth_percentile() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -143,3 +144,34 @@ def test_frozen_layers_and_other_tasks(here: Path, capsys: pytest.CaptureFixture
     assert "shard: 8 is not possible; give a number below the 8 agents" in capsys.readouterr().err
     assert main(["check", "no-such-task"]) == 1
     assert "give one of digits" in capsys.readouterr().out
+
+
+def test_a_run_that_could_not_learn_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It ended with scores and exit code 0; and what is missing is named, set, column and rows."""
+    file = tmp_path / "task.py"
+    file.write_text(MISSING)
+    assert main(["simulate", "--task", str(file), "--agents", "3", "--ticks", "20"]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(
+        r"\nNo step of any agent was possible \((\d+) of \1 ticks\): gradients are not finite", printed
+    )
+    assert "better off" not in printed
+    assert main(["check", str(file)]) == 1
+    wanted = (
+        "infinite or missing values: train inputs in 2 of 20 rows, column 1 counted from 0 -> fill them in"
+    )
+    assert wanted in capsys.readouterr().out
+
+
+MISSING = """
+import peer, torch
+
+
+def problem(shard, agents, seed, personalization):
+    torch.manual_seed(0)
+    inputs = torch.randn(60, 4)
+    targets = (inputs.sum(dim=1) > 0).long()
+    inputs[3:5, 1] = float("nan")
+    parts = [(inputs[a:b], targets[a:b]) for a, b in ((0, 20), (20, 40), (40, 60))]
+    return peer.ModuleProblem(torch.nn.Linear(4, 2), *parts, personalization=personalization)
+"""

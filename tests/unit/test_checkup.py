@@ -16,7 +16,7 @@ from peer.bench.ring import PURPOSES
 from peer.checkup import costs, losses
 from peer.checkup.costs import Cost
 from peer.checkup.holdings import tensor_bytes
-from peer.checkup.samples import samples
+from peer.checkup.samples import missing, samples
 from peer.checkup.trees import where_unlike
 from peer.errors import ProblemError, SettingError
 from peer.findings import Finding, Level
@@ -362,8 +362,17 @@ def test_no_test_samples() -> None:
 def test_inputs_that_are_missing_large_or_all_alike() -> None:
     inputs, targets = labelled(0, 1, 2)
     inputs[1, 0] = math.nan
-    missing = module_problem((inputs, targets), labelled(0, 1, 2))
-    assert wrong(samples(missing)) == ["infinite or missing values: train inputs, test inputs"]
+    lacking = module_problem((inputs, targets), labelled(0, 1, 2))
+    told = "infinite or missing values: train inputs in 1 of 3 rows, column 0 counted from 0, test inputs in"
+    assert wrong(missing(lacking)) == [f"{told} 1 of 3 rows, column 0 counted from 0"]
+    inputs[2] = math.inf
+    (finding,) = missing(module_problem((inputs, targets), labelled(0, 1), test=False))
+    assert finding.evidence == "train inputs in 2 of 3 rows, columns 0, 1 counted from 0"
+    pictures = torch.full((3, 1, 2), math.nan)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(2, 3))
+    (finding,) = missing(ModuleProblem(network, (pictures, targets), (torch.zeros(3, 1, 2), targets)))
+    assert finding.evidence == "train inputs in 3 of 3 rows"
+    assert not list(missing(module_problem(labelled(0, 1), labelled(0, 1))))
     large = told_of(module_problem(labelled(0, 1, 2, scale=500.0), labelled(0, 1)))
     assert large["inputs are large numbers"].startswith("deviation ")
     alike = module_problem((torch.ones(3, 2), targets), labelled(0, 1))

@@ -7,7 +7,7 @@ import pytest
 from peer.events import HyperRateLowered, NonFiniteStep
 from peer.hyper_schedule import COOL_DOWN_STEPS, SMOOTHING_TICKS
 from peer.learner import HyperReport, TickReport
-from peer.progress import Progress
+from peer.progress import STUCK_TICKS, Progress, StepCount
 from peer.settings import WARM_UP_TICKS
 from peer.snapshot import Snapshot, SnapshotError
 from peer.tuning.rule import Measured, warm_up
@@ -87,6 +87,20 @@ def test_a_step_that_is_not_finite_is_told_and_counts_for_nothing_else() -> None
     for tick in range(SMOOTHING_TICKS):
         assert progress.take(bad, tick, running=True) == [NonFiniteStep(tick)]
     assert progress.residual() == 1.0, "nothing was learned of it"
+    assert progress.steps == StepCount(0, SMOOTHING_TICKS, SMOOTHING_TICKS)
+
+
+def test_who_has_not_stepped_for_long_or_never_is_stuck() -> None:
+    assert not StepCount().is_stuck, "no tick was asked for"
+    steps = StepCount().after(False)
+    assert steps.is_stuck
+    steps = steps.after(True)
+    for _ in range(STUCK_TICKS - 1):
+        steps = steps.after(False)
+    assert not steps.is_stuck
+    assert steps.after(False) == StepCount(1, STUCK_TICKS + 1, STUCK_TICKS)
+    assert steps.after(False).is_stuck
+    assert not steps.after(False).after(True).is_stuck
 
 
 def test_hypergradients_that_alternate_lower_the_rate() -> None:
