@@ -146,6 +146,19 @@ def test_frozen_layers_and_other_tasks(here: Path, capsys: pytest.CaptureFixture
     assert "give one of digits" in capsys.readouterr().out
 
 
+def test_what_init_says_to_do_next_can_be_done(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Word for word, but for when to end: `run` was refused, as it would have listened to everybody."""
+    assert main(["init", "--template", "tabular", "."]) == 0
+    told = re.findall(r"^  hyperpush (.+?)  ", capsys.readouterr().out, re.MULTILINE)
+    assert [command.split()[0] for command in told] == ["check", "swarm", "run"]
+    for command in told:
+        if not command.startswith("check"):
+            monkeypatch.setenv("HYPERPUSH_TICKS", "2")
+        assert main(command.split()) == 0, capsys.readouterr().err
+
+
 def test_a_run_that_could_not_learn_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """It ended with scores and exit code 0; and what is missing is named, set, column and rows."""
     file = tmp_path / "task.py"
