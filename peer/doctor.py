@@ -8,9 +8,10 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING, Final
 
-from peer.doctor_links import company, one_way, one_way_elsewhere
+from peer.doctor_links import among_themselves, company, one_way, one_way_elsewhere
 from peer.evidence import Reached
 from peer.findings import Finding, Level, listed
+from peer.refused import why_apart
 from wire import RejectReason, parse_address
 from wire.addresses import is_loopback
 from wire.records import incompatibility
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from peer.evidence import Evidence, Multicast, Probe
-    from wire import PeerRecord
     from wire.addresses import IpAddress, LocalAddress
 
 CLOCK_AHEAD_S_MAX: Final = 30.0  # the protocol needs no clocks; certificates and logs do
@@ -44,8 +44,18 @@ DIALLED: Final = {  # why an address does not lead to an agent, and what to do
 }
 
 
+NO_TASK: Final = Finding(
+    Level.NOTE,
+    "no task",
+    "without --task agents are compared with each other only",
+    "give --task, or --config FILE with it, and the other options of run: whether they fit this machine",
+)
+
+
 def diagnose(evidence: Evidence) -> list[Finding]:
     """Everything worth a line, from this machine outwards."""
+    unknown = [] if evidence.knows_task or evidence.running is not None else [NO_TASK]
+    evidence = among_themselves(evidence)
     return [
         *_interfaces(evidence),
         *_listening(evidence),
@@ -55,6 +65,7 @@ def diagnose(evidence: Evidence) -> list[Finding]:
         *(finding for probe in evidence.peers for finding in _peer(evidence, probe)),
         *one_way_elsewhere(evidence),
         *company(evidence),
+        *unknown,
     ]
 
 
@@ -89,7 +100,7 @@ def _listening(evidence: Evidence) -> Iterator[Finding]:
         if reason is None:
             yield Finding(Level.OK, "agent runs here", at)
         else:
-            what, remedy = _difference(reason, evidence.own, running.record)
+            what, remedy = why_apart(reason, evidence.own, running.record)
             yield Finding(Level.PROBLEM, "agent here differs", f"{at}: {what}", remedy)
     if is_loopback(evidence.listen_host):
         remedy = "--listen 0.0.0.0:PORT lets others in"
@@ -214,7 +225,7 @@ def _peer(evidence: Evidence, probe: Probe) -> Iterator[Finding]:
     said = f"{record.peer} at {probe.address}"
     reason = incompatibility(own, record)
     if reason is not None:
-        what, remedy = _difference(reason, own, record)
+        what, remedy = why_apart(reason, own, record)
         neighbour = reason is RejectReason.WRONG_SWARM and probe.source == ZEROCONF
         level = Level.NOTE if neighbour else Level.PROBLEM
         yield Finding(level, f"{probe.source}: {reason.value.replace('_', ' ')}", f"{said} {what}", remedy)
@@ -236,24 +247,6 @@ def _unreached(probe: Probe, timeout_s: float) -> Finding:
     waited = f" within {timeout_s:g} s" if probe.reached is Reached.SILENT else ""
     evidence = f"{who} {what}{waited}{_because(probe.detail)}"
     return Finding(Level.PROBLEM, f"{probe.source}: {probe.reached}", evidence, remedy)
-
-
-def _difference(reason: RejectReason, own: PeerRecord, other: PeerRecord) -> tuple[str, str]:
-    """What keeps two agents apart, and what to do."""
-    if reason is RejectReason.WRONG_SWARM:
-        return f"is of swarm {other.swarm!r}, not {own.swarm!r}", "give both the same --swarm"
-    if reason is RejectReason.FUTURE_VERSION:
-        read = f"reads protocol {other.oldest} to {other.protocol}, this one {own.oldest} to {own.protocol}"
-        return read, "install the same release of hyperpush on both"
-    if reason is RejectReason.WRONG_FINGERPRINT:
-        models = f"has another model or task: fingerprint {other.fingerprint}, here {own.fingerprint}"
-        return models, "give both the same --task, N of --shard, --seed, --personalization and settings"
-    if not own.keys:
-        return f"wants key {listed(other.keys)}, here is none", "give this agent the swarm's key: --key FILE"
-    if not other.keys:
-        return f"has no key, here is {listed(own.keys)}", "start it with the swarm's key: --key FILE"
-    keys = f"has key {listed(other.keys)}, here is {listed(own.keys)}"
-    return keys, "give both the same key file; `hyperpush keys show FILE` prints these ids"
 
 
 def _because(detail: str) -> str:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from peer.evidence import Reached
 from peer.findings import SHOWN_MAX, Finding, Level, listed
+from wire import RejectReason
 from wire.records import HEARS_TOLD_MAX, incompatibility
 
 if TYPE_CHECKING:
@@ -82,16 +85,40 @@ def _agents(evidence: Evidence) -> list[Answer]:
     return list(found.values())
 
 
-def company(evidence: Evidence) -> Iterator[Finding]:
-    """Whether there is anybody to learn with, and whether all of them hear and are heard."""
-    own = evidence.own if evidence.running is None else evidence.running.record
-    fitting = {
-        probe.answer.record.peer
+def among_themselves(evidence: Evidence) -> Evidence:
+    """Where no task was given, this machine is taken to learn what is learned here, or by most others."""
+    if evidence.knows_task:
+        return evidence
+    if evidence.running is not None:
+        here = evidence.running.record.fingerprint
+        return replace(evidence, own=replace(evidence.own, fingerprint=here))
+    found = {
+        probe.answer.record.peer: probe.answer.record.fingerprint
         for probe in evidence.peers
         if probe.answer is not None
         and not probe.is_self
-        and incompatibility(own, probe.answer.record) is None
+        and incompatibility(evidence.own, probe.answer.record) in (None, RejectReason.WRONG_FINGERPRINT)
     }
+    if not found:
+        return evidence
+    ((most, _),) = Counter(found.values()).most_common(1)
+    return replace(evidence, own=replace(evidence.own, fingerprint=most))
+
+
+def company(evidence: Evidence) -> Iterator[Finding]:
+    """Whether there is anybody to learn with, and whether all of them hear and are heard."""
+    own = evidence.own if evidence.running is None else evidence.running.record
+    others = {
+        probe.answer.record.peer: probe.answer.record
+        for probe in evidence.peers
+        if probe.answer is not None and not probe.is_self
+    }
+    fitting = [peer for peer, record in others.items() if incompatibility(own, record) is None]
+    same = [peer for peer, record in others.items() if record.swarm == own.swarm]
+    if not fitting and same:
+        said = f"found {len(same)} of swarm {own.swarm!r}, none fits"
+        yield Finding(Level.PROBLEM, "alone", said, "see the lines above")
+        return
     if not fitting:
         said = f"no other agent of swarm {own.swarm!r} was found"
         yield Finding(Level.PROBLEM, "alone", said, "start one, or name one that runs with --peer HOST:PORT")

@@ -67,3 +67,4 @@ class Evidence:
     unresolved: tuple[Probe, ...]  # DNS names that lead nowhere
     peers: tuple[Probe, ...]
     timeout_s: float
+    knows_task: bool = True  # False: no task was given, so that `own.fingerprint` says nothing

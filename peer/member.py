@@ -16,7 +16,7 @@ from peer.errors import HyperpushError, SettingError
 from peer.key_files import read_key_ring
 from peer.page.watch import Watch
 from peer.pulse import Pulse
-from peer.refused import Refusals
+from peer.refused import Refusals, why_apart
 from peer.service_manager import ServiceManager
 from peer.settled import ResidualTrend
 from wire import DnsDiscovery, SeedDiscovery, TransportError, ZeroconfDiscovery
@@ -296,4 +296,5 @@ class Member:
 
     def _refuse(self, record: PeerRecord, reason: RejectReason) -> None:
         if self._refusals.note(record, reason, self.service.clock()):
-            self._say(f"{record.peer} at {record.address} is not spoken to: {reason}")
+            what, remedy = why_apart(reason, self.service.record, record)
+            self._say(f"{record.peer} at {record.address} is not spoken to: it {what} -> {remedy}")

@@ -55,6 +55,7 @@ class Plan:
     zeroconf: bool
     timeout_s: float
     nonce: str  # by which this process knows its own answer
+    knows_task: bool = True  # False: `own.fingerprint` is of no task that was given
 
 
 async def examine(plan: Plan) -> Evidence:
@@ -95,6 +96,7 @@ async def examine(plan: Plan) -> Evidence:
         unresolved=unresolved,
         peers=tuple(peers),
         timeout_s=plan.timeout_s,
+        knows_task=plan.knows_task,
     )
 
 

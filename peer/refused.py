@@ -4,13 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from peer.findings import listed
+from wire import RejectReason
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from wire import PeerId, PeerRecord, RejectReason
+    from wire import PeerId, PeerRecord
 
 REFUSED_MAX: Final = 512  # listed at a time; anybody on the network can announce names
 FORGOTTEN_S: Final = 180.0  # since discovery last showed it; it may come back meanwhile
+
+
+def why_apart(reason: RejectReason, own: PeerRecord, other: PeerRecord) -> tuple[str, str]:
+    """What keeps two agents apart, as said of the other, and what to do.
+
+    Of models and tasks only fingerprints are told, so that what differs is not known.
+    """
+    if reason is RejectReason.WRONG_SWARM:
+        return f"is of swarm {other.swarm!r}, not {own.swarm!r}", "give both the same --swarm"
+    if reason is RejectReason.FUTURE_VERSION:
+        read = f"reads protocol {other.oldest} to {other.protocol}, this one {own.oldest} to {own.protocol}"
+        return read, "install the same release of hyperpush on both"
+    if reason is RejectReason.WRONG_FINGERPRINT:
+        models = f"has another model or task: fingerprint {other.fingerprint}, here {own.fingerprint}"
+        return models, "give both the same --task, N of --shard, --seed, --personalization and settings"
+    if not own.keys:
+        return f"wants key {listed(other.keys)}, here is none", "give this agent the swarm's key: --key FILE"
+    if not other.keys:
+        return f"has no key, here is {listed(own.keys)}", "start it with the swarm's key: --key FILE"
+    keys = f"has key {listed(other.keys)}, here is {listed(own.keys)}"
+    return keys, "give both the same key file; `hyperpush keys show FILE` prints these ids"
 
 
 class Refusals:

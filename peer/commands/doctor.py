@@ -85,4 +85,5 @@ def plan_of(options: argparse.Namespace) -> Plan:
         zeroconf=not options.no_zeroconf,
         timeout_s=options.timeout,
         nonce=nonce,
+        knows_task=options.found["task"].origin != "default",
     )

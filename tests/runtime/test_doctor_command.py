@@ -148,7 +148,7 @@ async def test_broken_set_ups(capsys: pytest.CaptureFixture[str], bob: PeerRecor
         f"--peer: no agent: {nonsense} is no agent",
         f"--peer: no agent: {silent} is no agent",
         "--peer: no such name: no-such-host.invalid:7700 cannot be looked up",
-        f"alone: no other agent of swarm '{SWARM}' was found",
+        f"alone: found 1 of swarm '{SWARM}', none fits",
     ]
     assert "(it answers with HTTP status 404)" in shown[6]
     assert "(it accepts connections, but says nothing)" in shown[8]
@@ -214,6 +214,15 @@ async def test_peers_found_by_multicast_are_asked(plan: Plan, bob: PeerRecord) -
     assert evidence.multicast is not None
     assert evidence.multicast.own == ("127.0.0.1",)
     assert {record.peer for record in diary.seen} == {"bob", "carol"}
+
+
+def test_whether_a_task_was_given_counts_wherever_it_comes_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "agent.toml").write_text('task = "synthetic"\n')
+    for more, known in (((), False), (("--task", "synthetic"), True), (("--config", "agent.toml"), True)):
+        assert plan_of(complete(split(["doctor", *LOCAL, *more]), {})).knows_task is known
 
 
 def test_settings_that_count_are_those_of_the_agents() -> None:

@@ -94,7 +94,7 @@ async def test_agents_find_each_other_from_one_seed_or_one_name() -> None:
         await swarm.learned(problems, first, second, third)
         (link,) = [link for link in links(swarm.watched[0]) if link["peer"] == stranger.record.peer]
         assert link["incompatible"] == "wrong_key"
-        told = f"{stranger.record.peer} at {stranger.record.address} is not spoken to: wrong_key"
+        told = f"{stranger.record.peer} at {stranger.record.address} is not spoken to: it has key "
         assert swarm.said[first] == [told]
         assert not stranger.transport.counters.received
 

@@ -243,6 +243,28 @@ def test_whoever_has_no_key_is_told_to_get_one() -> None:
     assert "wants key 0123abcd, here is none" in found[0].evidence
 
 
+def test_without_a_task_those_found_are_compared_with_each_other() -> None:
+    """Healthy agents were called broken by whoever did not say what they learn."""
+    three = [replace(BOB, peer=name, fingerprint="feed") for name in ("bob", "carol", "dave")]
+    told = "note: no task: without --task agents are compared with each other only"
+    assert not_ok(findings(peers=tuple(map(found_at, three)), knows_task=False)) == [told]
+    odd = replace(BOB, peer="erin", fingerprint="f00d")
+    found = not_ok(findings(peers=tuple(map(found_at, [odd, *three])), knows_task=False))
+    assert found[0].startswith(
+        "problem: --peer: wrong fingerprint: erin at 192.168.1.9:7700 has another model"
+    )
+    assert found[1:] == [told]
+    nobody = not_ok(findings(peers=(), knows_task=False))
+    assert nobody == ["problem: alone: no other agent of swarm 'fields' was found", told]
+    here = Answer(replace(ALICE, fingerprint="feed"))
+    assert not_ok(findings(running=here, peers=(found_at(three[0]),), knows_task=False)) == []
+
+
+def test_those_that_were_found_and_do_not_fit_are_counted() -> None:
+    others = tuple(found_at(replace(BOB, peer=name, fingerprint="f00d")) for name in ("bob", "carol", "dave"))
+    assert not_ok(findings(peers=others))[-1] == "problem: alone: found 3 of swarm 'fields', none fits"
+
+
 def test_another_swarm_on_the_same_network_is_no_problem() -> None:
     stranger = replace(BOB, peer="stranger", swarm="x")
     assert not_ok(findings(peers=(found_at(stranger, "zeroconf"), found_at(BOB)))) == [
