@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from peer.service import AgentService
     from peer.status import AgentStatus
     from peer.until import Ending
-    from wire import LiveFaults, PeerRecord, RejectReason
+    from wire import LiveFaults, PeerId, PeerRecord, RejectReason
     from wire.discovery import Discovery, MakeDiscovery
 
 WATCH_S = 2.0  # between two looks at the key file and at the own address
@@ -123,6 +123,11 @@ class Member:
         """To be awaited while the agent runs: they return only by raising."""
         admin = [] if self.admin is None else [self.admin.wait_failed()]
         return [self._watch(), *admin]
+
+    @property
+    def incompatible(self) -> Sequence[PeerId]:
+        """Who was found and does not fit."""
+        return tuple(self._refusals.listed)
 
     @property
     def title(self) -> str:

@@ -171,6 +171,19 @@ def _of_losses(outcome: Outcome) -> str:
     )
 
 
+def _heard_nobody(outcome: Outcome) -> str | None:
+    """Of one agent that has received nothing: whether others were there; None if it has, or does not know."""
+    messages = outcome.agents[0].messages
+    if messages.get("received") != 0:
+        return None
+    there, unlike = outcome.extra.get("peers", ()), outcome.extra.get("incompatible", ())
+    found = [f"{len(there)} known"] * bool(there) + [f"{len(unlike)} incompatible"] * bool(unlike)
+    return (
+        f"This agent heard nobody ({', '.join(found) or 'none found'}): nothing was learned together, so "
+        "there is no comparison. `hyperpush doctor`, with the same options, says why."
+    )
+
+
 def _of_stuck(outcome: Outcome) -> str:
     stuck, task = outcome.stuck, str(outcome.config.get("task", ""))
     refused = sum(agent.steps.refused for agent in stuck)
@@ -200,6 +213,8 @@ def verdict(outcome: Outcome) -> str:
     if "local_all" not in outcome.columns:
         return "Ended by SIGTERM: there was no time to compare with training alone."
     if len(outcome.agents) == 1:
+        if (alone := _heard_nobody(outcome)) is not None:
+            return alone
         scores = outcome.agents[0].scores
         gain = 100 * (scores["personal"] - scores["local_all"])
         if math.isnan(gain):

@@ -42,6 +42,24 @@ def test_the_interval_is_that_of_a_paired_t_test() -> None:
 
 
 @pytest.mark.parametrize(
+    ("received", "extra", "told"),
+    [
+        (0, {}, "This agent heard nobody (none found): nothing was learned together"),
+        (
+            0,
+            {"peers": ["b"], "incompatible": ["c", "d"]},
+            "This agent heard nobody (1 known, 2 incompatible): ",
+        ),
+        (1, {"peers": []}, "This agent is worse off than alone on train + validation (-1.9 points)."),
+    ],
+)
+def test_who_heard_nobody_is_not_compared(received: int, extra: dict[str, list[str]], told: str) -> None:
+    found = outcome([0.881], [0.9])
+    agents = [dataclasses.replace(found.agents[0], messages={"received": received})]
+    assert verdict(dataclasses.replace(found, agents=agents, extra=extra)).startswith(told)
+
+
+@pytest.mark.parametrize(
     ("steps", "told"),
     [
         (
