@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from peer.event_words import sentence
-from peer.events import HyperRateLowered, NonFiniteStep, PeerDeparted
+from peer.events import HyperRateLowered, NonFiniteStep, PeerArrived, PeerDeparted
 from peer.json_log import JsonDisplay, JsonLog
 from peer.outcome import CONFIDENCE, Kind, remarks, verdict
 from peer.views import mean_metrics, tick_words
@@ -56,26 +56,45 @@ class Display(Protocol):
 
 
 class News:
-    """Which events are worth a line while learning: of every agent the first of each kind that repeats."""
+    """Which events are worth a line while learning: of every agent the first of each kind that repeats.
 
-    def __init__(self) -> None:
+    Without `arrivals`, as of a swarm in one program that begins all together, only who comes back is told of.
+    """
+
+    def __init__(self, *, arrivals: bool = True) -> None:
         self._told: set[tuple[str, type]] = set()
+        self._arrivals = arrivals
+        self._there: dict[str, set[str]] = {}
+        self._gone: set[tuple[str, str]] = set()
 
     def line(self, peer: str, event: Event) -> str | None:
         """The line for this event, or None. All events are in `--out`."""
-        if isinstance(event, HyperRateLowered | NonFiniteStep):
-            if (peer, type(event)) in self._told:
+        there = self._there.setdefault(peer, set())
+        match event:
+            case PeerArrived():
+                back = (peer, event.peer) in self._gone or event.peer in there
+                there.add(event.peer)
+                if not (self._arrivals or back):
+                    return None
+                others = len(there) - 1
+                more = f"; {others} other{'s' * (others != 1)}" if others else ""
+                return f"{peer}: {event.peer} is {'back' if back else 'here'}{more}"
+            case PeerDeparted():
+                there.discard(event.peer)
+                self._gone.add((peer, event.peer))
+            case HyperRateLowered() | NonFiniteStep():
+                if (peer, type(event)) in self._told:
+                    return None
+                self._told.add((peer, type(event)))
+            case _:
                 return None
-            self._told.add((peer, type(event)))
-        elif not isinstance(event, PeerDeparted):
-            return None
         return f"{peer}: {sentence(event)}"
 
 
 class LiveDisplay:
     """A table that redraws itself, with a progress bar."""
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, news: News) -> None:
         self._console = console
         self._title = title
         self._progress = Progress(
@@ -86,7 +105,7 @@ class LiveDisplay:
             console=console,
         )
         self._bar = self._progress.add_task(title, total=1.0)
-        self._news = News()
+        self._news = news
         self._live = Live(self._progress, console=console, refresh_per_second=4, transient=True)
 
     def __enter__(self) -> Self:
@@ -121,10 +140,10 @@ class LiveDisplay:
 class PlainDisplay:
     """A line every few seconds, for logs and pipes."""
 
-    def __init__(self, console: Console, title: str) -> None:
+    def __init__(self, console: Console, title: str, news: News) -> None:
         self._console = console
         self._began = self._last = time.monotonic()
-        self._news = News()
+        self._news = news
         console.print(title)
 
     def __enter__(self) -> Self:
@@ -191,11 +210,12 @@ def make_console(log_format: str = "text") -> Console:
     return SafeConsole(markup=False, highlight=False, emoji=False, width=PLAIN_WIDTH, soft_wrap=True)
 
 
-def make_display(console: Console, title: str) -> Display:
-    """Live on a terminal, plain elsewhere; lines of JSON on a console of them."""
+def make_display(console: Console, title: str, *, arrivals: bool = False) -> Display:
+    """Live on a terminal, plain elsewhere; lines of JSON on a console of them. `arrivals`: see `News`."""
     if isinstance(console, JsonConsole):
         return JsonDisplay(console.lines, title)
-    return LiveDisplay(console, title) if console.is_terminal else PlainDisplay(console, title)
+    kind = LiveDisplay if console.is_terminal else PlainDisplay
+    return kind(console, title, News(arrivals=arrivals))
 
 
 def _number(value: float, form: str) -> str:

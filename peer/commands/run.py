@@ -107,7 +107,7 @@ def main(options: argparse.Namespace) -> int:
         stop = asyncio.Event()
         with (
             stopped_by_signals(stop) as in_haste,
-            make_display(console, f"{peer}, shard {options.shard}") as display,
+            make_display(console, _title(options, peer), arrivals=True) as display,
             one_trace(options, origin, display.say) as trace,
         ):
 
@@ -191,7 +191,10 @@ def main(options: argparse.Namespace) -> int:
                     ticks=found.ticks,
                     interrupted=interrupted and bool(end.goals),
                     truth_of=f"all {count} shards, whoever was there",
-                    extra={"peers": service.agent.peers.alive()},
+                    extra={
+                        "peers": service.agent.peers.alive(),
+                        "incompatible": member.incompatible,
+                    },
                 )
                 recorder.finish(outcome, [answer(service)])  # before anything that may fail
                 manager.stopping()
@@ -247,6 +250,12 @@ def came_back(state: AgentState, peer: PeerId, console: Console, recorder: Recor
             f"{found.epoch}, incarnation {found.incarnation}; now incarnation {state.incarnation}"
         )
         recorder.went_on(peer, ticks, state.incarnation)
+
+
+def _title(options: argparse.Namespace, peer: PeerId) -> str:
+    """With the shard, unless data are the machine's own and nobody said one."""
+    is_given = options.found["shard"].origin != "default"
+    return f"{peer}, shard {options.shard}" if is_given else peer
 
 
 async def _open_admin(member: Member, access: AdminAccess, live: LiveFaults, console: Console) -> None:

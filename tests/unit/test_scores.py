@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 import peer
 from peer import module_scores
-from peer.display import SafeConsole, print_outcome, summary_line
+from peer.display import News, SafeConsole, print_outcome, summary_line
 from peer.errors import ProblemError
+from peer.events import PeerArrived, PeerDeparted
 from peer.metrics import exposition
 from peer.module_scores import r2
 from peer.outcome import AgentOutcome, Kind, Outcome
@@ -215,3 +216,16 @@ def test_a_run_measures_them_while_it_learns() -> None:
     two = [problem(NUMBERS, metrics={"r2": r2}) for _ in range(2)]
     found = peer.simulate(two, ticks=250)
     assert found.agents[0].metrics["r2.personal"] > 0.9
+
+
+def test_who_comes_and_comes_back_is_told_as_who_goes_is() -> None:
+    news = News()
+    assert news.line("a", PeerArrived("b", 1)) == "a: b is here"
+    assert news.line("a", PeerArrived("c", 1)) == "a: c is here; 1 other"
+    assert news.line("a", PeerDeparted("b")) == "a: b is gone"
+    assert news.line("a", PeerArrived("b", 1)) == "a: b is back; 1 other", "it was there all the time"
+    assert news.line("a", PeerArrived("c", 2)) == "a: c is back; 1 other"
+    together = News(arrivals=False)
+    assert together.line("a", PeerArrived("b", 1)) is None
+    assert together.line("a", PeerDeparted("b")) == "a: b is gone"
+    assert together.line("a", PeerArrived("b", 2)) == "a: b is back"
