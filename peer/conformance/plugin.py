@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -145,9 +146,9 @@ class _Item(pytest.Item):
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], *_: object, **__: object) -> str:
         """What is wrong in a line, and the line of the user's code that led to it; all with `--tb=native`."""
-        if self.config.option.tbstyle in ("long", "native", "full"):
-            return str(super().repr_failure(excinfo))
         error = excinfo.value
+        if self.config.option.tbstyle in ("long", "native"):
+            return "".join(traceback.format_exception(error))
         place = users_line(error)
         if place is None and not isinstance(error, AssertionError):
             place = f"{last_line(error)}; --tb=native shows how it got there"
