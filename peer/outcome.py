@@ -212,15 +212,21 @@ def verdict(outcome: Outcome) -> str:
         return "The checkpoint does not say how many ticks it is of: no comparison with training alone."
     if "local_all" not in outcome.columns:
         return "Ended by SIGTERM: there was no time to compare with training alone."
-    if len(outcome.agents) == 1:
-        if (alone := _heard_nobody(outcome)) is not None:
-            return alone
-        scores = outcome.agents[0].scores
-        gain = 100 * (scores["personal"] - scores["local_all"])
-        if math.isnan(gain):
-            return f"This agent is not compared with what it would be alone: {IN_VAIN}."
-        told = "better off" if gain > 0 else "worse off" if gain < 0 else "neither better nor worse off"
-        return f"This agent is {told} than alone on train + validation ({gain:+.1f} points)."
+    return _of_one(outcome) if len(outcome.agents) == 1 else _of_many(outcome)
+
+
+def _of_one(outcome: Outcome) -> str:
+    if (alone := _heard_nobody(outcome)) is not None:
+        return alone
+    scores = outcome.agents[0].scores
+    gain = 100 * (scores["personal"] - scores["local_all"])
+    if math.isnan(gain):
+        return f"This agent is not compared with what it would be alone: {IN_VAIN}."
+    told = "better off" if gain > 0 else "worse off" if gain < 0 else "neither better nor worse off"
+    return f"This agent is {told} than alone on train + validation ({gain:+.1f} points)."
+
+
+def _of_many(outcome: Outcome) -> str:
     gains = {agent.id: agent.scores["personal"] - agent.scores["local_all"] for agent in outcome.agents}
     unknown = sum(map(math.isnan, gains.values()))
     gains = {name: gain for name, gain in gains.items() if not math.isnan(gain)}

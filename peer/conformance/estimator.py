@@ -75,7 +75,7 @@ def it_has_what_is_asked_for(make: Make) -> None:
 def _look(estimator: Given, state: Any, products: SwarmProducts, after: str) -> None:
     """At what it gives with the state that it has come to."""
     try:
-        found = estimator.hypergradients(state, products)
+        found: object = estimator.hypergradients(state, products)
     except ProblemError as error:
         raise AssertionError(f"with the state that {after} gave, {error}") from error
     shape = f" of shape {tuple(found.shape)}" if isinstance(found, torch.Tensor) else ""

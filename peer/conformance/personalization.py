@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -34,7 +34,7 @@ RISE: Final = 0.05  # of a validation loss that begins near 1.1
 WRONG: Final = 1e-5  # relative to what it is; differences are good to about 1e-9
 
 
-def _problem(personalization: Personalization, seed: int = 0, **options: float) -> ModuleProblem:
+def _problem(personalization: Personalization, seed: int = 0, **options: Any) -> ModuleProblem:
     """A small network of float64 that tells classes apart."""
     generator, shared = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(1)
     with torch.random.fork_rng(devices=[]):  # layers draw their first parameters from the global stream
@@ -100,15 +100,15 @@ def it_draws_nothing_and_leaves_what_it_is_given(make: Make) -> None:
     watched = Watched(make())
     problem = _problem(watched)
     batch, outer = next(iter(problem.batches())), next(iter(problem.outer_batches()))
-    *variables, local = _near(problem, 5)
+    model, hyperparameters, local = _near(problem, 5)
     own = getattr(problem, "local_loss", None)
     watched.watching = True
     with torch.no_grad():
-        problem.predict(*variables, problem.test_set[0] if problem.test_set else batch[0], local)
-        problem.inner_loss(*variables, batch, local)
-        problem.outer_loss(*variables, outer, local)
+        problem.predict(model, hyperparameters, problem.test_set[0] if problem.test_set else batch[0], local)
+        problem.inner_loss(model, hyperparameters, batch, local)
+        problem.outer_loss(model, hyperparameters, outer, local)
         if own is not None:
-            own(*variables, batch, local)
+            own(model, hyperparameters, batch, local)
     problem.meaning(problem.hyperparameters)
 
 
