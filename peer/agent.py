@@ -383,7 +383,7 @@ class Agent(Outputs[V]):
     def _listen(self, now: float) -> None:
         """Gather the newest estimates heard; when they are complete, start from their mean."""
         listening = self._listening
-        for push in self.inbox.take(self.epoch):
+        for push in self.inbox.take(self.epoch, entered=self._floor):
             listening.hear(push, now)
             self.membership.time(push)
         blocks, typical_s = len(self.solver.spans), self.pace.typical_s()

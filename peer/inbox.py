@@ -92,15 +92,16 @@ class Inbox(Generic[V]):
         """The most ticks that a waiting message's sender has done; 0 if nothing waits."""
         return max((push.tick for push in self._slots.values()), default=0)
 
-    def take(self, epoch: int) -> list[Push[V]]:
+    def take(self, epoch: int, *, entered: int = EPOCH_MAX) -> list[Push[V]]:
         """Empty the slots; return the messages of exactly this epoch in a fixed order.
 
         Others are dropped: of lower epochs, whose mass is abandoned, or of higher ones, which a listener does
-        not believe.
+        not believe. One who listens to this epoch has not `entered` it, and may fall back to the one that it
+        was in: of that it still knows what was the newest.
         """
         if epoch != self._epoch:
-            self._epoch = epoch
-            self._newest = {key: mark for key, mark in self._newest.items() if mark[0] >= epoch}
+            self._epoch, lowest = epoch, min(epoch, entered)
+            self._newest = {key: mark for key, mark in self._newest.items() if mark[0] >= lowest}
         taken = [self._slots[key] for key in sorted(self._slots)]
         self._slots.clear()
         return [push for push in taken if push.epoch == epoch]

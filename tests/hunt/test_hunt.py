@@ -89,6 +89,7 @@ FOUND = {
     60683: "who could reach a newcomer had not found it, and who had found it could not reach it",
     70577: "ages in the ticks of a fast peer that is never heard itself, taken for a slow one's",
     103010: "on a full disk only the newest is promised, and that was damaged: the checker asked for more",
+    119085: "who listened to an epoch made up by a liar, and fell back, forgot which messages it had taken",
     118201: "a fast agent renewed epochs for precision before slow ones had stepped in them, for ever",
     5418: "an agent that listens for an epoch holds mass of the one that it has left",
 }
