@@ -21,7 +21,8 @@ def load(shard: int, agents: int) -> tuple[Tensor, Tensor]:
     """The rows of this agent: numbers (n, COLUMNS), classes (n,).
 
     On a machine with a table of its own, read it here (`numpy.loadtxt`, `pandas.read_csv`) and leave `shard`
-    alone. A `Dataset`, a `DataLoader` or a dictionary of columns does as well, for each of the three sets.
+    alone; `os.environ.get("SITE_CSV") or f"site{shard}.csv"` serves both `run`, there, and `swarm`, here.
+    A `Dataset`, a `DataLoader` or a dictionary of columns does as well, for each of the three sets.
     """
     rows, classes = load_breast_cancer(return_X_y=True)
     inputs = torch.tensor(rows[shard::agents], dtype=torch.float32)
@@ -31,7 +32,11 @@ def load(shard: int, agents: int) -> tuple[Tensor, Tensor]:
 
 
 def standardized(inputs: Tensor, by: Tensor) -> Tensor:
-    """Columns of mean 0 and deviation 1, by what this agent trains on: numbers of all sizes learn badly."""
+    """Columns of mean 0 and deviation 1, by what this agent trains on: numbers of all sizes learn badly.
+
+    That is right where instruments are unlike, as here: what is only instrument goes. Where populations are
+    unlike, take constants that all agents agree on instead, which keep what differs.
+    """
     return (inputs - by.mean(0)) / by.std(0).clamp_min(1e-6)
 
 
