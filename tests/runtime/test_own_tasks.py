@@ -53,7 +53,8 @@ def test_the_configuration_is_one_that_every_command_takes(
     (here / "swarm.key").write_text("")
     assert main(["config", "--config", "all.toml"]) == 0, "what is commented out works as well"
     shown = capsys.readouterr().out
-    assert "residual:0.001" in shown
+    assert "ticks:1000" in shown
+    assert "residual" not in shown, "which minibatches never reach"
     assert "200000" in shown
 
 
