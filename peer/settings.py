@@ -122,7 +122,8 @@ class AgentSettings:
             self._require(name, is_word, "give descent, or a class of torch.optim such as adam")
         for name in sorted({field.name for field in fields(self)} - {"solver", *_CHOICES, *_OPTIMIZERS}):
             optional = name in OPTIONAL and getattr(self, name) is None
-            self._require(name, optional or _is_finite(getattr(self, name)), "give a finite number")
+            or_none = ", or None (leave it open): each agent chooses" if name in OPTIONAL else ""
+            self._require(name, optional or _is_finite(getattr(self, name)), f"give a finite number{or_none}")
         for name in _WHOLE:
             self._require(name, isinstance(getattr(self, name), Integral), "give a whole number")
         positive = (
