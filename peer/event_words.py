@@ -39,7 +39,8 @@ def sentence(event: Event) -> str:
         case LinkHeard(peer):
             return f"{peer} hears this agent again"
         case HyperRateLowered(factor, reason):
-            return f"hyper step size lowered to {factor:.2g} of what was asked, because {reason}"
+            share = f"{factor:.2g} of what was given, or of its own choice"
+            return f"hyper step size lowered to {share}, because {reason}; nothing to do"
         case _:
             assert isinstance(event, NonFiniteStep)
             return f"a gradient of tick {event.tick} was not finite; the step was not taken"

@@ -179,7 +179,10 @@ EVENTS: list[tuple[Event, str]] = [
     (LinkHeard("b"), "b hears this agent again"),
     (
         HyperRateLowered(0.5, "it was too fast"),
-        "hyper step size lowered to 0.5 of what was asked, because it was too fast",
+        (
+            "hyper step size lowered to 0.5 of what was given, or of its own choice, because it was too fast; "
+            "nothing to do"
+        ),
     ),
     (NonFiniteStep(7), "a gradient of tick 7 was not finite; the step was not taken"),
 ]
