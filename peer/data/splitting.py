@@ -13,8 +13,8 @@ from peer.data.inputs import rows_of, tensors_of
 from peer.data.partition import TRAIN_ALL, VALIDATION_OF_IT, parts_of
 from peer.errors import SettingError
 
-TRAIN: Final = TRAIN_ALL * (1 - VALIDATION_OF_IT)
-VALIDATION: Final = TRAIN_ALL * VALIDATION_OF_IT
+TRAIN: Final = round(TRAIN_ALL * (1 - VALIDATION_OF_IT), 9)  # as people would write them
+VALIDATION: Final = round(TRAIN_ALL * VALIDATION_OF_IT, 9)
 
 
 def split(

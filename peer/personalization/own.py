@@ -44,7 +44,9 @@ class OwnTensors(Personalization):
         taken = [name for name in shared if fnmatch.fnmatchcase(name, self._pattern)]
         if not taken:
             told = ", ".join(shared[:SHOWN_MAX]) + (" ..." if len(shared) > SHOWN_MAX else "")
-            raise ProblemError(f"{self} matches no shared tensor; there are {told}")
+            wider = any(fnmatch.fnmatchcase(name, f"*{self._pattern}") for name in shared)
+            hint = f"; did you mean {self.name}:*{self._pattern}?" if wider else ""
+            raise ProblemError(f"{self} matches no shared tensor; there are {told}{hint}")
         if len(taken) == len(shared):
             raise ProblemError(f"{self} leaves nothing to share; give a pattern that fewer tensors match")
         return Leaving(self.name, ground, taken)

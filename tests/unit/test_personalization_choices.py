@@ -220,6 +220,7 @@ def linear() -> nn.Module:
             {"module": linear()},
             "head leaves nothing to share: there are 1 layers with learned tensors",
         ),
+        ("own:.weight", {}, "3.weight, 3.bias; did you mean own:*.weight?"),
         ("own:2.*", {}, "own:2.* matches no shared tensor; there are 0.weight, 0.bias, 1.weight, 1.bias"),
         ("own:*", {}, "own:* leaves nothing to share; give a pattern that fewer tensors match"),
         ("head:3", {}, "head:3 leaves nothing to share: there are 3 layers with learned tensors"),
