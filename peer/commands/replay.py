@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from rich.progress import DownloadColumn, Progress
 
 from peer.display import make_console
+from peer.findings import listed
 from peer.trace.files import versions
 from peer.trace.records import Reader, TraceError
 from peer.trace.replay import replay
@@ -32,6 +33,10 @@ def main(options: argparse.Namespace) -> int:
     console = make_console()
     teller = None if options.story is None else teller_of(options.story)
     story: list[dict[str, object]] = []
+    if options.file.is_dir():
+        names = sorted(path.name for path in options.file.iterdir() if path.is_file())
+        here = f"give one of: {listed(names)}" if names else "and an empty one; give a file"
+        raise TraceError(f"trace: {str(options.file)!r} is a folder, {here}")
     try:
         with options.file.open("rb") as file:
             reader = Reader(file)

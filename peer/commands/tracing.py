@@ -45,6 +45,11 @@ def all_traces(
             raise SettingError("trace_agent", options.trace_agent, "give --trace FOLDER as well")
         yield None
         return
+    if options.trace.is_dir() and any(options.trace.iterdir()):
+        say(
+            f"{options.trace} has files of another run: traces of agents that are in this one too become "
+            "NAME.before, those of others stay and are of that run"
+        )
     traces = Traces(
         options.trace,
         origin,

@@ -213,6 +213,19 @@ def test_what_cannot_be_replayed_is_refused_in_one_line(
     assert line.endswith("its agent has no hyperparameter 'x'; there are: h")
 
 
+def test_a_folder_is_answered_with_what_is_in_it_and_one_in_use_is_told_of(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["replay", str(folder)]) == 2
+    assert "is a folder, give one of: agent-0.0, " in capsys.readouterr().err
+    (tmp_path / "agent-9.0").touch()
+    assert (
+        main(["simulate", "--task", "synthetic", "--agents", "2", "--ticks", "2", "--trace", str(tmp_path)])
+        == 0
+    )
+    assert f"{tmp_path} has files of another run" in capsys.readouterr().out
+
+
 def test_one_agent_of_a_swarm_is_traced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = (*SMALL, "--tick-ms", "5", "--trace", str(tmp_path / "new" / "folder"))
     assert main(["swarm", *arguments, "--trace-agent", "agent-1", "--trace-mb", "0.5"]) == 0
