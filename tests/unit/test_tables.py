@@ -77,6 +77,17 @@ def test_what_is_forgotten_is_free_and_may_come_again() -> None:
     assert set(inbox._newest) == {("a", 0)}, "nothing is kept of epochs that are over"
 
 
+def test_who_only_listened_to_an_epoch_still_knows_what_was_newest_before() -> None:
+    inbox: Inbox[object] = Inbox()
+    inbox.put(push("a", epoch=1, sequence=5), lowest_epoch=1)
+    inbox.take(1)
+    assert inbox.take(9, entered=1) == []
+    assert inbox.put(push("a", epoch=1, sequence=5), lowest_epoch=1) == "stale", "found by the hunt"
+    assert inbox.put(push("a", epoch=1, sequence=6), lowest_epoch=1) == "new"
+    inbox.take(9, entered=9)
+    assert not inbox._newest
+
+
 # ---- table of peers
 
 
