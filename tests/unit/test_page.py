@@ -180,8 +180,8 @@ EVENTS: list[tuple[Event, str]] = [
     (
         HyperRateLowered(0.5, "it was too fast"),
         (
-            "hyper step size lowered to 0.5 of what was given, or of its own choice, because it was too fast; "
-            "nothing to do"
+            "hyper step size lowered to 0.5 of what was given, or of its own choice, because it was "
+            "too fast; nothing to do"
         ),
     ),
     (NonFiniteStep(7), "a gradient of tick 7 was not finite; the step was not taken"),
