@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from peer.settings import AgentSettings
 
 
-ENDS: Final = 20  # losses at either end of training, which are compared; fewer of a short one
+BEGINS: Final = 3  # losses at the beginning, of which the largest is compared with
+ENDS: Final = 20  # the last ones, in the median; fewer where training is short
 
 
 def never() -> bool:
@@ -79,11 +80,11 @@ def train_alone(
 
 
 def _is_in_vain(losses: Sequence[float]) -> bool:
-    """Whether losses end above where they began, in the median, or are no numbers."""
+    """Whether losses end above where they began, or are no numbers."""
     some = min(ENDS, len(losses) // 2)
     if not some:
         return False
-    return not statistics.median(losses[-some:]) <= statistics.median(losses[:some])
+    return not statistics.median(losses[-some:]) <= max(losses[:BEGINS])
 
 
 def _stepped(model: Tensor, gradient: Tensor, size: Scalar, optimizer: ModelSteps | None) -> Tensor:

@@ -42,7 +42,7 @@ class Inbox(Generic[V]):
     def __init__(self, combine: Callable[[Push[V], Push[V]], Push[V]] | None = None) -> None:
         self._slots: dict[Key, Push[V]] = {}
         self._newest: dict[Key, tuple[int, int]] = {}
-        self._epoch = 0  # for which messages were taken last
+        self._lowest = 0  # epoch of which anything is kept
         self._combine = combine
         self.counters = InboxCounters()
         self.links: dict[PeerId, InboxCounters] = {}  # the same, by source
@@ -99,8 +99,9 @@ class Inbox(Generic[V]):
         not believe. One who listens to this epoch has not `entered` it, and may fall back to the one that it
         was in: of that it still knows what was the newest.
         """
-        if epoch != self._epoch:
-            self._epoch, lowest = epoch, min(epoch, entered)
+        lowest = min(epoch, entered)
+        if lowest != self._lowest:
+            self._lowest = lowest
             self._newest = {key: mark for key, mark in self._newest.items() if mark[0] >= lowest}
         taken = [self._slots[key] for key in sorted(self._slots)]
         self._slots.clear()

@@ -58,9 +58,9 @@ def test_a_short_simulated_soak_is_flat(tmp_path: Path, capsys: pytest.CaptureFi
 take = Inbox.take
 
 
-def hoard(self: Any, epoch: int) -> Any:
+def hoard(self: Any, epoch: int, **more: Any) -> Any:
     """Something of what was taken is never forgotten: enough to tell in a process that has done much else."""
-    taken = take(self, epoch)
+    taken = take(self, epoch, **more)
     of_each = [(push.epoch, push.sequence, [copy]) for push in taken for copy in range(8)]
     vars(self).setdefault("hoard", deque()).extend(of_each)
     return taken
