@@ -310,7 +310,7 @@ def print_outcome(console: Console, outcome: Outcome) -> None:
                     f"{100 * found.mean:+.1f} points{interval} ({len(outcome.agents)} agents, paired)",
                 )
     console.print(verdict(outcome), style="bold")
-    for remark in [] if outcome.stuck else remarks(outcome):
+    for remark in remarks(outcome):
         console.print(remark)
     closing = f"{outcome.ticks} ticks in {outcome.wall_s:.1f} s"
     if before := min((agent.ticks_before or 0 for agent in outcome.agents), default=0):

@@ -119,7 +119,7 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Inputs) -> Tenso
     return outputs
 
 
-def check_targets(loss: Callable[..., Tensor], outputs: Tensor, sets: Mapping[str, Samples | None]) -> None:
+def check_targets(loss: Callable[..., Tensor], outputs: Tensor, sets: Mapping[str, Samples]) -> None:
     """Raise `ProblemError` for classes that cross-entropy does not take, naming the set and the remedy.
 
     `outputs` are those for some samples. Other losses know by themselves what they take.
@@ -129,10 +129,9 @@ def check_targets(loss: Callable[..., Tensor], outputs: Tensor, sets: Mapping[st
         return
     classes = outputs.shape[1]
     ignored = getattr(loss, "ignore_index", -100)
-    for name, samples in sets.items():
-        if samples is None or samples[1].shape[1:] == outputs.shape[1:]:  # of probabilities there is no class
+    for name, (_, targets) in sets.items():
+        if targets.shape[1:] == outputs.shape[1:]:  # of probabilities there is no class
             continue
-        targets = samples[1]
         shape, kind = tuple(targets.shape), str(targets.dtype).removeprefix("torch.")
         wanted = f"the loss wants whole numbers from 0 to {classes - 1}, int64"
         if targets.shape[1:] != outputs.shape[2:]:

@@ -68,9 +68,10 @@ class ModuleData:
             seed,
         )
 
-    def sets(self) -> dict[str, Samples | None]:
-        """By name."""
-        return {"train": self.train, "validation": self.validation, "test": self.test}
+    def sets(self) -> dict[str, Samples]:
+        """By name, those that there are."""
+        test = {} if self.test is None else {"test": self.test}
+        return {"train": self.train, "validation": self.validation, **test}
 
     def batches(self) -> ShuffledBatches:
         """Endless training batches."""

@@ -239,6 +239,11 @@ class ModuleProblem:
         return self._data.test
 
     @property
+    def sets(self) -> Mapping[str, Samples]:
+        """All of these that there are, by name: train, validation, test."""
+        return self._data.sets()
+
+    @property
     def module(self) -> nn.Module:
         """As it was given."""
         return self._given_module

@@ -253,7 +253,9 @@ def _of_many(outcome: Outcome) -> str:
 
 
 def remarks(outcome: Outcome) -> list[str]:
-    """What whoever reads the numbers has to know of them; often nothing."""
+    """What whoever reads the numbers has to know of them; often nothing, as of numbers that say nothing."""
+    if outcome.stuck:
+        return []
     found = []
     if "shared" in outcome.columns and all(map(math.isnan, outcome.values("shared"))):
         found.append("No shared model has a score: it predicts only with what is personal.")

@@ -140,8 +140,8 @@ class Swarm(VirtualSeats[Tensor, Member]):
         )
         return agent
 
-    def result(self, member: Member) -> AgentResult:
-        """Copies of what the member knows, or knew when it was killed."""
+    def result(self, member: Member, metrics: Mapping[str, float] | None = None) -> AgentResult:
+        """Copies of what the member knows, or knew when killed; `metrics` in place of those taken last."""
         agent, learner = member.agent, member.learner
         assert agent is not None
         assert learner is not None
@@ -159,7 +159,7 @@ class Swarm(VirtualSeats[Tensor, Member]):
             alive=member.alive,
             counters=self.simulation.counters[member.peer],
             inbox=agent.inbox.counters,
-            metrics=self._metrics(member),
+            metrics=dict(agent.progress.report.metrics) if metrics is None else metrics,
         )
 
     def view(self, member: Member, metrics: Mapping[str, float] | None = None) -> AgentView:
@@ -169,7 +169,7 @@ class Swarm(VirtualSeats[Tensor, Member]):
         seen = AgentView.of(member.agent, Messages.of_simulation(member.agent, counters))
         return seen if metrics is None else seen.with_metrics(metrics)
 
-    def _metrics(self, member: Member) -> Mapping[str, float]:
+    def metrics(self, member: Member) -> Mapping[str, float]:
         """Of what it has come to, unless its settings want none."""
         if not member.settings.evaluate_every:
             return {}
@@ -244,7 +244,7 @@ def simulate(
                 if progress is not None:
                     progress(swarm)
         simulation.run_until(virtual_s)
-        agents = tuple(swarm.result(member) for member in swarm.members)
+        agents = tuple(swarm.result(member, swarm.metrics(member)) for member in swarm.members)
         pairs = zip(swarm.members, agents, strict=True)
         views += [swarm.view(member, agent.metrics) for member, agent in pairs]
     return SimulationResult(

@@ -10,7 +10,7 @@ from peer.data.inputs import tensors_of
 from peer.findings import Finding, Level, listed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor
 
@@ -24,7 +24,7 @@ ALIKE = 1e-6  # of inputs that tell nothing apart
 
 def samples(problem: ModuleProblem) -> Iterator[Finding]:
     """Counts, scales, and classes that are in one set and not in another."""
-    sets = _sets(problem)
+    sets = problem.sets
     counts = ", ".join(f"{name} {len(targets)}" for name, (_, targets) in sets.items())
     few = len(problem.validation_set[1]) < VALIDATION_FEW
     yield Finding(
@@ -51,7 +51,7 @@ def missing(problem: ModuleProblem) -> Iterator[Finding]:
     """Numbers that are none: in which set, in which columns, in how many rows."""
     odd = [
         told
-        for name, (inputs, targets) in _sets(problem).items()
+        for name, (inputs, targets) in problem.sets.items()
         for what, tensor in {**tensors_of(inputs), "targets": targets}.items()
         if tensor.is_floating_point() and (told := _rows(f"{name} {what}", tensor))
     ]
@@ -75,13 +75,6 @@ def _rows(name: str, tensor: Tensor) -> str:
     return f"{name} in {rows} of {len(tensor)} rows{where}"
 
 
-def _sets(problem: ModuleProblem) -> dict[str, Samples]:
-    sets = {"train": problem.training_set, "validation": problem.validation_set}
-    if problem.test_set is not None:
-        sets["test"] = problem.test_set
-    return sets
-
-
 def _scale(name: str, inputs: Tensor) -> Iterator[Finding]:
     deviation = float(inputs.to(torch.float64).std()) if inputs.numel() > 1 else 0.0
     if deviation > LARGE:
@@ -97,7 +90,7 @@ def _scale(name: str, inputs: Tensor) -> Iterator[Finding]:
         )
 
 
-def _classes(sets: dict[str, Samples], outputs: int) -> Iterator[Finding]:
+def _classes(sets: Mapping[str, Samples], outputs: int) -> Iterator[Finding]:
     found: dict[str, set[int]] = {name: set(targets.tolist()) for name, (_, targets) in sets.items()}
     beyond = sorted({label for labels in found.values() for label in labels if not 0 <= label < outputs})
     if beyond:
