@@ -35,6 +35,7 @@ from peer.settings import AgentSettings
 from peer.state import open_state
 from peer.swarm import learn
 from peer.until import Ending, parse_goal
+from peer.worker_threads import filled
 from wire import WebSocketTransport
 from wire.errors import AddressError
 from wire.keys import peer_name
@@ -132,9 +133,8 @@ class Agent:
         self._interrupted = False
 
         def make(found: AgentState) -> None:
-            self._executor = ThreadPoolExecutor(
-                1, "learning", initializer=torch.set_num_threads, initargs=(1,)
-            )
+            own = ThreadPoolExecutor(1, "learning", initializer=torch.set_num_threads, initargs=(1,))
+            self._executor = filled(own, 1)
             self._service = AgentService(
                 problem,
                 self._settings,

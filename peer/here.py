@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from peer.assembly import check_alike
-from peer.running import score_all, worker_threads
+from peer.running import score_all
 from peer.scenario import Scenario
 from peer.seats import Seats
 from peer.swarm import Results
+from peer.worker_threads import keep_waiting_threads, worker_threads
 
 if TYPE_CHECKING:
     import asyncio
@@ -75,6 +76,7 @@ class AgentsHere:
 
     async def open(self) -> None:
         """All who do not join later are there, and know each other."""
+        keep_waiting_threads()
         await self.seats.open()
 
     async def end(self) -> None:

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-import torch
-
-from peer import heap
 from peer.baselines import never
 from peer.details import AgentDetails
 from peer.outcome import AgentOutcome
@@ -20,16 +15,10 @@ from peer.views import AgentView, Messages
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import ThreadPoolExecutor
 
     from peer.service import AgentService
     from peer.tasks import Task
-
-
-def worker_threads(threads: int | None = None) -> ThreadPoolExecutor:
-    """Workers for all agents of this process: one torch thread each, as many as cores by default."""
-    torch.set_num_threads(1)
-    heap.share_one()
-    return ThreadPoolExecutor(max_workers=threads or os.cpu_count() or 1, thread_name_prefix="learning")
 
 
 def view(service: AgentService) -> AgentView:

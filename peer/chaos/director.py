@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 START_S: Final = 180.0  # for all processes to be there; loading torch takes seconds
 RESTART_S: Final = 0.5  # after a process has ended, as supervisors do it
 LOOK_S: Final = 0.5
+WATCHDOG_S: Final = 15.0  # who tells nothing for so long, and is not stopped, is ended: as supervisors do it
 ANSWERED_LOOKS: Final = 4  # in a row
 FRESH_S: Final = 3.0  # what was told longer ago is not known any more
 SCORE_S: Final = 30.0
@@ -161,7 +162,7 @@ class Director:
         """Start a worker again whenever it has ended, until it is told to finish."""
         while not host.finishing.is_set():
             hosts = [agent for agent in self._plan.members[host.number] if agent in self._there]
-            host.killed, host.refused = False, ""
+            host.killed, host.starved, host.given_up, host.refused = False, False, False, ""
             setup = {
                 "task": self._task,
                 "agents": self._plan.agents,
@@ -191,9 +192,13 @@ class Director:
         if host.finishing.is_set() and code == 0:
             return
         how = f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        if host.given_up:
+            how = f"has told nothing for {WATCHDOG_S:g} s, and was {how}"
         excuse = ""
         if host.killed:
             excuse = "killed"
+        elif host.given_up and host.starved:
+            excuse = "hung since its memory was at the limit, ended by the watchdog"
         elif "memory" in host.hit_by:
             excuse = "ended at the memory limit"
         elif not was_up and {"disk", "files"} & set(host.hit_by):
@@ -209,6 +214,7 @@ class Director:
 
     def _heard(self, host: Host, line: Mapping[str, Any]) -> None:
         ((kind, value),) = line.items()
+        host.seen_at = time.monotonic()
         match kind:
             case "status":
                 self._seen(value)
@@ -319,9 +325,18 @@ class Director:
                 if host.process.pid is not None:
                     peak = machine.peak_memory(host.process.pid)
                     self.record.memory[host.number] = max(self.record.memory.get(host.number, 0), peak)
+                self._watch(host)
             self._show(self._now_s() / self._plan.end_s, self._summary())
             if self._is_answered():
                 return
+
+    def _watch(self, host: Host) -> None:
+        """End a process that has come up and tells nothing any more; it is started again."""
+        if "stop" in host.hit_by or not host.up.is_set():
+            host.seen_at = time.monotonic()
+        elif time.monotonic() - host.seen_at > WATCHDOG_S:
+            host.given_up = True
+            host.process.signal(signal.SIGKILL)
 
     def _is_answered(self) -> bool:
         """Whether all have had the answer for long enough; only where that can be known."""

@@ -125,6 +125,7 @@ class Mischief:
                 finally:
                     machine.lift(pid)
             case "memory":
+                host.starved = True
                 machine.exhaust_memory(pid)
                 process.send({"fill": FILL_BYTES})
                 try:

@@ -102,5 +102,8 @@ class Host:
         self.up = asyncio.Event()  # all its agents listen
         self.hit_by: list[str] = []  # the troubles that it is in
         self.killed = False
+        self.starved = False  # it has been at a limit of memory since it was started
+        self.seen_at = 0.0  # monotonic; when it last told anything
+        self.given_up = False  # it said nothing for too long, and was ended
         self.finishing = asyncio.Event()  # it is not started again
         self.refused = ""  # why it could not use a state directory

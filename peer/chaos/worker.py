@@ -40,13 +40,14 @@ from peer.key_files import read_key_ring
 from peer.member import Member
 from peer.page.hosted import HostedAgents
 from peer.page.watch import Watch
-from peer.running import answer, worker_threads
+from peer.running import answer
 from peer.seats import CommonTime
 from peer.service import AgentService
 from peer.settings import AgentSettings
 from peer.state import StateDirectory
 from peer.tasks import make_task
 from peer.until import Ending
+from peer.worker_threads import keep_waiting_threads, worker_threads
 from wire import FaultPlan, LiveFaults
 from wire.keys import peer_name
 
@@ -121,6 +122,7 @@ class Worker:
 
     async def run(self, commands: asyncio.StreamReader) -> None:
         """Until told to finish, or nobody is there who could. Bugs are raised."""
+        keep_waiting_threads()
         try:
             async with self._group:
                 for name in self._setup.hosts:

@@ -29,7 +29,7 @@ from peer.options import (
     shard_of,
 )
 from peer.outcome import Outcome
-from peer.running import Running, answer, details, score, worker_threads
+from peer.running import Running, answer, details, score
 from peer.scenario import told
 from peer.service import AgentService
 from peer.service_manager import ServiceManager
@@ -37,6 +37,7 @@ from peer.state import open_state
 from peer.swarm import learn
 from peer.tasks import make_task
 from peer.trace.origins import of_task
+from peer.worker_threads import keep_waiting_threads, worker_threads
 from wire import LiveFaults
 from wire.addresses import is_loopback
 from wire.keys import display_fingerprint, peer_name
@@ -104,6 +105,7 @@ def main(options: argparse.Namespace) -> int:
 
     async def run() -> int:
         executor = worker_threads()
+        keep_waiting_threads()
         stop = asyncio.Event()
         with (
             stopped_by_signals(stop) as in_haste,

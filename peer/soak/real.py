@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -16,7 +13,6 @@ import torch
 from peer.baselines import never
 from peer.outcome import Kind
 from peer.quadratic import QuadraticProblem, closed_form
-from peer.running import worker_threads
 from peer.scenario import Kill, Restart, Scenario, member_names
 from peer.seats import Seats
 from peer.settings import AgentSettings
@@ -24,6 +20,7 @@ from peer.soak import virtual
 from peer.soak.virtual import DOWN, tracking, who_restarts
 from peer.swarm import learn
 from peer.until import Ending
+from peer.worker_threads import keep_waiting_threads, worker_threads
 from wire import FaultPlan, Uniform
 
 if TYPE_CHECKING:
@@ -39,7 +36,6 @@ if TYPE_CHECKING:
 
 TICK_S = 0.02
 FAULTS = FaultPlan(drop=0.1, delay_s=Uniform(0.0, TICK_S), duplicate=0.01)
-WRITERS = 4  # of checkpoints and epochs; as many may be under way at once
 SETTINGS = replace(virtual.SETTINGS, tick_s=TICK_S, listen_s_max=AgentSettings().listen_s_max)
 
 
@@ -88,7 +84,7 @@ class RealSoak(Seats):
     def __init__(self, agents: int, seed: int, samples: int, sample_s: float) -> None:
         self.task = SoakTask(agents, seed)
         self.sample_s = sample_s
-        self.executor = filled(worker_threads(), os.cpu_count() or 1)
+        self.executor = worker_threads()
         self._former_ticks = 0
         names = member_names(agents)
         changes: list[AnyChange[str]] = []
@@ -118,8 +114,7 @@ class RealSoak(Seats):
 
     async def soak(self, samples: int, take: Callable[[], None], stop: asyncio.Event) -> None:
         """Learn until `stop` is set or all samples are there, each by a call of `take`."""
-        writers = ThreadPoolExecutor(WRITERS, thread_name_prefix="writing")
-        asyncio.get_running_loop().set_default_executor(filled(writers, WRITERS))
+        keep_waiting_threads()
         try:
             await self.open()
             began = time.monotonic()
@@ -168,14 +163,6 @@ class RealSoak(Seats):
         found = [stream.estimate for stream in tracking(agents)]
         truths = (truth.model, truth.adjoint) * len(agents)
         return max(_distance(one, other) for one, other in zip(found, truths, strict=True))
-
-
-def filled(pool: ThreadPoolExecutor, workers: int) -> ThreadPoolExecutor:
-    """The pool with all its threads: coming one by one, when all are busy, they would look like a leak."""
-    together = threading.Barrier(workers)
-    for waiting in [pool.submit(together.wait) for _ in range(workers)]:
-        waiting.result()
-    return pool
 
 
 def _distance(found: Tensor, truth: Tensor) -> float:

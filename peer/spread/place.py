@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Final
 from peer.agent_status import agent_status
 from peer.page.hosted import HostedAgents
 from peer.page.watch import Watch
-from peer.running import score_all, worker_threads
+from peer.running import score_all
 from peer.scenario import Scenario
 from peer.seats import Seats
 from peer.spread.crew import PlaceLostError
 from peer.swarm import stay_small
 from peer.tasks import make_task
+from peer.worker_threads import keep_waiting_threads, worker_threads
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
@@ -104,6 +105,7 @@ class Place:
         )
         self._task = task = await asyncio.to_thread(settlement.make_task)
         self._executor = worker_threads(settlement.threads)
+        keep_waiting_threads()
         self._seats = Seats(
             task,
             settlement.settings,

@@ -21,8 +21,9 @@ import pytest
 
 from peer.chaos import machine, network
 from peer.chaos.machine import PREFIX, Workplace
+from peer.chaos.mischief import Mischief
 from peer.chaos.plan import KINDS
-from peer.chaos.process import ROOT, Process
+from peer.chaos.process import ROOT, Host, Process
 from peer.cli import main
 from tests.runtime.agents import alive, group, quadratics, rejected, ring
 
@@ -157,6 +158,32 @@ def test_an_agent_that_does_not_come_back_is_missed(
     told = capsys.readouterr().out
     assert re.search(r"lost: all are there at the end, .*: agent-[01]: not there at the end\n", told)
     assert "were lost" in told
+
+
+@pytest.mark.parametrize("is_of_memory", [True, False])
+def test_a_process_that_hangs_is_ended_by_the_watchdog(
+    is_of_memory: bool,
+    nothing_left: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Found by chance: without memory a process hung instead of ending, and nobody started it again."""
+    monkeypatch.setattr("peer.commands.chaos.KINDS", ("memory",))
+    monkeypatch.setattr("peer.chaos.director.WATCHDOG_S", 2.0)
+    monkeypatch.setattr("peer.chaos.plan.QUIET_S_MIN", 0.0)
+
+    async def hang(_: Mischief, host: Host, pid: int, *__: object) -> None:
+        host.starved = is_of_memory
+        os.kill(pid, signal.SIGSTOP)
+
+    monkeypatch.setattr(Mischief, "_do", hang)
+    assert chaos("--agents", "2", "--processes", "2", "--minutes", "0.5") == (0 if is_of_memory else 1)
+    told = " ".join(capsys.readouterr().out.split())
+    assert "has told nothing for 2 s, and was ended by SIGKILL" in told
+    excuse = "hung since its memory was at the limit, ended by the watchdog"
+    assert (f"({excuse})" in told) == is_of_memory
+    assert ("lost: no process ends, or is refused its state, by itself" in told) != is_of_memory
+    assert "is back" in told
 
 
 def test_an_agent_whose_state_is_taken_away_is_not_itself_any_more(

@@ -21,8 +21,9 @@ from peer.scenario import Kill, Restart
 from peer.soak.census import tables
 from peer.soak.measures import SPEED
 from peer.soak.meter import Meter
-from peer.soak.real import WRITERS, RealSoak
+from peer.soak.real import RealSoak
 from peer.soak.virtual import VirtualSoak
+from peer.worker_threads import WAITING
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -127,7 +128,7 @@ async def test_a_short_real_soak_is_exact_and_tells_all() -> None:
 
     before = threading.active_count()  # with those that learn
     await soaked.soak(3, look, asyncio.Event())
-    assert set(threads) == {before + WRITERS}, "found by an hour: pools that fill slowly look like a leak"
+    assert set(threads) == {before + WAITING}, "found by an hour: pools that fill slowly look like a leak"
     assert [one["lives"] for one in found] == [[1, 1, 2]] * 3
     assert min(one["error"] for one in found) < 1e-3, found
     assert all(one["Liveness.lives"] == 6 for one in found)
