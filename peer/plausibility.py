@@ -11,7 +11,7 @@ Estimates grow by themselves: they begin anywhere, often at zero, and for as lon
 agent hears nobody and spends its mass on others, they hardly move; then the whole way is gone in a few steps.
 So a link's history alone is no measure of them: they have to be out of proportion to everything seen, on any
 link and here. And next to nothing is no measure at all, neither as a history nor as an own estimate, for
-which as many own steps stand as any task takes.
+which as many own steps stand as any task takes. Who does not know yet how far it will step judges none.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Plausibility:
     def own(self, stream: int, share: float, estimate: float) -> None:
         """Note what this agent itself holds: the lengths of its mass, or gradient, and of its estimate.
 
-        Or of some steps along that gradient, if that is longer.
+        Or of some steps along that gradient, if that is longer; 0 if it does not know yet how long they are.
         """
         _note(_record(self._own, stream), share, estimate)
 
@@ -101,8 +101,8 @@ class Plausibility:
                 f"largest share seen on this link is {link.share:.3g}, on any {largest.share:.3g}; own mass "
                 f"{own.share:.3g}"
             )
-        known = max(link.estimate, largest.estimate, own.estimate) if has_history else 0.0
-        if 0.0 < OWN_MARGIN * own.estimate < estimate or 0.0 < ESTIMATE_MARGIN * known < estimate:
+        known = max(link.estimate, largest.estimate, own.estimate) if has_history else math.inf
+        if own.estimate > 0.0 and estimate > min(OWN_MARGIN * own.estimate, ESTIMATE_MARGIN * known):
             return (
                 f"the estimate of block {block} has length {estimate:.3g}; the longest seen on this link is "
                 f"{link.estimate:.3g}, on any {largest.estimate:.3g}; the own {own.estimate:.3g}"

@@ -142,10 +142,10 @@ class Solver(Generic[V]):
         report.objections, report.disagreements = objections, disagreements
         report.tuning = self.tuner.tuning
         for index, stream in enumerate(self.streams):
-            length = self._algebra.norm(stream.estimate)
+            length = 0.0
             if self.tuner.is_ready:
                 step = self._algebra.norm_of_multiple(stream.gradient, (steps.model, steps.adjoint)[index])
-                length = max(length, STEPS_TO_GO * step)
+                length = max(self._algebra.norm(stream.estimate), STEPS_TO_GO * step)
             self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1
         if self._ticks % SPACING_CHECK_TICKS == 0:
@@ -209,7 +209,8 @@ class Solver(Generic[V]):
         self._return_to(before)
         own = [self._algebra.norm(gradient) for gradient in self._gradients()]
         for index, estimate in enumerate(before):
-            self._plausibility.own(index, own[index], self._algebra.norm(estimate))
+            length = self._algebra.norm(estimate) if self.tuner.is_ready else 0.0
+            self._plausibility.own(index, own[index], length)
         wrong = [self._plausibility.is_beyond_own(index, after[index]) for index in range(2)]
         self._return_to((before[0] if wrong[0] else reached[0], before[1] if any(wrong) else reached[1]))
         if not any(wrong) or len(senders) > 1:

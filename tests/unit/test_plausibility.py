@@ -25,6 +25,7 @@ def objection(
 
 def experienced(messages: int = HISTORY_MIN, *sources: str) -> Plausibility:
     judge = Plausibility()
+    judge.own(0, 0.0, 1.0)
     for source in sources or ("a", "c"):
         for _ in range(messages):
             assert objection(judge, source) is None
@@ -50,6 +51,18 @@ def test_an_estimate_is_measured_by_all_that_was_ever_seen() -> None:
     judge.own(0, 1.0, 0.16)
     assert objection(judge, "a", estimate=0.894) is None
     assert objection(judge, "a", estimate=1.1 * ESTIMATE_MARGIN * 0.894) is not None
+
+
+def test_who_does_not_know_its_own_steps_judges_no_estimate() -> None:
+    """Found by a test under load: the swarm had hardly moved, and went the whole way before this agent."""
+    judge = Plausibility()
+    for _ in range(2 * HISTORY_MIN):
+        assert objection(judge, "a", estimate=2.34e-5) is None
+    judge.own(0, 1.0, 0.0)
+    assert objection(judge, "a", estimate=1.68) is None
+    assert objection(judge, "a", growth=1.1 * OWN_MARGIN) is not None
+    judge.own(0, 1.0, 20.0)
+    assert objection(judge, "a", estimate=1.1 * ESTIMATE_MARGIN * 20.0) is not None
 
 
 def test_an_honest_sum_jumps_after_a_cut() -> None:

@@ -309,6 +309,18 @@ def test_the_tracker_of_the_others_corrects_every_local_step() -> None:
     assert list(solver.model.stepped) == [-Fraction(9, 4)] * 2
 
 
+def test_estimates_are_no_measure_before_steps_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An honest agent was disbelieved by one whose estimates only others had moved."""
+    solver = make_solver()
+    solver.model.replace_estimate(WHOLE, vector(Fraction(1, 1000), 0))
+    with monkeypatch.context() as unready:
+        unready.setattr(type(solver.tuner), "is_ready", property(lambda _: False))
+        solver.tick([], MOVE)
+        assert solver.snapshot().part("scale").values["0"][1] == 0.0
+    solver.tick([], MOVE)
+    assert solver.snapshot().part("scale").values["0"][1] > 1.0
+
+
 def test_damping_pulls_the_adjoint_to_zero() -> None:
     """Reference: DESIGN (6): (d2f/dx2) p - dF/dx + delta p."""
     solver = make_solver(damping=HALF)
