@@ -5,7 +5,7 @@ lines of code, only another `Algebra`. Whatever is not an operator of the vector
 
 What an agent does with whole vectors in every tick is here as well, and works in place. Written with
 operators, as below, each of these makes several vectors as long as the model; tensors do the same in one
-pass through memory (`peer.tensors`).
+pass through memory (`peer.tensor_algebra`).
 """
 
 from __future__ import annotations
@@ -49,12 +49,16 @@ class Algebra(Protocol[V]):
     * wire: what a message carries.
 
     What works in place changes its first argument, or the one named `target`, and no other. Arguments are of
-    equal length and of the precision of mass, but `gradient` and what was heard, which may be of any. The
-    result is that of the operators, element by element and in the order written here.
+    equal length and of the precision of mass, but gradients and what crosses the wire, which may be of any.
+    The result is that of the operators, element by element and in the order written here.
     """
 
     def zeros(self, size: int) -> V:
         """A new vector of zeros in the precision of mass."""
+
+    def zeros_of_wire(self, size: int) -> V:
+        """A new vector of zeros in the precision of the wire, or a finer one."""
+        return self.zeros(size)
 
     def ones(self, size: int) -> V:
         """A new vector of ones in the precision of mass."""
@@ -64,6 +68,11 @@ class Algebra(Protocol[V]):
 
     def to_mass(self, vector: V) -> V:
         """The same elements in the precision of mass, exactly; may be the vector itself."""
+
+    def holding(self, vector: V, other: V) -> V:
+        """The vector in a precision that holds the elements of both exactly; may be the vector itself."""
+        del other
+        return vector
 
     def to_wire(self, vector: V) -> V:
         """A new vector: the elements rounded to the precision of the wire; later changes do not reach it."""
@@ -104,9 +113,9 @@ class Algebra(Protocol[V]):
         target[whole(target)] = target / divisor
 
     def exchange(self, target: V, old: V, new: V) -> None:
-        """`target += new - old`, then `old = new`; `new` may be of any precision."""
+        """`target += new - old`, then `old = new`, which `old` must hold exactly (`holding`)."""
         new = self.to_mass(new)
-        target[whole(target)] = target + (new - old)
+        target[whole(target)] = target + (new - self.to_mass(old))
         old[whole(old)] = new
 
     def average(
@@ -125,11 +134,25 @@ class Algebra(Protocol[V]):
 
     def descend(self, point: V, gradient: V, tracker: V, put_in: V, size: Scalar, target: V) -> None:
         """`target = point - (gradient + (tracker - put_in)) * size`; `target` may be `point`."""
-        target[whole(target)] = point - (self.to_mass(gradient) + (tracker - put_in)) * size
+        step = self.to_mass(gradient) + (tracker - self.to_mass(put_in))
+        target[whole(target)] = point - step * size
 
     def accelerate(self, velocity: V, momentum: Scalar, start: V, end: V) -> None:
         """`velocity = velocity * momentum + (end - start)`."""
         velocity[whole(velocity)] = velocity * momentum + (end - start)
+
+    def step(
+        self, velocity: V, start: V, gradient: V, tracker: V, put_in: V, size: Scalar, momentum: Scalar
+    ) -> tuple[float, float]:
+        """`descend` from `start` to an end, `accelerate` towards it, `exchange` gradients in the tracker.
+
+        Returns the lengths of tracker and gradient.
+        """
+        end = self.copy(start)
+        self.descend(start, gradient, tracker, put_in, size, end)
+        self.accelerate(velocity, momentum, start, end)
+        self.exchange(tracker, put_in, gradient)
+        return self.norm(tracker), self.norm(put_in)
 
     def announce_sum(self, one: V, other: V, span: Span) -> V:
         """A new vector for the wire: `one + other`, rounded."""
@@ -138,9 +161,10 @@ class Algebra(Protocol[V]):
     def announce_share(self, held: V, pushed: V, span: Span, copies: int) -> V:
         """A new vector for the wire: what has been pushed to each of `copies` targets, with one more share.
 
-        `pushed += held / (copies + 1)`, rounded to the wire; `held` loses exactly what all targets gained.
+        `pushed += held / (copies + 1)`, rounded to the wire, of which it may be; `held` loses exactly what
+        all targets gained.
         """
-        before, rest = pushed[span], held[span]
+        before, rest = self.to_mass(pushed[span]), held[span]
         announced = self.to_wire(before + rest / (copies + 1))
         after = self.to_mass(announced)
         held[span] = rest - (after - before) * copies
@@ -151,3 +175,11 @@ class Algebra(Protocol[V]):
         """A new vector, of mass: what a total has grown by since it was `before`; None: since nothing."""
         total = self.to_mass(announced)
         return self.copy(total) if before is None else total - self.to_mass(before)
+
+    def noted(self, announced: V, before: V | None) -> V:
+        """What is `before` next time: the elements announced, in a vector that nobody else has.
+
+        `before` may be written over.
+        """
+        del before
+        return self.copy(announced)

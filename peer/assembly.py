@@ -14,7 +14,8 @@ from peer.errors import ProblemError
 from peer.optimizers import model_steps, optimizer_maker
 from peer.orders import block_spans
 from peer.solver import Solver
-from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import FlatLayout, from_array, to_array
 from peer.torch_learner import TorchLearner
 from wire import PROTOCOL_VERSION, Push, codec, decode_push, push_bytes_overhead_max
 
@@ -116,5 +117,5 @@ def encode_parts(push: Push[Tensor], version: int = PROTOCOL_VERSION) -> list[by
 
 def decode(frame: bytes | memoryview) -> Push[Tensor]:
     """The message of a frame. Raises `wire.DecodeError`."""
-    push = decode_push(bytearray(frame))  # one copy for all arrays: tensors want to own what they view
+    push = decode_push(frame)
     return push.with_arrays(tuple([from_array(array) for array in push.arrays]))

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 from peer.optimizers import model_steps
-from peer.tensors import FlatLayout, TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import FlatLayout
 from peer.tuning.tuner import ALONE, Tuner
 
 if TYPE_CHECKING:

@@ -30,11 +30,8 @@ class Ledger(Protocol[V]):
     def push(self, span: Span, copies: int) -> V:
         """Split the block into `copies + 1` equal parts, keep one; return what the targets are told."""
 
-    def growth(self, source: PeerId, span: Span, announced: V) -> V:
-        """The mass that an announcement brings. The caller has checked that it is newer than the last."""
-
     def absorb(self, source: PeerId, span: Span, announced: V) -> None:
-        """Add it."""
+        """Add the mass that it brings. The caller has checked that it is newer than the last."""
 
 
 class RunningSum(Generic[V]):
@@ -55,7 +52,7 @@ class RunningSum(Generic[V]):
     def reset(self, held: V) -> None:
         """Begin an epoch holding exactly this; everything about links is forgotten."""
         self.held = self._algebra.copy(self._algebra.to_mass(held))
-        self.pushed = self._algebra.zeros(len(held))  # sigma in DESIGN (7); representable on the wire
+        self.pushed = self._algebra.zeros_of_wire(len(held))  # sigma in DESIGN (7)
         self.received: dict[tuple[PeerId, int], V] = {}  # rho in DESIGN (8), by source and start of block
         self._grown: tuple[PeerId, int, V, V] | None = None  # what was asked for last, and the answer
 
@@ -71,14 +68,15 @@ class RunningSum(Generic[V]):
 
     def absorb(self, source: PeerId, span: Span, announced: V) -> None:
         """Add `growth`, which has often been asked for just before."""
+        place = source, span.start
         match self._grown:
-            case (of, start, which, growth) if which is announced and (of, start) == (source, span.start):
+            case (of, start, which, growth) if which is announced and (of, start) == place:
                 pass
             case _:
                 growth = self.growth(source, span, announced)
         self._grown = None
         self._algebra.add_to_block(self.held, span, growth)
-        self.received[source, span.start] = announced
+        self.received[place] = self._algebra.noted(announced, self.received.get(place))
 
 
 class SentShares(Generic[V]):
@@ -98,10 +96,6 @@ class SentShares(Generic[V]):
         self.held[span] = self.held[span] - self._algebra.to_mass(share) * copies
         return share
 
-    def growth(self, source: PeerId, span: Span, announced: V) -> V:  # noqa: ARG002  (one signature)
-        """The share."""
-        return self._algebra.to_mass(announced)
-
-    def absorb(self, source: PeerId, span: Span, announced: V) -> None:
+    def absorb(self, source: PeerId, span: Span, announced: V) -> None:  # noqa: ARG002  (one signature)
         """Add the share."""
-        self.held[span] = self.held[span] + self.growth(source, span, announced)
+        self.held[span] = self.held[span] + self._algebra.to_mass(announced)

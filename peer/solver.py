@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Generic
 
 from peer.algebra import Algebra, V
 from peer.learner import TickReport
+from peer.local_steps import LocalSteps
 from peer.orders import BlockPush
 from peer.plausibility import Claim, Plausibility
 from peer.snapshot import Snapshot, SnapshotError
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Sequence
 
-    from peer.algebra import Scalar, Span
+    from peer.algebra import Span
     from peer.inner_optimizer import InnerOptimizer
     from peer.learner import Learner
     from peer.orders import Orders
@@ -74,11 +75,7 @@ class Solver(Generic[V]):
         self._plausibility = Plausibility()
         self._absorbed: dict[tuple[PeerId, int], tuple[int, int]] = {}  # last sequence, and own tick then
         self._entered_on = 0  # own tick
-        self._ends = (
-            algebra.copy(self.model.estimate),
-            algebra.copy(self.adjoint.estimate),
-        )  # of local steps
-        self._sums: tuple[V, V] | None = None  # of their gradients, if there are several
+        self._walk = LocalSteps(self.model, self.adjoint, algebra, optimizer)
         self._joined: tuple[tuple[V, ...], list[PeerId]] | None = None  # estimates before, and who was heard
 
     def array_lengths(self, block: int) -> tuple[int, ...]:
@@ -144,7 +141,7 @@ class Solver(Generic[V]):
         for index, stream in enumerate(self.streams):
             length = 0.0
             if self.tuner.is_ready:
-                step = self._algebra.norm_of_multiple(stream.gradient, (steps.model, steps.adjoint)[index])
+                step = stream.residual()[1] * float((steps.model, steps.adjoint)[index])
                 length = max(self._algebra.norm(stream.estimate), STEPS_TO_GO * step)
             self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1
@@ -232,7 +229,7 @@ class Solver(Generic[V]):
 
     def _absorb(self, pushes: Sequence[Push[V]]) -> tuple[tuple[PeerId, str], ...]:
         objections: dict[PeerId, str] = {}
-        for push in pushes:
+        for push in sorted(pushes, key=lambda one: one.block):  # so that its own block is near for each
             if push.sender in objections:
                 continue
             claims = self._claims(push)
@@ -291,15 +288,15 @@ class Solver(Generic[V]):
         settings, algebra, tuner = self._settings, self._algebra, self.tuner
         moving = orders.moving and tuner.is_ready
         steps = settings.local_steps if moving else 1
-        estimates = self.model.estimate, self.adjoint.estimate
-        probe = tuner.direction(*estimates, self._direction, way, moving=moving)
-        model, adjoint = estimates
+        walk = self._walk
+        walk.begin(steps, moving=moving)
+        probe = tuner.direction(*walk.point, self._direction, way, moving=moving)
         local_step_size = settings.local_step_size
         if local_step_size is None:
             local_step_size = self.learner.local_step_size(sizes.model) if tuner.chooses else sizes.model
         report = TickReport()
-        means: tuple[V, V] = self._ends
         for step in range(steps):
+            model, adjoint = walk.point
             if step or probe is None:
                 evaluation = self.learner.evaluate(model, adjoint, local_step_size)
             else:
@@ -317,21 +314,14 @@ class Solver(Generic[V]):
                 evaluation.training_loss,
                 evaluation.validation_loss,
             )
-            means = self._add_up(gradients, step, steps)
-            if moving:
-                self.adjoint.descend(adjoint, gradients[1], sizes.adjoint, self._ends[1])
-                self._step_model(model, gradients[0], sizes.model, evaluation.local_step_is_finite)
-                model, adjoint = self._ends
-            reached = self._ends if moving else gradients
-            if not (evaluation.local_step_is_finite and all(map(algebra.is_finite, reached))):
+            if not walk.take(gradients, sizes, holds=evaluation.local_step_is_finite):
                 report.step_is_finite = False
                 self.learner.finish_tick(0.0)
                 for stream in self.streams:
                     stream.rest()
                 tuner.pause()
                 return report
-        self.model.learn(model, means[0], sizes.momentum if self._optimizer is None else 0)
-        self.adjoint.learn(adjoint, means[1], sizes.momentum)
+        walk.finish()
         rate = orders.hyper_step_size if moving else 0.0
         if rate and settings.hyper_step_size is None:
             hyper = self.learner.finish_tick(rate, tuner.settling_ticks)
@@ -342,35 +332,10 @@ class Solver(Generic[V]):
         report.model_residual, report.adjoint_residual = self.model.residual(), self.adjoint.residual()
         return report
 
-    def _step_model(self, point: V, gradient: V, size: Scalar, holds: bool) -> None:
-        """DESIGN (4), or as an optimizer has it, which must see nothing of a tick that does not count."""
-        optimizer, algebra, (end, other) = self._optimizer, self._algebra, self._ends
-        if optimizer is None:
-            self.model.descend(point, gradient, size, end)
-            return
-        self.model.descend(optimizer.origin, gradient, 1, optimizer.direction)
-        if holds and algebra.is_finite(optimizer.direction) and algebra.is_finite(other):
-            optimizer.step(point, size, end)
-        else:
-            algebra.assign(end, optimizer.direction)
-
     def _direction(self) -> V:
         """Where both streams would descend; they undo each other at first where both sets are the same."""
         both = self.model.direction() + self.adjoint.direction()
         return both if self._algebra.norm(both) else self.model.direction()
-
-    def _add_up(self, gradients: tuple[V, V], step: int, steps: int) -> tuple[V, V]:
-        """Their sum over the local steps so far; after the last the mean."""
-        algebra = self._algebra
-        if steps == 1:
-            return gradients
-        if self._sums is None:
-            self._sums = algebra.copy(self._ends[0]), algebra.copy(self._ends[1])
-        for total, gradient in zip(self._sums, gradients, strict=True):
-            (algebra.add if step else algebra.assign)(total, gradient)
-            if step == steps - 1:
-                algebra.divide(total, steps)
-        return self._sums
 
     def _push(self, orders: Orders) -> tuple[BlockPush[V], ...]:
         """Announce the blocks whose turn it is, as far as the budget allows; the others' turn comes later."""

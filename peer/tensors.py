@@ -2,209 +2,26 @@
 
 from __future__ import annotations
 
-import math
 import sys
 from itertools import accumulate, pairwise
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from peer.algebra import Algebra
 from peer.errors import ProblemError
 from wire import Array
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
-    from peer.algebra import Span
-    from peer.settings import WireDtype
     from peer.snapshot import Plain
 
 assert sys.byteorder == "little", "wire arrays are little-endian; big-endian machines are not supported"
 
 _WIRE_NAMES: Mapping[torch.dtype, Literal["<f4", "<f8"]] = {torch.float32: "<f4", torch.float64: "<f8"}
-PIECE: Final = 2**14  # elements: several fit the cache that one core has for itself
-_WIRE_DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-class TensorAlgebra(Algebra[Tensor]):
-    """`peer.algebra.Algebra` for torch tensors: mass in float64, the wire in float32 or float64.
-
-    In place, one piece after the other: what comes in between never leaves the processor's cache, and nothing
-    as long as the model is allocated. Element by element the results are those of the operators.
-    """
-
-    def __init__(self, wire_dtype: WireDtype = "float32") -> None:
-        self.wire_dtype = _WIRE_DTYPES[wire_dtype]
-
-    def zeros(self, size: int) -> Tensor:
-        """Float64 zeros."""
-        return torch.zeros(size, dtype=torch.float64)
-
-    def ones(self, size: int) -> Tensor:
-        """Float64 ones."""
-        return torch.ones(size, dtype=torch.float64)
-
-    def copy(self, vector: Tensor) -> Tensor:
-        """A clone."""
-        return vector.clone()
-
-    def to_mass(self, vector: Tensor) -> Tensor:
-        """Float64; exact."""
-        return vector if vector.dtype is torch.float64 else vector.to(torch.float64)
-
-    def to_wire(self, vector: Tensor) -> Tensor:
-        """Rounded to the wire's dtype; always a copy."""
-        return vector.to(self.wire_dtype, copy=True)
-
-    def norm(self, vector: Tensor) -> float:
-        """Euclidean length."""
-        return math.sqrt(float(torch.dot(vector, vector)))
-
-    def norm_of_multiple(self, vector: Tensor, factor: float | Tensor) -> float:
-        """As in `Algebra`, but for rounding; `factor` may be a vector where settings are compared."""
-        if isinstance(factor, Tensor):
-            return self.norm(vector * factor)
-        return abs(factor) * self.norm(vector)
-
-    def dot(self, one: Tensor, other: Tensor) -> float:
-        """Inner product."""
-        return float(torch.dot(one, other))
-
-    def is_finite(self, vector: Tensor) -> bool:
-        """A finite sum proves finite elements in one pass; only sums that are not are looked at again."""
-        return math.isfinite(float(vector.sum())) or bool(torch.isfinite(vector).all())
-
-    def spacing(self, vector: Tensor) -> float:
-        """Distance to the next number of the wire's dtype, at the largest magnitude."""
-        least, most = torch.aminmax(vector)
-        largest = max(-least, most).to(self.wire_dtype).numpy()
-        return float(np.spacing(largest))
-
-    # ---- in place
-
-    def assign(self, target: Tensor, vector: Tensor) -> None:
-        """As in `Algebra`."""
-        target.copy_(vector)
-
-    def add(self, target: Tensor, vector: Tensor, factor: float = 1) -> None:
-        """As in `Algebra`."""
-        for total, piece in _pieces(target, vector):
-            total.add_(piece if factor == 1 else piece.to(torch.float64) * factor)
-
-    def add_to_block(self, target: Tensor, span: Span, vector: Tensor) -> None:
-        """As in `Algebra`."""
-        target[span].add_(vector)
-
-    def divide(self, target: Tensor, divisor: float) -> None:
-        """As in `Algebra`."""
-        target.div_(divisor)
-
-    def exchange(self, target: Tensor, old: Tensor, new: Tensor) -> None:
-        """As in `Algebra`."""
-        room = _room(target)
-        for total, before, after in _pieces(target, old, new):
-            change = room[: len(total)].copy_(after)
-            total.add_(change.sub_(before))
-            before.copy_(after)
-
-    def average(
-        self,
-        estimate: Tensor,
-        velocity: Tensor,
-        heard: Sequence[tuple[Span, Sequence[Tensor]]],
-        *,
-        measure: bool,
-    ) -> float:
-        """As in `Algebra`."""
-        square = 0.0
-        covered = sorted([*heard, (slice(len(estimate), len(estimate)), ())], key=lambda one: one[0].start)
-        end = 0
-        for span, others in covered:
-            for at, told in ((slice(end, span.start), ()), (span, others)):
-                if at.stop > at.start:
-                    square += _averaged(estimate[at], velocity[at], told, measure=measure)
-            end = max(end, span.stop)
-        return math.sqrt(square)
-
-    def descend(
-        self,
-        point: Tensor,
-        gradient: Tensor,
-        tracker: Tensor,
-        put_in: Tensor,
-        size: float,
-        target: Tensor,
-    ) -> None:
-        """As in `Algebra`."""
-        room = _room(target)
-        for end, start, fresh, held, before in _pieces(target, point, gradient, tracker, put_in):
-            step = torch.sub(held, before, out=room[: len(end)])
-            torch.sub(start, step.add_(fresh).mul_(size), out=end)
-
-    def accelerate(self, velocity: Tensor, momentum: float, start: Tensor, end: Tensor) -> None:
-        """As in `Algebra`."""
-        room = _room(velocity)
-        for speed, first, last in _pieces(velocity, start, end):
-            speed.mul_(momentum).add_(torch.sub(last, first, out=room[: len(speed)]))
-
-    def announce_sum(self, one: Tensor, other: Tensor, span: Span) -> Tensor:
-        """As in `Algebra`."""
-        first, second = one[span], other[span]
-        announced = torch.empty(len(first), dtype=self.wire_dtype)
-        room = _room(first)
-        for told, some, more in _pieces(announced, first, second):
-            told.copy_(torch.add(some, more, out=room[: len(told)]))
-        return announced
-
-    def announce_share(self, held: Tensor, pushed: Tensor, span: Span, copies: int) -> Tensor:
-        """As in `Algebra`."""
-        rest, total = held[span], pushed[span]
-        announced = torch.empty(len(rest), dtype=self.wire_dtype)
-        room = _room(rest)
-        for told, kept, before in _pieces(announced, rest, total):
-            after = torch.div(kept, copies + 1, out=room[: len(told)])
-            told.copy_(after.add_(before))
-            kept.sub_(after.copy_(told).sub_(before).mul_(copies))
-            before.copy_(told)
-        return announced
-
-    def grown(self, announced: Tensor, before: Tensor | None) -> Tensor:
-        """As in `Algebra`."""
-        total = announced.to(torch.float64, copy=True)
-        return total if before is None else total.sub_(before)
-
-
-def _room(vector: Tensor) -> Tensor:
-    """For what comes in between."""
-    return torch.empty(min(len(vector), PIECE), dtype=torch.float64)
-
-
-def _pieces(*vectors: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Views of vectors of equal length, piece by piece."""
-    if len(vectors[0]) <= PIECE:
-        return iter((vectors,))
-    return zip(*(torch.split(vector, PIECE) for vector in vectors), strict=True)
-
-
-def _averaged(estimate: Tensor, velocity: Tensor, heard: Sequence[Tensor], *, measure: bool) -> float:
-    """`TensorAlgebra.average` of one span; the square of the way, if it is measured."""
-    square = 0.0
-    room = _room(estimate)
-    for at, speed, *others in _pieces(estimate, velocity, *heard):
-        before = room[: len(at)].copy_(at) if measure else None
-        at.add_(speed)
-        for other in others:
-            at.add_(other)
-        if others:
-            at.div_(len(others) + 1)
-        if before is not None:
-            before.sub_(at)
-            square += float(torch.dot(before, before))
-    return square
 
 
 class FlatLayout:
@@ -291,12 +108,20 @@ def unpack(content: bytes) -> dict[str, Tensor]:
     return safetensors.torch.load(content)
 
 
+class _Writable:
+    """Elements that somebody else owns, as if they could be written: torch knows no tensors that cannot."""
+
+    def __init__(self, elements: np.ndarray[Any, Any]) -> None:
+        self._elements = elements  # as long as anybody looks at them
+        interface = elements.__array_interface__
+        self.__array_interface__ = {**interface, "data": (interface["data"][0], False)}
+
+
 def to_array(vector: Tensor) -> Array:
     """A contiguous CPU tensor as a wire array, without a copy."""
     return Array(_WIRE_NAMES[vector.dtype], vector.numpy().data.cast("B"))
 
 
 def from_array(array: Array) -> Tensor:
-    """A wire array as a tensor. Shares memory if the array's buffer is writable, else copies."""
-    elements = np.frombuffer(array.data, dtype=array.dtype)
-    return torch.from_numpy(elements if elements.flags.writeable else elements.copy())
+    """A wire array as a tensor that shares its memory: it must not be written to."""
+    return torch.from_numpy(np.asarray(_Writable(np.frombuffer(array.data, dtype=array.dtype))))

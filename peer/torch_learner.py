@@ -33,7 +33,8 @@ from peer.problem import (
     HasPrior,
 )
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import FlatLayout, TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import FlatLayout
 from peer.tuning.curvature import LargestCurvature
 
 if TYPE_CHECKING:

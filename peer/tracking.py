@@ -11,7 +11,7 @@ optimization" (ASY-SONATA, 2020); Zhu et al., "R-FAST" (2023); running sums as i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Generic, Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, runtime_checkable
 
 from peer.algebra import Algebra, Scalar, Span, V
 from peer.running_sum import RunningSum
@@ -74,6 +74,14 @@ class Stream(Protocol[V]):
         """The finest change of mass that the wire can still tell."""
 
 
+@runtime_checkable
+class StepsInPlace(Stream[V], Protocol[V]):
+    """A stream may have this for a single local step, to do in one go what it does in several."""
+
+    def step(self, gradient: V, size: Scalar, momentum: Scalar) -> None:
+        """`descend` from the estimate and `learn` where that has led, with this gradient, which is finite."""
+
+
 class TrackingStream(Generic[V]):
     """`Stream` by gradient tracking. DESIGN (4)-(8).
 
@@ -86,7 +94,7 @@ class TrackingStream(Generic[V]):
         self._algebra = algebra
         self.estimate = algebra.copy(algebra.to_mass(initial))  # x
         self.velocity = algebra.zeros(size)  # m
-        self.gradient = algebra.zeros(size)  # g, the gradient last put into the tracker
+        self.gradient = algebra.zeros_of_wire(size)  # g, last put into the tracker; as fine as it comes
         self.mass = RunningSum(self.gradient, algebra)
         self.fresh: list[tuple[Span, V]] = []  # the v_j of DESIGN (5), by block
         self._residual: tuple[float, float] | None = None  # None: to be found again
@@ -148,8 +156,16 @@ class TrackingStream(Generic[V]):
     def learn(self, end: V, gradient: V, momentum: Scalar) -> None:
         """DESIGN (6), and momentum on the agent's own steps."""
         self._algebra.accelerate(self.velocity, momentum, self.estimate, end)
+        self.gradient = self._algebra.holding(self.gradient, gradient)
         self._algebra.exchange(self.mass.held, self.gradient, gradient)
         self._residual = None
+
+    def step(self, gradient: V, size: Scalar, momentum: Scalar) -> None:
+        """`descend` from the estimate and `learn`, for one local step: one way through memory."""
+        self.gradient = self._algebra.holding(self.gradient, gradient)
+        self._residual = self._algebra.step(
+            *(self.velocity, self.estimate, gradient, self.mass.held, self.gradient), size, momentum
+        )
 
     def rest(self) -> None:
         """Announce the average itself: an agent that cannot step must not hold the others where it was."""

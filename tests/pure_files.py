@@ -41,7 +41,7 @@ PURE_CORE = [
         *("orders", "outlet", "storage"),
         *("inner_optimizer", "extensions/__init__", "extensions/installed", "extensions/points"),
         *("push_sum", "running_sum", "scenario", "settings", "simulation", "solver", "speaker", "topology"),
-        "streams",
+        *("local_steps", "streams"),
         *("tracking", "unheard", "until"),
         *(
             "averages",
@@ -79,6 +79,7 @@ TORCH_SIDE = [
             "influence/wrong_labels",
             "page/picture",
             "quadratic",
+            "tensor_algebra",
             "tensors",
             "torch_learner",
         ),

@@ -71,7 +71,8 @@ def costs(cost: Cost, settings: AgentSettings, megabits: float) -> Iterator[Find
         if slow
         else "",
     )
-    neighbour = 4 * NUMBER_BYTES[settings.wire_dtype] * cost.parameters  # four vectors as on the wire
+    # of each four vectors as on the wire, which wait to be taken in, and two that came before
+    neighbour = 6 * NUMBER_BYTES[settings.wire_dtype] * cost.parameters
     more = (settings.fanout - 1) * neighbour
     yield Finding(
         Level.OK,

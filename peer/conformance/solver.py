@@ -10,7 +10,7 @@ from peer.conformance.common import has_what_is_asked_for, name_of, takes_its_te
 from peer.extensions import register
 from peer.quadratic import QuadraticProblem, closed_form
 from peer.scenario import Kill, Restart
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.virtual_swarm import simulate
 from wire import Exponential, FaultPlan
 

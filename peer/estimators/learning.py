@@ -14,7 +14,8 @@ from peer.estimators.base import SwarmProducts
 from peer.estimators.training import Learned as Trained
 from peer.estimators.training import PushSumSGP, learn
 from peer.lockstep import LockstepNetwork, make_graph
-from peer.tensors import FlatLayout, TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import FlatLayout
 from peer.tuning.curvature import LargestCurvature
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from peer.errors import SettingError
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.tracking import TrackingStream
 
 if TYPE_CHECKING:

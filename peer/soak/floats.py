@@ -1,6 +1,6 @@
 """Vectors of plain floats: the rounding of real agents, as fast as a small problem allows without torch.
 
-Mass in float64, messages in float32, as `peer.tensors` has them; and the learner of a quadratic.
+Mass in float64, messages in float32, as `peer.tensor_algebra` has them; and the learner of a quadratic.
 """
 
 from __future__ import annotations

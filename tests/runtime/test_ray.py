@@ -15,7 +15,7 @@ from peer.errors import HyperpushError
 from peer.spread.ray_cluster import Cluster, cluster
 from peer.spread.ray_crew import RayCrew
 from tests.runtime.agents import LIMIT_S
-from tests.runtime.test_spread import LEARNING, settled, watched
+from tests.runtime.test_spread import LEARNING, are_among_themselves, settled, watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,7 +40,13 @@ async def test_four_actors_of_eight_agents_one_of_which_ray_begins_anew(own: Clu
     async with watched(crew, shares=shares, settings=settings, limit_s=20 * LIMIT_S) as swarm:
         await swarm.until(lambda: settled(swarm, AGENTS, residual=0.1))
         own.ray.kill(crew._actors[3], no_restart=False)  # its process ends at once
-        await swarm.until(lambda: "agent-31+1" in swarm.names() and settled(swarm, AGENTS, residual=1e-3))
+        await swarm.until(
+            lambda: (
+                "agent-31+1" in swarm.names()
+                and are_among_themselves(swarm)
+                and settled(swarm, AGENTS, residual=1e-3)
+            )
+        )
         errors = await swarm.learned()
         assert list(errors) == [f"agent-{number:02}{'+1' * (number >= 24)}" for number in range(AGENTS)]
         assert max(errors.values()) < 0.05

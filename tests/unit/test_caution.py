@@ -14,7 +14,7 @@ from torch import nn
 import peer
 from peer.settings import AgentSettings
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.tuning.caution import (
     A_LITTLE_LONGER,
     CAUTION_FIRST,

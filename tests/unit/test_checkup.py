@@ -404,7 +404,7 @@ def test_what_a_tick_costs_is_told_with_what_it_means_on_a_link() -> None:
     assert slow.level is Level.NOTE
     assert slow.finding == "a tick takes 40 ms here"
     assert "begin every 20 ms and cannot" in slow.remedy
-    assert memory.finding == "an agent holds about 115 MiB"
+    assert memory.finding == "an agent holds about 123 MiB"
     assert sent.level is Level.NOTE
     assert sent.finding == "a tick sends 32 MB"
     assert "1.28e+04 Mbit/s at 0.02 s a tick, more than 100" in sent.evidence
@@ -415,8 +415,8 @@ def test_what_a_tick_costs_is_told_with_what_it_means_on_a_link() -> None:
 def test_wider_numbers_take_more_room() -> None:
     _, narrow, _ = lines(COST, 100.0, fanout=3)
     _, wide, _ = lines(COST, 100.0, fanout=3, wire_dtype="float64")
-    assert narrow.finding == "an agent holds about 131 MiB"
-    assert wide.finding == "an agent holds about 161 MiB"
+    assert narrow.finding == "an agent holds about 146 MiB"
+    assert wide.finding == "an agent holds about 192 MiB"
 
 
 def test_what_is_cheap_enough_has_no_remedy() -> None:

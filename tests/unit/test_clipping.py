@@ -13,7 +13,7 @@ from peer import baselines
 from peer.baselines import train_alone
 from peer.settings import AgentSettings
 from peer.templates import tabular, vision
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.tuning.clipping import MARGIN, WEIGHT, Clipping
 from peer.tuning.curvature import FLATTEST_NOISY, FORGETS, FORGETS_NOISY, PROBES_SURE, LargestCurvature
 from peer.tuning.tuner import Tuner

@@ -25,7 +25,7 @@ from peer.personalization.registry import known_names, personalization
 from peer.quadratic import QuadraticProblem
 from peer.settings import AgentSettings
 from peer.streams import make_stream
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.virtual_swarm import simulate
 from tests.examples.extensions.averaging import Averaging
 from tests.examples.extensions.bursts import Bursts

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from peer.algebra import Algebra, whole
-from peer.tensors import PIECE, TensorAlgebra
+from peer.tensor_algebra import PIECE, TensorAlgebra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +26,7 @@ class Written(TensorAlgebra):
 
 for _name in (
     *("assign", "add", "divide", "exchange", "average", "descend", "accelerate"),
-    *("announce_sum", "announce_share", "grown", "norm_of_multiple", "add_to_block"),
+    *("announce_sum", "announce_share", "grown", "noted", "norm_of_multiple", "add_to_block", "step"),
 ):
     setattr(Written, _name, vars(Algebra)[_name])
 
@@ -49,7 +49,9 @@ class Both:
         told, expected = work(self.ours, mine), work(self.written, theirs)
         for one, other in zip(mine, theirs, strict=True):
             assert torch.equal(one, other)
-        if isinstance(told, Tensor):
+        if isinstance(told, tuple):
+            assert told == pytest.approx(expected, rel=1e-12)
+        elif isinstance(told, Tensor):
             assert told.dtype == expected.dtype
             assert torch.equal(told, expected)
         elif expected is not None:
@@ -69,11 +71,39 @@ def test_sums_and_differences(size: int, dtype: torch.dtype) -> None:
     both.agree(lambda does, v: does.norm_of_multiple(v[0], -0.3), one)
     both.agree(lambda does, v: does.norm_of_multiple(v[0], v[1]), one, other)
     block = slice(size // 3, size)
-    both.agree(lambda does, v: does.add_to_block(v[0], block, v[1][block]), one, other)
     both.agree(lambda does, v: does.exchange(*v), one, other, gradient)
+    both.agree(lambda does, v: does.exchange(*v), one, gradient, both.vector(dtype))
     both.agree(lambda does, v: does.accelerate(v[0], 0.7, v[1], v[2]), one, other, both.vector())
+    both.agree(lambda does, v: does.norm(v[0]), gradient)
+    both.agree(lambda does, v: does.add_to_block(v[0], block, v[1][block]), one, other)
     both.agree(lambda does, v: does.grown(v[0], None), gradient)
-    both.agree(lambda does, v: does.grown(v[0], v[1]), gradient, both.vector(dtype))
+    for before in (torch.float32, torch.float64):
+        both.agree(lambda does, v: does.grown(v[0], v[1]), gradient, both.vector(before))
+
+
+def test_what_came_before_is_written_over_and_what_comes_is_not() -> None:
+    does, told = TensorAlgebra(), torch.ones(3)
+    before = does.noted(told, None)
+    assert before.data_ptr() != told.data_ptr()
+    assert does.noted(told * 5, before) is before
+    assert before.tolist() == [5.0] * 3
+    assert told.tolist() == [1.0] * 3
+    finer = does.noted(told.double() * 0.1, before)
+    assert finer.tolist() == [0.1] * 3, "whatever a link has brought before, nothing is rounded"
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_step_in_one_go(size: int, dtype: torch.dtype) -> None:
+    both = Both(size)
+    velocity, start, tracker = both.vector(), both.vector(), both.vector()
+    vectors = [velocity, start, both.vector(dtype), tracker, both.vector(dtype)]
+    both.agree(lambda does, v: does.step(*v, 0.1, 0.7), *vectors)
+    both.agree(lambda does, v: does.step(*v, 0.1, 0), *vectors)
+    narrow, wide = vectors[2].float(), vectors[2].double()
+    assert both.ours.holding(narrow, wide).dtype is torch.float64
+    assert both.ours.holding(narrow, narrow) is narrow
+    assert both.ours.holding(wide, narrow) is wide
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -19,7 +19,8 @@ from peer.module_scores import accuracy
 from peer.personalization import NoPersonalization, OutputBias, personalization
 from peer.problem import BilevelProblem
 from peer.quadratic import QuadraticProblem
-from peer.tensors import FlatLayout, TensorAlgebra, from_array, to_array
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import FlatLayout, from_array, to_array
 from peer.torch_learner import TorchLearner
 
 Named = Mapping[str, Tensor]

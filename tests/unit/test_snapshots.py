@@ -19,7 +19,8 @@ from peer.personalization import OutputBias
 from peer.plain_trees import from_snapshot, to_snapshot
 from peer.progress import Progress
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import TensorAlgebra, pack, unpack
+from peer.tensor_algebra import TensorAlgebra
+from peer.tensors import pack, unpack
 from peer.torch_learner import TorchLearner
 from peer.tuning.curvature import LargestCurvature
 from peer.tuning.tuner import Tuner

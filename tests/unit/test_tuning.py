@@ -16,7 +16,7 @@ from peer.quadratic import QuadraticProblem, closed_form
 from peer.rivals.links import SilentLinks
 from peer.settings import AgentSettings
 from peer.snapshot import Snapshot, SnapshotError
-from peer.tensors import TensorAlgebra
+from peer.tensor_algebra import TensorAlgebra
 from peer.tuning.curvature import (
     ADJOINT_TICKS,
     FLATTEST,
