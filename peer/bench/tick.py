@@ -42,7 +42,8 @@ COPIED_BYTES: Final = 2**27  # by memcpy, more than any cache holds
 
 # Bytes that one tick must read and write for each parameter of the model: float64 for what an agent keeps,
 # float32 for gradients and for what is on the wire. Both streams.
-KEPT_VECTORS: Final = 6  # x, v, m, g, y, sigma: each read and written once
+KEPT_VECTORS: Final = 3  # x, m, y: each read and written once
+KEPT_NARROW_VECTORS: Final = 2  # g, sigma: the same
 OUT_VECTORS: Final = 2  # v, sigma, rounded for the wire
 HEARD_VECTORS: Final = 3  # for each neighbour: its v, its sigma, and the sigma that came before
 STREAMS: Final = 2
@@ -151,7 +152,8 @@ class Row:
 def implied_bytes() -> int:
     """Of each parameter, in one tick."""
     heard = 4 * HEARD_VECTORS * (AGENTS - 1)
-    return STREAMS * (2 * 8 * KEPT_VECTORS + 4 * OUT_VECTORS + 4 + heard)
+    kept = 2 * 8 * KEPT_VECTORS + 2 * 4 * KEPT_NARROW_VECTORS
+    return STREAMS * (kept + 4 * OUT_VECTORS + 4 + heard)
 
 
 def main(options: argparse.Namespace) -> int:
@@ -189,7 +191,7 @@ def main(options: argparse.Namespace) -> int:
 
 def measure(case: Case, seconds: float, tell: Callable[[str], None]) -> Row:
     """Of one model, for about `seconds` after what has to be waited for at the beginning."""
-    problems = [_problem(case, seed) for seed in range(AGENTS)]
+    problems = [make_problem(case, seed) for seed in range(AGENTS)]
     ring = Ring(problems, AgentSettings(warm_up_ticks=WARM_UP_TICKS, tick_jitter=0.0, evaluate_every=0))
     bare = Bare(problems[0], case.batch)
     ring.settle()
@@ -232,7 +234,8 @@ class Bare:
         return nn.functional.cross_entropy(applied(self._module, inputs) + self._bias, targets)
 
 
-def _problem(case: Case, seed: int) -> ModuleProblem:
+def make_problem(case: Case, seed: int) -> ModuleProblem:
+    """Random samples, another seed others; one initial model."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = case.make()

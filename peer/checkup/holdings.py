@@ -19,7 +19,12 @@ ITERABLE = (list, tuple, set, frozenset)
 
 
 def tensor_bytes(thing: object, without: tuple[type, ...] = ()) -> int:
-    """Of all tensors that attributes and containers of ours lead to from there, each storage once.
+    """Of all that `tensor_storages` finds."""
+    return sum(tensor_storages(thing, without).values())
+
+
+def tensor_storages(thing: object, without: tuple[type, ...] = ()) -> dict[int, int]:
+    """Bytes by address, of all tensors that attributes and containers of ours lead to from there.
 
     Problems with their data and modules, batches, and whatever is of these other types, are left out.
     """
@@ -37,7 +42,7 @@ def tensor_bytes(thing: object, without: tuple[type, ...] = ()) -> int:
             storages[storage.data_ptr()] = storage.nbytes()
         elif not isinstance(one, left_out):
             waiting += _parts(one)
-    return sum(storages.values())
+    return storages
 
 
 def _parts(thing: object) -> Iterator[object]:

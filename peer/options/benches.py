@@ -13,6 +13,7 @@ WIRE: Final = ("bench wire",)
 HYPERGRADIENT: Final = ("bench hypergradient",)
 TUNING: Final = ("bench tuning",)
 TICK: Final = ("bench tick",)
+MEMORY: Final = ("bench memory",)
 
 _PERSONALIZATION: Final = (
     Option(
@@ -190,6 +191,14 @@ BENCH_OPTIONS: Final = (
         default="small,convolutional,large",
     ),
     Option(
+        name="models",
+        read=readers.text,
+        help="some of small (4,810 parameters), convolutional (2.3 million), large (10 million; takes 8 GB)",
+        commands=MEMORY,
+        metavar="A,B",
+        default="small,convolutional",
+    ),
+    Option(
         name="seconds",
         read=readers.positive,
         help="of our ticks of each model; all of it takes up to twice as long",
@@ -201,7 +210,7 @@ BENCH_OPTIONS: Final = (
         name="json",
         read=readers.path,
         help="write the table as JSON",
-        commands=(*EXACTNESS, *TICK, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
+        commands=(*EXACTNESS, *TICK, *MEMORY, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
         metavar="FILE",
     ),
     Option(

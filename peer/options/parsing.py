@@ -95,6 +95,7 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
         {
             "exactness": "errors of model, adjoint and hypergradient on five networks",
             "hypergradient": "errors of every estimator against messages and bytes, on six networks",
+            "memory": "bytes that an agent holds, by purpose, beside what the method implies",
             "personalization": "accuracy of our agents and of other methods, on five networks",
             "tick": "time of one tick of an agent, beside the bare calls of torch in it",
             "tuning": "ticks to the answer with steps that tune themselves, beside the best of a grid",

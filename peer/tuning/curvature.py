@@ -135,8 +135,9 @@ class _CurvatureAlong(Generic[V]):
 
     def take(self, product: V) -> None:
         """The product of the Hessian with the direction; what is not finite is passed over."""
-        assert self._direction is not None
-        found = self._algebra.dot(self._direction, self._algebra.to_mass(product))
+        direction, self._direction = self._direction, None  # as long as the model, and rarely needed
+        assert direction is not None
+        found = self._algebra.dot(direction, self._algebra.to_mass(product))
         if math.isfinite(found):
             self.value += (MOTION_WEIGHT if self.known else 1.0) * (found - self.value)
             self.known += 1

@@ -24,7 +24,7 @@ SMALL = CASES["small"]
 
 
 def test_agents_of_a_ring_hear_each_other_and_learn() -> None:
-    problems = [tick._problem(SMALL, seed) for seed in range(3)]
+    problems = [tick.make_problem(SMALL, seed) for seed in range(3)]
     seconds = iter(range(10**9))
     settings = AgentSettings(tick_jitter=0.0, warm_up_ticks=2.0)
     ring = Ring(problems, settings, clock=lambda: float(next(seconds)))
@@ -45,7 +45,7 @@ def test_agents_of_a_ring_hear_each_other_and_learn() -> None:
 
 
 def test_bare_calls_give_the_derivatives_of_the_agent() -> None:
-    problem = tick._problem(SMALL, 3)
+    problem = tick.make_problem(SMALL, 3)
     bare = Bare(problem, SMALL.batch)
     learner = TorchLearner(problem)
     generator = torch.Generator().manual_seed(1)
@@ -103,7 +103,7 @@ def test_the_models_are_as_large_as_their_names_say() -> None:
 def test_bytes_that_must_be_moved_are_counted() -> None:
     """Of each stream: 6 vectors of float64 in and out, the gradient, 2 of float32 out, 3 for 3 neighbours."""
     assert AGENTS == 4
-    assert implied_bytes() == 2 * (6 * 8 * 2 + 4 + 2 * 4 + 3 * 3 * 4)
+    assert implied_bytes() == 2 * (3 * 8 * 2 + 2 * 4 * 2 + 4 + 2 * 4 + 3 * 3 * 4)
 
 
 def test_another_model_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

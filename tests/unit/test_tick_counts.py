@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_leaves
 from peer import assembly
 from peer.bench import ring as ring_module
 from peer.bench.ring import Ring
-from peer.bench.tick import CASES, _problem
+from peer.bench.tick import CASES, make_problem
 from peer.derivatives import Derivatives
 from peer.settings import AgentSettings
 from peer.tensor_algebra import PIECE
@@ -156,7 +156,7 @@ def test_a_tick_encodes_each_block_once_and_reads_it_without_a_copy(monkeypatch:
 def test_a_tick_calls_autograd_so_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once for gradients and once, through the graph that these have left, for products with the adjoint."""
     settings = replace(SETTINGS, block_bytes_max=2**20)
-    ring = Ring([_problem(CASES["small"], seed) for seed in range(AGENTS)], settings)
+    ring = Ring([make_problem(CASES["small"], seed) for seed in range(AGENTS)], settings)
     ring.settle()
     with counted(monkeypatch) as calls:
         ring.tick()
