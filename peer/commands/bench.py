@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 def main(options: argparse.Namespace) -> int:
     """Run the benchmark that was asked for; returns the exit code."""
-    code = importlib.import_module(f"peer.bench.{options.bench}").main(options)
+    module = options.bench.replace("-", "_")
+    code = importlib.import_module(f"peer.bench.{module}").main(options)
     assert isinstance(code, int)
     return code

@@ -14,6 +14,7 @@ HYPERGRADIENT: Final = ("bench hypergradient",)
 TUNING: Final = ("bench tuning",)
 TICK: Final = ("bench tick",)
 MEMORY: Final = ("bench memory",)
+TIME: Final = ("bench time-to-accuracy",)
 
 _PERSONALIZATION: Final = (
     Option(
@@ -199,6 +200,22 @@ BENCH_OPTIONS: Final = (
         default="small,convolutional",
     ),
     Option(
+        name="accuracy",
+        read=readers.share,
+        help="mean test accuracy that is to be reached",
+        commands=TIME,
+        metavar="X",
+        default=0.9,
+    ),
+    Option(
+        name="runs",
+        read=readers.whole(1),
+        help="one after the other; the median counts",
+        commands=TIME,
+        metavar="N",
+        default=3,
+    ),
+    Option(
         name="seconds",
         read=readers.positive,
         help="of our ticks of each model; all of it takes up to twice as long",
@@ -210,7 +227,7 @@ BENCH_OPTIONS: Final = (
         name="json",
         read=readers.path,
         help="write the table as JSON",
-        commands=(*EXACTNESS, *TICK, *MEMORY, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
+        commands=(*EXACTNESS, *TICK, *MEMORY, *TIME, *WIRE, *HYPERGRADIENT, *TUNING, *PERSONALIZATION),
         metavar="FILE",
     ),
     Option(

@@ -97,6 +97,7 @@ SUBCOMMANDS: Final = {  # command: where the parser puts the name, and the names
             "hypergradient": "errors of every estimator against messages and bytes, on six networks",
             "memory": "bytes that an agent holds, by purpose, beside what the method implies",
             "personalization": "accuracy of our agents and of other methods, on five networks",
+            "time-to-accuracy": "seconds from starting a swarm until it has learned",
             "tick": "time of one tick of an agent, beside the bare calls of torch in it",
             "tuning": "ticks to the answer with steps that tune themselves, beside the best of a grid",
             "wire": "messages and bytes a second from agent to agent, beside bare aiohttp and asyncio",
