@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 NORMS = nn.modules.batchnorm._NormBase  # noqa: SLF001  (see above)
 DROPOUTS = nn.modules.dropout._DropoutNd  # noqa: SLF001  (see above)
 
+LOOKS = 3  # whether a module draws: another thread of this program may draw from the same stream meanwhile
+
 Named = Mapping[str, Tensor]
 
 
@@ -94,15 +96,19 @@ def first_outputs(module: nn.Module, parameters: Named, inputs: Inputs) -> Tenso
     draws from torch's global random stream.
     """
     before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    outputs, is_random = None, True
     with torch.random.fork_rng(devices=[]):
-        stream = torch.get_rng_state()
-        try:
-            with torch.no_grad():
-                outputs = called(module, parameters, inputs)
-        except (RuntimeError, ValueError, TypeError) as error:
-            given = described(inputs)
-            raise ProblemError(f"the module does not accept train inputs ({given}): {error}") from error
-        is_random = not torch.equal(stream, torch.get_rng_state())
+        for _ in range(LOOKS):
+            stream = torch.get_rng_state()
+            try:
+                with torch.no_grad():
+                    outputs = called(module, parameters, inputs)
+            except (RuntimeError, ValueError, TypeError) as error:
+                given = described(inputs)
+                raise ProblemError(f"the module does not accept train inputs ({given}): {error}") from error
+            is_random = not torch.equal(stream, torch.get_rng_state())
+            if not is_random:
+                break
     kind = type(module).__name__
     if not isinstance(outputs, Tensor):
         told = type(outputs).__name__

@@ -141,7 +141,7 @@ class Solver(Generic[V]):
         for index, stream in enumerate(self.streams):
             length = 0.0
             if self.tuner.is_ready:
-                step = stream.residual()[1] * float((steps.model, steps.adjoint)[index])
+                step = self._algebra.norm_of_multiple(stream.gradient, (steps.model, steps.adjoint)[index])
                 length = max(self._algebra.norm(stream.estimate), STEPS_TO_GO * step)
             self._plausibility.own(index, max(stream.residual()), length)
         self._ticks += 1

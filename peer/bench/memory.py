@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from dataclasses import asdict, dataclass
@@ -45,6 +44,18 @@ TIMES_MAX: Final = 20.0  # the bytes of the parameters: the target
 RESIDENT_MAX: Final = 300e6  # bytes of a process with one small agent: the target
 RESIDENT_TICKS: Final = 100
 RESIDENT_S: Final = 120.0  # then it is given up
+MEASURED: Final = """\
+import re, resource, sys
+from pathlib import Path
+from peer.cli import main
+code = main(sys.argv[1:])
+status = Path("/proc/self/status")  # where there is one: elsewhere the most of whoever started it counts, too
+if status.exists():
+    print(1024 * int(re.search(r"VmHWM:\\s+(\\d+)", status.read_text())[1]))
+else:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+sys.exit(code)
+"""
 
 CAPTION: Final = f"""\
 Bytes an agent holds in tensors for each parameter of the model, beside what the method implies. From each
@@ -145,19 +156,14 @@ def held(agent: TensorAgent) -> dict[str, int]:
 def resident_bytes() -> int:
     """The most that a process of its own with one agent of the digits task has had in memory."""
     command = [
-        *(sys.executable, "-m", "peer.cli", "run", "--listen", "127.0.0.1:0", "--admin", "none"),
+        *(sys.executable, "-c", MEASURED, "run", "--listen", "127.0.0.1:0", "--admin", "none"),
         *("--no-zeroconf", "--until", f"ticks:{RESIDENT_TICKS}", "--until", f"time:{RESIDENT_S:g}s"),
     ]
-    with subprocess.Popen(  # noqa: S603  (our own command)
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    ) as process:
-        assert process.stderr is not None
-        said = process.stderr.read()
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise HyperpushError(f"an agent of its own ended with {process.returncode}: {said.strip()[-500:]}")
-    return usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  (our own)
+    if done.returncode:
+        said = done.stderr.strip()[-500:]
+        raise HyperpushError(f"an agent of its own ended with {done.returncode}: {said}")
+    return int(done.stdout.split()[-1])
 
 
 def as_table(rows: Sequence[Row]) -> Table:

@@ -406,6 +406,19 @@ def test_recurrent_layers_and_what_is_frozen_are_learned() -> None:
     torch.testing.assert_close(*_outputs(whole, {}))
 
 
+def test_a_module_is_not_blamed_for_what_another_thread_draws() -> None:
+    """Found by a run of all tests: once, a network without anything random was refused."""
+    draws = iter([True, True])
+
+    def meanwhile(inputs: Tensor) -> Tensor:
+        if next(draws, False):
+            torch.rand(())
+        return inputs * 1.0
+
+    made(module=nn.Sequential(linear(), Around(meanwhile)))
+    assert not next(draws, False)
+
+
 def _outputs(module: nn.Module, more: dict[str, Any]) -> tuple[Tensor, Tensor]:
     problem = made(module=module, personalization=Mixture(2) + OutputBias(), **more)
     inputs = next(problem.batches())[0]
