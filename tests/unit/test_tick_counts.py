@@ -134,7 +134,7 @@ def test_a_tick_allocates_its_message_and_what_sums_have_grown_by() -> None:
         ("empty", torch.float32, BLOCK): 2 * blocks,  # the message
         ("_to_copy", torch.float64, BLOCK): FANOUT * blocks,  # what sums have grown by
         ("empty", torch.float64, BLOCK): (5 + 2 * FANOUT) * blocks,  # room, from what was free
-        ("empty", torch.float64, PIECE): 2 * AGENTS * STREAMS,  # room of the step
+        ("empty", torch.float64, PIECE): 3 * AGENTS * STREAMS,  # of the step, and to measure a gradient
     }
 
 
