@@ -7,15 +7,20 @@ CPython starts one, whoever starts it then waits for ever for its first sign of 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final
 
 import torch
 
 from peer import heap
 
-WAITING: int = 6  # threads that wait for disks, for all agents of a process
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+WAITING: Final = 6  # threads that wait for disks, for all agents of a process
 
 
 def worker_threads(threads: int | None = None) -> ThreadPoolExecutor:
@@ -30,6 +35,17 @@ def keep_waiting_threads() -> None:
     """In the running loop: what waits for disks (`asyncio.to_thread`) does so in threads that are there."""
     pool = ThreadPoolExecutor(WAITING, thread_name_prefix="waiting")
     asyncio.get_running_loop().set_default_executor(filled(pool, WAITING))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Meanwhile torch computes in one thread, as agents do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def filled(pool: ThreadPoolExecutor, workers: int) -> ThreadPoolExecutor:

@@ -7,23 +7,24 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from rich.table import Table
 
 from peer.bench.ring import Ring
-from peer.bench.tick import CASES, make_problem
+from peer.bench.tick import chosen_cases, make_problem
 from peer.checkup.holdings import tensor_storages
 from peer.display import make_console
-from peer.errors import HyperpushError, SettingError
+from peer.errors import HyperpushError
 from peer.jsonable import check_json, write_json
 from peer.recorder import versions
 from peer.settings import AgentSettings
+from peer.worker_threads import one_thread
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Sequence
 
     from peer.assembly import TensorAgent
+    from peer.bench.tick import Case
 
 FANOUT: Final = AgentSettings().fanout
 TICKS: Final = 20  # after which all that is made once is made
@@ -98,18 +99,11 @@ def main(options: argparse.Namespace) -> int:
 
     Raises `SettingError` for a model that there is not, and HyperpushError if an agent cannot be started.
     """
-    names = options.models.split(",")
-    for name in names:
-        if name not in CASES:
-            raise SettingError("models", name, f"give some of {','.join(CASES)}")
+    cases = chosen_cases(options.models)
     check_json(options.json)
     console = make_console()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        rows = [measure(name) for name in names]
-    finally:
-        torch.set_num_threads(threads)
+    with one_thread():
+        rows = [measure(case) for case in cases]
     resident = resident_bytes()
     console.print(as_table(rows))
     console.print(CAPTION)
@@ -120,16 +114,15 @@ def main(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure(name: str) -> Row:
+def measure(case: Case) -> Row:
     """Of the first of a few agents that hear each other, just before its tick."""
-    case = CASES[name]
     problems = [make_problem(case, seed) for seed in range(FANOUT + 1)]
     ring = Ring(problems, AgentSettings(warm_up_ticks=2.0, tick_jitter=0.0, evaluate_every=0))
     ring.settle()
     for _ in range(TICKS):
         ring.tick()
     agent = ring.agents[0]
-    return Row(name, agent.solver.model.estimate.numel(), held(agent))
+    return Row(case.name, agent.solver.model.estimate.numel(), held(agent))
 
 
 def held(agent: TensorAgent) -> dict[str, int]:

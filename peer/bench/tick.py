@@ -25,6 +25,7 @@ from peer.module_problem import ModuleProblem
 from peer.personalization import OutputBias
 from peer.recorder import versions
 from peer.settings import AgentSettings
+from peer.worker_threads import one_thread
 
 if TYPE_CHECKING:
     import argparse
@@ -161,25 +162,17 @@ def main(options: argparse.Namespace) -> int:
 
     Raises `SettingError` for a model that there is not.
     """
-    names = options.models.split(",")
-    for name in names:
-        if name not in CASES:
-            raise SettingError("models", name, f"give some of {','.join(CASES)}")
+    cases = chosen_cases(options.models)
     check_json(options.json)
     console = make_console()
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     heap.share_one()  # as agents do
-    try:
-        with Progress(console=console, disable=not console.is_terminal) as progress:
-            bar = progress.add_task("measuring", total=len(names) * ROUNDS)
+    with one_thread(), Progress(console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("measuring", total=len(cases) * ROUNDS)
 
-            def tell(case: str) -> None:
-                progress.update(bar, advance=1, description=case)
+        def tell(case: str) -> None:
+            progress.update(bar, advance=1, description=case)
 
-            rows = [measure(CASES[name], options.seconds, tell) for name in names]
-    finally:
-        torch.set_num_threads(threads)
+        rows = [measure(case, options.seconds, tell) for case in cases]
     console.print(as_table(rows))
     console.print(CAPTION.format(implied=implied_bytes()))
     for line in verdict(rows):
@@ -187,6 +180,14 @@ def main(options: argparse.Namespace) -> int:
     if options.json is not None:
         write_json(options.json, as_json(rows))
     return 0
+
+
+def chosen_cases(names: str) -> list[Case]:
+    """Of these models, separated by commas. Raises `SettingError` for one that there is not."""
+    for name in names.split(","):
+        if name not in CASES:
+            raise SettingError("models", name, f"give some of {','.join(CASES)}")
+    return [CASES[name] for name in names.split(",")]
 
 
 def measure(case: Case, seconds: float, tell: Callable[[str], None]) -> Row:

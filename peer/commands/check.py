@@ -8,8 +8,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-import torch
-
 from peer.checkup import costs, losses
 from peer.checkup.samples import missing, samples
 from peer.display import make_console
@@ -18,6 +16,7 @@ from peer.findings import Finding, Level
 from peer.module_problem import ModuleProblem
 from peer.settings import AgentSettings
 from peer.tasks import make_task
+from peer.worker_threads import one_thread
 
 if TYPE_CHECKING:
     import argparse
@@ -85,16 +84,13 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
         )
     if _has_problem(slopes):
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as agents do
     try:
-        fresh = [task.problems[shard] for shard in (options.shard, other)]
-        cost = costs.measure(fresh, settings, options.seconds)
+        with one_thread():
+            fresh = [task.problems[shard] for shard in (options.shard, other)]
+            cost = costs.measure(fresh, settings, options.seconds)
     except HyperpushError as error:
         yield Finding(Level.PROBLEM, "two agents do not come to learn", str(error))
         return
-    finally:
-        torch.set_num_threads(threads)
     yield from costs.costs(cost, settings, options.mbit)
 
 

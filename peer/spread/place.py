@@ -103,9 +103,9 @@ class Place:
         began_at = (
             came_at - settlement.page_age_s if settlement.page_began_at is None else settlement.page_began_at
         )
+        keep_waiting_threads()
         self._task = task = await asyncio.to_thread(settlement.make_task)
         self._executor = worker_threads(settlement.threads)
-        keep_waiting_threads()
         self._seats = Seats(
             task,
             settlement.settings,
